@@ -1,0 +1,52 @@
+# `make up` and `make test` each work as the first command on a machine with Python 3.11+ and make.
+PYTHON ?= python3
+BIN := .venv/bin
+TOPOLOGY ?= shop
+
+.PHONY: env up down test lint format bench lock clean
+
+env: .venv/.ready
+
+# pip installs only what the lock names, with the hashes it names; the build of our own editable
+# install runs in the same environment, so nothing unpinned is ever fetched.
+.venv/.ready: requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "make: $(PYTHON) is older than 3.11; name a newer one: make PYTHON=python3.12 env" >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+up: env
+	@$(BIN)/mesh up $(TOPOLOGY)
+
+down: env
+	@$(BIN)/mesh down
+
+# First everything that only computes or uses its own sockets, in parallel; then the tests that
+# start whole meshes and measure them, one at a time, because they would disturb each other.
+test: env
+	$(BIN)/python -m pytest -n 2 -m "not e2e and not docker"
+	$(BIN)/python -m pytest -m "e2e or docker"
+
+lint: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: env
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: env
+	$(BIN)/python -m tests.benchmarks
+
+# Needs uv; run it after an edit of the dependencies in pyproject.toml.
+lock:
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  pyproject.toml -o requirements.lock
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
