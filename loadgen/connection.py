@@ -5,7 +5,7 @@ against 224 us through aiohttp.ClientSession (uvloop, 2 cores, same run; see tes
 """
 
 import asyncio
-from typing import Protocol
+from typing import Protocol, cast
 
 import httptools
 
@@ -21,12 +21,6 @@ MAX_HEAD_BYTES = 64 * 1024
 """Bytes before the head of an answer is whole: twice what any common server sends."""
 
 
-class Exchange(Protocol):
-    """The request that a connection carries, as far as the connection knows it."""
-
-    payload: bytes
-
-
 class Owner(Protocol):
     """Who gave the request and wants to know its end; each call comes once per exchange."""
 
@@ -34,7 +28,7 @@ class Owner(Protocol):
         """A whole answer arrived; the connection may carry another request when `reusable`."""
 
     def broke(self, connection: "Connection", reason: str) -> None:
-        """The connection ended or made no sense before the answer was whole."""
+        """The connection ended or made no sense, before the answer was whole."""
 
     def went(self, connection: "Connection") -> None:
         """The connection closed while it carried nothing."""
@@ -83,8 +77,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio: the connection stands."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's own class, which is no subclass
 
     def data_received(self, data: bytes) -> None:
         """asyncio: bytes of an answer; on an idle connection there can be none, so it is given up."""
@@ -97,13 +90,14 @@ class Connection(asyncio.Protocol):
             self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._break(MALFORMED)  # nobody asked for another protocol
-        except httptools.HttpParserError:
-            # the error may also stand in bytes after an answer that was whole
-            self._break(MALFORMED) if self._busy else self.abort()
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            # an upgrade is one that nobody asked for; either may also stand behind an answer that was whole
+            if self._waiting():
+                self._break(MALFORMED)
+            else:
+                self.abort()
         else:
-            if self._busy and not self._head_done and self._head_bytes > MAX_HEAD_BYTES:
+            if self._head_bytes > MAX_HEAD_BYTES and self._waiting() and not self._head_done:
                 self._break(OVERSIZED)
 
     def eof_received(self) -> None:
@@ -123,6 +117,11 @@ class Connection(asyncio.Protocol):
         else:
             self._break(TRUNCATED if self._head_done else CLOSED)
 
+    def on_message_begin(self) -> None:
+        """httptools: an answer begins; one that nobody waits for would be taken for the next one's."""
+        if not self._busy:
+            self.abort()
+
     def on_header(self, name: bytes, _value: bytes) -> None:
         """httptools: only whether the body has a length of its own is of interest."""
         if len(name) in (14, 17) and name.lower() in (b"content-length", b"transfer-encoding"):
@@ -140,10 +139,13 @@ class Connection(asyncio.Protocol):
             return
         if self._busy:
             self._busy = False
-            reusable = self._parser.should_keep_alive() and not self.closed
+            reusable = status != 101 and not self.closed and self._parser.should_keep_alive()
             if not reusable:
                 self.abort()
             self._owner.answered(self, status, reusable)
+
+    def _waiting(self) -> bool:
+        return self._busy
 
     def _begin_answer(self) -> None:
         self._head_done = False

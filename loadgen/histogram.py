@@ -13,7 +13,7 @@ TOP_BITS = 27
 _LINEAR = 1 << SUB_BITS
 _STEP = _LINEAR >> 1
 SIZE = (TOP_BITS - SUB_BITS) * _STEP + _LINEAR
-"""Number of buckets: 2688, about 21 kB, however many values are recorded."""
+"""Number of buckets there can be, however many values are recorded: 2688."""
 
 _LIMIT = 1 << TOP_BITS
 
@@ -21,14 +21,16 @@ _LIMIT = 1 << TOP_BITS
 class Histogram:
     """Counts of whole microseconds; exact below 256 us, within 0.8 % (never under) up to 134 s.
 
-    Values from 2**27 us on are counted in `overflow`; `max_us` stays exact even then. Two histograms are
-    combined by adding counts (`merge`), which loses nothing: percentiles are never averaged.
+    Only buckets that hold something take memory, at most SIZE of them: a second of traffic touches some
+    hundred, which makes the merging of many seconds cheap. Values from 2**27 us on are counted in `overflow`;
+    `max_us` stays exact even then. Two histograms are combined by adding counts (`merge`), which loses
+    nothing: percentiles are never averaged.
     """
 
     __slots__ = ("count", "counts", "max_us", "min_us", "overflow", "total_us")
 
     def __init__(self) -> None:
-        self.counts = [0] * SIZE
+        self.counts: dict[int, int] = {}
         self.count = 0
         self.overflow = 0
         self.total_us = 0
@@ -37,13 +39,13 @@ class Histogram:
 
     def record(self, us: int) -> None:
         """Count one value; a negative one (which a monotonic clock never gives) counts as 0."""
-        if us < _LINEAR:
-            if us < 0:
-                us = 0
-            self.counts[us] += 1
-        elif us < _LIMIT:
-            shift = us.bit_length() - SUB_BITS
-            self.counts[shift * _STEP + (us >> shift)] += 1
+        if us < _LIMIT:
+            if us < _LINEAR:
+                index = us = max(us, 0)
+            else:
+                shift = us.bit_length() - SUB_BITS
+                index = shift * _STEP + (us >> shift)
+            self.counts[index] = self.counts.get(index, 0) + 1
         else:
             self.overflow += 1
         self.count += 1
@@ -57,7 +59,9 @@ class Histogram:
         """Add the other's counts to this one."""
         if not other.count:
             return
-        self.counts = [a + b for a, b in zip(self.counts, other.counts, strict=True)]
+        counts = self.counts
+        for index, n in other.counts.items():
+            counts[index] = counts.get(index, 0) + n
         self.count += other.count
         self.overflow += other.overflow
         self.total_us += other.total_us
@@ -74,14 +78,14 @@ class Histogram:
         if not self.count:
             return [None] * len(quantiles)
         answers: list[int | None] = []
-        seen = 0
-        index = -1
+        rising = iter(sorted(self.counts.items()))
+        seen, index = 0, 0
         for quantile in quantiles:
             rank = _rank(quantile, self.count)
-            while seen < rank and index < SIZE - 1:
-                index += 1
-                seen += self.counts[index]
-            answers.append(self.max_us if seen < rank else min(upper_edge(max(index, 0)), self.max_us))
+            while seen < rank and rank <= self.count - self.overflow:
+                index, n = next(rising)
+                seen += n
+            answers.append(self.max_us if seen < rank else min(upper_edge(index), self.max_us))
         return answers
 
     def percentile(self, quantile: float) -> int | None:
@@ -94,17 +98,17 @@ class Histogram:
 
     def buckets(self) -> Iterator[tuple[int, int]]:
         """(upper edge in us, count) of the buckets that are not empty, ascending; without the overflow."""
-        return ((upper_edge(i), n) for i, n in enumerate(self.counts) if n)
+        return ((upper_edge(index), n) for index, n in sorted(self.counts.items()))
 
     def at_most(self, bounds_us: Iterable[int]) -> list[int]:
         """How many values lie at or below each ascending bound, to the resolution of the buckets."""
         answers: list[int] = []
         seen = 0
-        index = 0
+        rising = list(self.buckets())
+        rising.reverse()
         for bound in bounds_us:
-            while index < SIZE and upper_edge(index) <= bound:
-                seen += self.counts[index]
-                index += 1
+            while rising and rising[-1][0] <= bound:
+                seen += rising.pop()[1]
             answers.append(seen)
         return answers
 

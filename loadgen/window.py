@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from loadgen.tally import Tally, merged
 
 KEPT = 10
-"""Whole seconds that are kept beside the running one: the longer of the two views, and about 1 MB."""
+"""Whole seconds that are kept beside the running one: the span of the longer of the two views."""
 
 
 @dataclass(frozen=True, slots=True)

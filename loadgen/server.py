@@ -1,0 +1,138 @@
+"""The control API: what the generator does now, and the knobs to change it while it runs."""
+
+import ipaddress
+import json
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+from aiohttp import web
+
+from loadgen.metrics import CONTENT_TYPE, exposition
+from loadgen.patterns import PatternError, parse_pattern, pattern_from
+from loadgen.report import status
+from loadgen.runner import Runner
+from loadgen.settings import SettingError
+
+MAX_BODY_BYTES = 16 * 1024
+"""The largest useful body is a step pattern of 100 levels, about 2 kB."""
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class BadRequest(ValueError):
+    """A body that cannot be used; its text is what the caller reads."""
+
+
+def control_app(runner: Runner, *, loopback: bool = True) -> web.Application:
+    """GET /status, GET /metrics, PUT /rate, PUT /pattern, POST /reset; errors are `{"error": words}`.
+
+    Pages of other origins cannot use it: a request that names an Origin is refused, and on a loopback address
+    also one whose Host is a name of somebody's domain (DNS rebinding).
+    """
+    api = _Api(runner)
+    app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_guard(loopback), _words])
+    app.add_routes(
+        [
+            web.get("/status", api.status),
+            web.get("/metrics", api.metrics),
+            web.put("/rate", api.rate),
+            web.put("/pattern", api.pattern),
+            web.post("/reset", api.reset),
+        ]
+    )
+    return app
+
+
+class _Api:
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    async def status(self, _request: web.Request) -> web.Response:
+        return web.json_response(status(self._runner))
+
+    async def metrics(self, _request: web.Request) -> web.Response:
+        return web.Response(body=exposition(self._runner), headers={"content-type": CONTENT_TYPE})
+
+    async def rate(self, request: web.Request) -> web.Response:
+        body = await _object(request)
+        if set(body) != {"rate"}:
+            raise BadRequest('the body is {"rate": requests per second}')
+        self._runner.set_rate(body["rate"])
+        return self._knobs()
+
+    async def pattern(self, request: web.Request) -> web.Response:
+        body = await _object(request)
+        name = body.pop("pattern", None)
+        if not isinstance(name, str):
+            raise BadRequest(
+                'the body is {"pattern": name, ...settings}, as in {"pattern": "sine", "period": "30s"}'
+            )
+        if ":" in name:
+            if body:
+                raise BadRequest("settings stand either in the pattern's text or beside it, not in both")
+            pattern = parse_pattern(name)
+        else:
+            pattern = pattern_from(name, body)
+        self._runner.set_pattern(pattern)
+        return self._knobs()
+
+    async def reset(self, _request: web.Request) -> web.Response:
+        self._runner.reset()
+        return self._knobs()
+
+    def _knobs(self) -> web.Response:
+        schedule = self._runner.schedule
+        return web.json_response({"rate": schedule.rate, "pattern": str(schedule.pattern)})
+
+
+async def _object(request: web.Request) -> dict[str, Any]:
+    try:
+        body = json.loads(await request.read())
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(f"the body is not JSON: {str(error)[:120]}") from error
+    if not isinstance(body, dict):
+        raise BadRequest("the body must be a JSON object")
+    return body
+
+
+@web.middleware
+async def _words(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every refusal is JSON with one clear sentence."""
+    try:
+        return await handler(request)
+    except (BadRequest, SettingError, PatternError) as error:
+        return _error(400, str(error))
+    except web.HTTPRequestEntityTooLarge:
+        return _error(413, f"the body is larger than {MAX_BODY_BYTES} bytes")
+    except web.HTTPMethodNotAllowed as error:
+        response = _error(405, f"{request.path} takes {', '.join(sorted(error.allowed_methods))}")
+        response.headers["allow"] = ", ".join(sorted(error.allowed_methods))
+        return response
+    except web.HTTPNotFound:
+        return _error(404, "there are /status, /metrics, /rate, /pattern and /reset")
+
+
+def _guard(loopback: bool) -> Any:
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if "origin" in request.headers:
+            return _error(403, "pages may not use the load generator; they go through the mesh's control API")
+        if loopback and not _is_local(request.host):
+            return _error(403, f"host {request.host[:80]!r} is not this machine; use 127.0.0.1 or localhost")
+        return await handler(request)
+
+    return guard
+
+
+def _is_local(host: str) -> bool:
+    name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
+    if name == "localhost":
+        return True
+    with suppress(ValueError):
+        return ipaddress.ip_address(name.strip("[]")).is_loopback
+    return False
+
+
+def _error(code: int, words: str) -> web.Response:
+    return web.json_response({"error": words}, status=code)
