@@ -1,0 +1,326 @@
+"""What a topology becomes: every process with its arguments, environment, ports and log, before any starts.
+
+Pure but for the reservation of ports, which are the caller's. An instance is two processes, its app and
+its sidecar. The registry, the ingress and the load generator are planned as instances too, so that they
+can be killed and healed by the same words.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from mesh.errors import UsageError
+from mesh.ports import LOOPBACK, PortInUse, Ports
+from mesh.processes import ProcessSpec
+from mesh.state import StateDirectory
+from services.script import Instance, Topology, TopologyError
+
+# Addresses that a person can keep as a bookmark; when somebody else has them, a free one is taken.
+DEFAULT_INGRESS_PORT = 8080
+DEFAULT_CONTROL_PORT = 4200
+
+# Traffic for a topology that says nothing of it: enough to fill a graph, little enough for any laptop.
+DEFAULT_RATE = 20.0
+
+INGRESS = "ingress"
+REGISTRY = "registry"
+LOADGEN = "loadgen"
+
+# The fork server imports these by name, first what starts first.
+PROGRAMS = ("registry.__main__", "sidecar.__main__", "services.__main__", "loadgen.__main__")
+
+
+class Part(StrEnum):
+    """One of an instance's processes; registry and load generator have an app only, the ingress a sidecar."""
+
+    SIDECAR = "sidecar"
+    APP = "app"
+
+
+class Kind(StrEnum):
+    """What an instance is to the mesh."""
+
+    SERVICE = "service"
+    INGRESS = INGRESS
+    REGISTRY = REGISTRY
+    LOADGEN = LOADGEN
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What was asked of `mesh up` beside the topology; a port is None when it was not said, 0 for any."""
+
+    registry: str | None = None
+    load: bool = True
+    rate: float | None = None
+    port: int | None = None
+    control_port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InstancePlan:
+    """One instance: its processes in the order in which they start, and its ports by role."""
+
+    name: str
+    kind: Kind
+    service: str
+    version: str
+    zone: str
+    parts: Mapping[Part, ProcessSpec]
+    ports: Mapping[str, int]
+
+    @property
+    def admin(self) -> str | None:
+        """Base URL of the sidecar's admin listener; None without a sidecar."""
+        return url(self.ports["admin"]) if "admin" in self.ports else None
+
+
+@dataclass(frozen=True, slots=True)
+class MeshPlan:
+    """The whole mesh; `notes` are lines that a person should read once."""
+
+    topology: str
+    file: Path
+    instances: tuple[InstancePlan, ...]
+    ingress: InstancePlan
+    loadgen: InstancePlan
+    registry: InstancePlan | None  # None when somebody else's is used
+    registry_url: str
+    control_port: int
+    load: bool
+    policies: tuple[dict[str, object], ...]
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def entrypoint_url(self) -> str:
+        """Where people and the load generator go in."""
+        return url(self.ingress.ports["outbound"])
+
+    @property
+    def control_url(self) -> str:
+        """The control API; also where spans go."""
+        return url(self.control_port)
+
+    def everything(self) -> tuple[InstancePlan, ...]:
+        """Instances of services, then the extra ones."""
+        registry = () if self.registry is None else (self.registry,)
+        return (*self.instances, self.ingress, *registry, self.loadgen)
+
+
+def url(port: int) -> str:
+    """Base URL of a listener of ours."""
+    return f"http://{LOOPBACK}:{port}"
+
+
+def make_plan(
+    topology: Topology, options: Options, ports: Ports, state: StateDirectory, environment: Mapping[str, str]
+) -> MeshPlan:
+    """Reserve every port and say what is to run; raises UsageError or TopologyError, before anything starts.
+
+    `environment` is that of the person who typed the command; programs of a `command:` inherit it.
+    """
+    return _Planner(topology, options, ports, state, environment).plan()
+
+
+class _Planner:
+    def __init__(
+        self,
+        topology: Topology,
+        options: Options,
+        ports: Ports,
+        state: StateDirectory,
+        environment: Mapping[str, str],
+    ) -> None:
+        self._topology = topology
+        self._options = options
+        self._ports = ports
+        self._state = state
+        self._environment = environment
+        self._notes: list[str] = []
+        self._file = Path(topology.file).resolve()
+        self._registry_url = options.registry or ""
+        self._control_port = 0
+
+    def plan(self) -> MeshPlan:
+        # by number first: any free one must not be the one that somebody asks for
+        fixed = self._fixed_app_ports()
+        ingress_port = self._ingress_port()
+        self._control_port = self._chosen(
+            self._options.control_port, DEFAULT_CONTROL_PORT, "the control API", "--control-port"
+        )
+        registry = None if self._options.registry else self._registry()
+        instances = tuple(
+            self._instance(instance, fixed.get(instance.service.name))
+            for instance in self._topology.instances()
+        )
+        ingress = self._ingress(ingress_port)
+        return MeshPlan(
+            topology=self._file.stem,
+            file=self._file,
+            instances=instances,
+            ingress=ingress,
+            loadgen=self._loadgen(ingress_port),
+            registry=registry,
+            registry_url=self._registry_url,
+            control_port=self._control_port,
+            load=self._options.load,
+            policies=self._topology.policies,
+            notes=tuple(self._notes),
+        )
+
+    # ports
+
+    def _fixed_app_ports(self) -> dict[str, int]:
+        return {
+            service.name: self._reserve_of_file(service.port, "services", index, "port")
+            for index, service in enumerate(self._topology.services)
+            if service.port is not None
+        }
+
+    def _ingress_port(self) -> int:
+        if self._options.port is None and self._topology.ingress_port is not None:
+            return self._reserve_of_file(self._topology.ingress_port, "ingress", "port")
+        return self._chosen(self._options.port, DEFAULT_INGRESS_PORT, "the entrypoint", "--port")
+
+    def _reserve_of_file(self, port: int, *path: str | int) -> int:
+        try:
+            return self._ports.fixed(port)
+        except UsageError as error:
+            words = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+            raise TopologyError(
+                self._topology.file,
+                self._topology.line_of(*path),
+                words.removeprefix("."),
+                str(error),
+                "choose another, or remove the key for a free one",
+            ) from error
+
+    def _chosen(self, asked: int | None, default: int, what: str, flag: str) -> int:
+        if asked is not None:
+            try:
+                return self._ports.fixed(asked)
+            except PortInUse as error:
+                raise UsageError(f"{flag}: {error} (choose another, or 0 for any free one)") from error
+            except UsageError as error:
+                raise UsageError(f"{flag}: {error}") from error
+        port = self._ports.preferred(default)
+        if port != default:
+            self._notes.append(f"port {default} is in use: {what} is at port {port} (choose one with {flag})")
+        return port
+
+    # processes
+
+    def _registry(self) -> InstancePlan:
+        port = self._ports.free()
+        self._registry_url = url(port)
+        spec = self._module(REGISTRY, Part.APP, "registry.__main__", "--http", address(port), "--ephemeral")
+        return InstancePlan(REGISTRY, Kind.REGISTRY, REGISTRY, "", "", {Part.APP: spec}, {"app": port})
+
+    def _instance(self, instance: Instance, fixed: int | None) -> InstancePlan:
+        ports = {role: self._ports.free() for role in ("inbound", "outbound", "admin")}
+        ports["app"] = self._ports.free() if fixed is None else fixed
+        service = instance.service
+        flags = ["--service", service.name, "--version", instance.version]
+        if instance.zone:
+            flags += ["--zone", instance.zone]
+        flags += ["--inbound", address(ports["inbound"]), "--app", address(ports["app"])]
+        if service.health.path:
+            flags += ["--app-health", service.health.path]
+        parts = {
+            Part.SIDECAR: self._sidecar(instance.name, ports, *flags),
+            Part.APP: self._command(instance, ports) if service.command else self._scripted(instance, ports),
+        }
+        return InstancePlan(
+            instance.name, Kind.SERVICE, service.name, instance.version, instance.zone, parts, ports
+        )
+
+    def _ingress(self, port: int) -> InstancePlan:
+        ports = {"outbound": port, "admin": self._ports.free()}
+        entrypoint = self._topology.entrypoint.name
+        spec = self._sidecar(INGRESS, ports, "--ingress", "--default-service", entrypoint)
+        return InstancePlan(INGRESS, Kind.INGRESS, INGRESS, "", "", {Part.SIDECAR: spec}, ports)
+
+    def _loadgen(self, ingress_port: int) -> InstancePlan:
+        port = self._ports.free()
+        load = self._topology.load
+        rate = self._options.rate
+        if rate is None:
+            rate = load.rate if load else DEFAULT_RATE
+        flags = [url(ingress_port), "--rate", f"{rate:g}", "--http", address(port)]
+        if load and load.pattern and self._options.rate is None:
+            flags += ["--pattern", load.pattern]
+        spec = self._module(LOADGEN, Part.APP, "loadgen.__main__", *flags)
+        return InstancePlan(LOADGEN, Kind.LOADGEN, LOADGEN, "", "", {Part.APP: spec}, {"app": port})
+
+    def _sidecar(self, name: str, ports: Mapping[str, int], *flags: str) -> ProcessSpec:
+        return self._module(
+            name,
+            Part.SIDECAR,
+            "sidecar.__main__",
+            *("--name", name, *flags),
+            *("--outbound", address(ports["outbound"]), "--admin", address(ports["admin"])),
+            *("--registry", self._registry_url, "--otlp", url(self._control_port)),
+            *("--access-log", str(self._state.access_log_path(name))),
+        )
+
+    def _scripted(self, instance: Instance, ports: Mapping[str, int]) -> ProcessSpec:
+        return self._module(
+            instance.name,
+            Part.APP,
+            "services.__main__",
+            *("--topology", str(self._file), "--service", instance.service.name, "--instance", instance.name),
+            *("--listen", address(ports["app"]), "--outbound", address(ports["outbound"])),
+            *("--otlp", url(self._control_port)),
+        )
+
+    def _command(self, instance: Instance, ports: Mapping[str, int]) -> ProcessSpec:
+        assert instance.service.command is not None
+        fill = _filler(port=str(ports["app"]), name=instance.name)
+        return ProcessSpec(
+            name=f"{instance.name}.{Part.APP}",
+            log=self._state.log_path(instance.name, Part.APP),
+            command=tuple(fill(word) for word in instance.service.command),
+            env=command_environment(self._environment, instance, ports),
+        )
+
+    def _module(self, name: str, part: Part, module: str, *argv: str) -> ProcessSpec:
+        return ProcessSpec(
+            name=f"{name}.{part}", log=self._state.log_path(name, part), module=module, argv=argv
+        )
+
+
+def address(port: int) -> str:
+    """HOST:PORT of a listener of ours."""
+    return f"{LOOPBACK}:{port}"
+
+
+def command_environment(
+    environment: Mapping[str, str], instance: Instance, ports: Mapping[str, int]
+) -> dict[str, str]:
+    """What a program of a `command:` finds in its environment: who it is, its port, and its way out.
+
+    Both spellings of HTTP_PROXY, because curl honours only the small one for http. Calls to this machine
+    by address do not go through the sidecar.
+    """
+    proxy = url(ports["outbound"])
+    direct = "localhost,127.0.0.1,::1"
+    return dict(environment) | {
+        "PORT": str(ports["app"]),
+        "SERVICE_NAME": instance.service.name,
+        "INSTANCE": instance.name,
+        "HTTP_PROXY": proxy,
+        "http_proxy": proxy,
+        "NO_PROXY": direct,
+        "no_proxy": direct,
+    }
+
+
+def _filler(**words: str) -> Callable[[str], str]:
+    # not str.format: a program's own braces (awk, JSON) stay as they are
+    def fill(text: str) -> str:
+        for name, value in words.items():
+            text = text.replace("{" + name + "}", value)
+        return text
+
+    return fill
