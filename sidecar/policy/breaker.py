@@ -1,0 +1,546 @@
+"""Circuit breaker of one endpoint, as one caller sees it.
+
+pybreaker holds the state (closed, open, half-open) and tells of its transitions; what it lacks stands here:
+an injected clock, two-phase use (`pick` now, `record` later), rolling-window rules, bounded probes with a
+deadline, growing open time, a ramp, epochs, a floor over the pool (with `outlier.py`) and operator pins.
+
+    CLOSED --rule--> OPEN(level, until) --time, at a pick--> HALF_OPEN(permits, need n of n)
+    HALF_OPEN --all good--> CLOSED in RAMP(5, 10, 25, 50 %) --each step's time--> CLOSED (100 %)
+    HALF_OPEN --one bad, or a probe without an answer--> OPEN(level + 1)
+    RAMP --rule--> OPEN(level + 1)
+    CLOSED --rule, but the floor is reached--> HELD (still closed: `outlier.py`) --good again--> RAMP
+
+A rule fires on the first of:
+- `certain_run` (3) attempts in a row that the endpoint did not answer at all: connect refused, reset, or
+  silence (`Evidence.CERTAIN`). At 300 requests/s a killed replica of three gets 3 more attempts, all of them
+  retried.
+- `failure_run` (7) failures in a row of any kind: the backstop for a total outage.
+- Wilson's lower bound of the failure ratio over 10 buckets of 1 s is above `failure_ratio`. Counts, not an
+  average: the bound knows by itself that 2 of 3 is no proof, so no knob of minimum samples is needed.
+- the same bound of (failed or slow) above `slow_ratio`, if the others are not as slow (`outlier.py` asks
+  them): a service that is slow everywhere is not healed by ejecting half of it.
+
+Every change of state starts a new epoch; a sample carries the epoch of its pick and is dropped if that is
+over, so a slow answer sent before the trip cannot decide a probe.
+"""
+
+import math
+import random
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Final, Protocol
+
+import pybreaker
+
+from sidecar.policy.errors import PolicyError, check_range
+from sidecar.policy.outcome import Evidence
+from sidecar.policy.window import CountWindow
+
+NEVER: Final = math.inf
+OFFSET_SHARE: Final = 0.5  # a caller's own, constant part of the open time: up to half of it
+JITTER_SHARE: Final = 0.5  # and as much again at random, so that ten callers do not re-test as one
+LEVEL_WINDOW_S: Final = 10.0  # one clean window of this length takes one doubling back ...
+LEVEL_SAMPLES: Final = 20  # ... if it proved itself by this many good answers
+HELD_RUN: Final = 20  # good answers in a row that release a held endpoint that still gets traffic
+FORCED_TTL_MAX_S: Final = 3600.0  # a pinned state must not outlive a demonstration
+
+
+class State(IntEnum):
+    """The three states; the numbers are those of the `circuit_breaker_state` metric."""
+
+    CLOSED = 0
+    OPEN = 1
+    HALF_OPEN = 2
+
+
+WORDS: Final = {State.CLOSED: "closed", State.OPEN: "open", State.HALF_OPEN: "half-open"}
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerPolicy:
+    """When to open, how to come back. Seconds and ratios; `enabled=False` never opens by itself."""
+
+    enabled: bool = True
+    certain_run: int = 3
+    failure_run: int = 7
+    failure_ratio: float = 0.3
+    slow_ratio: float = 0.3
+    z: float = 2.6  # 1.96 would be 95 % for one look; we look after every answer
+    open_s: float = 1.0
+    open_max_s: float = 30.0
+    permits: int = 1
+    need: int = 3
+    probe_deadline_s: float = 2.0
+    ramp: tuple[float, ...] = (0.05, 0.10, 0.25, 0.50)
+    ramp_s: float = 10.0
+    min_ready: float = 0.5  # share of endpoints, rounded up and at least one, that is never opened
+
+    def __post_init__(self) -> None:
+        check_range("breaker.certain_run", self.certain_run, 1, 1000)
+        check_range("breaker.failure_run", self.failure_run, 1, 10_000)
+        check_range("breaker.failure_ratio", self.failure_ratio, 0.01, 1.0)
+        check_range("breaker.slow_ratio", self.slow_ratio, 0.01, 1.0)
+        check_range("breaker.z", self.z, 0.5, 5.0)
+        check_range("breaker.open_s", self.open_s, 0.001, 3600.0)
+        check_range("breaker.open_max_s", self.open_max_s, self.open_s, 86400.0)
+        check_range("breaker.permits", self.permits, 1, 100)
+        check_range("breaker.need", self.need, 1, 100)
+        check_range("breaker.probe_deadline_s", self.probe_deadline_s, 0.01, 600.0)
+        check_range("breaker.ramp_s", self.ramp_s, 0.0, 3600.0)
+        check_range("breaker.min_ready", self.min_ready, 0.0, 1.0)
+        if not all(0.0 < step <= 1.0 for step in self.ramp) or list(self.ramp) != sorted(self.ramp):
+            raise PolicyError("breaker.ramp", "must be growing shares above 0 and up to 1")
+
+
+def wilson_lower(bad: int, total: int, z: float) -> float:
+    """Lower end of Wilson's interval for a true ratio of which `bad` of `total` were seen."""
+    if total <= 0:
+        return 0.0
+    ratio = bad / total
+    z2 = z * z
+    spread = z * math.sqrt((ratio * (1.0 - ratio) + z2 / (4 * total)) / total)
+    return max(0.0, (ratio + z2 / (2 * total) - spread) / (1.0 + z2 / total))
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Why a rule fired. `score` orders endpoints worst first: 1 = certainly dead, else the bound itself."""
+
+    reason: str
+    score: float
+    slow: bool
+    numbers: dict[str, float]
+
+
+class Pool(Protocol):
+    """What a breaker needs of the pool it stands in (`outlier.py`)."""
+
+    def trip(self, breaker: "Breaker", verdict: Verdict, now: float) -> None:
+        """A rule fired in a closed breaker: open it, hold it, or let it be."""
+
+    def changed(
+        self, breaker: "Breaker", kind: str, before: str, after: str, numbers: dict[str, float]
+    ) -> None:
+        """Something that decides about picks has changed."""
+
+
+class _Storage(pybreaker.CircuitBreakerStorage):
+    """pybreaker's memory without its wall clock: `opened_at` is not kept, our own `until` rules."""
+
+    def __init__(self) -> None:
+        super().__init__("endpoint")
+        self._state = pybreaker.STATE_CLOSED
+
+    @property
+    def state(self) -> str:
+        return self._state
+
+    @state.setter
+    def state(self, state: str) -> None:
+        self._state = state
+
+    @property
+    def counter(self) -> int:
+        return 0
+
+    @property
+    def success_counter(self) -> int:
+        return 0
+
+    @property
+    def opened_at(self) -> None:
+        return None
+
+    @opened_at.setter
+    def opened_at(self, datetime: object) -> None:
+        pass
+
+
+_STATES: Final = {
+    pybreaker.STATE_CLOSED: State.CLOSED,
+    pybreaker.STATE_OPEN: State.OPEN,
+    pybreaker.STATE_HALF_OPEN: State.HALF_OPEN,
+}
+
+
+class _Transitions(pybreaker.CircuitBreakerListener):
+    """Carries pybreaker's transitions into the breaker."""
+
+    def __init__(self, breaker: "Breaker") -> None:
+        self._breaker = breaker
+
+    def state_change(self, cb: Any, old_state: Any, new_state: Any) -> None:
+        self._breaker._moved(_STATES[old_state.name], _STATES[new_state.name])
+
+
+class Breaker:
+    """One endpoint's breaker; `record` is the hot path, all else is rare.
+
+    Read by the stack: `state`, `held`, `ramp` (share 0..1), `epoch`, `due_at` (when `advance` has something
+    to do, `inf` if never), `probe_free`. `offset` in 0..1 is the caller's constant place in the open time.
+    """
+
+    __slots__ = (
+        "_clean_samples", "_clean_since", "_machine", "_numbers", "_pool", "_ramp_step", "_rng",
+        "certain_run", "due_at", "epoch", "failure_run", "forced", "good_run", "held", "key", "level",
+        "offset", "opens", "policy", "probe_deadline", "probes", "ramp", "reason", "score", "since", "state",
+        "until", "window",
+    )  # fmt: skip
+
+    def __init__(
+        self, key: str, policy: BreakerPolicy, pool: Pool, offset: float, rng: random.Random
+    ) -> None:
+        self.key = key  # the endpoint's id
+        self.policy = policy
+        self.offset = offset
+        self.state = State.CLOSED
+        self.held = False
+        self.forced: State | None = None
+        self.epoch = 0
+        self.level = 0  # the open time has doubled this often
+        self.opens = 0
+        self.reason = ""
+        self.score = 0.0
+        self.since = 0.0  # of the present state
+        self.until = 0.0  # end of OPEN, of a pin, or the next probe of HELD
+        self.ramp = 1.0
+        self.failure_run = 0
+        self.certain_run = 0
+        self.good_run = 0  # while probing or held
+        self.probes = 0  # in flight
+        self.probe_deadline = NEVER
+        self.due_at = NEVER
+        self.window = CountWindow()
+        self._ramp_step = 0
+        self._clean_since = 0.0
+        self._clean_samples = 0
+        self._numbers: dict[str, float] = {}
+        self._pool = pool
+        self._rng = rng
+        self._machine = pybreaker.CircuitBreaker(state_storage=_Storage(), listeners=[_Transitions(self)])
+
+    def __repr__(self) -> str:
+        held = " held" if self.held else ""
+        ramp = f" ramp={self.ramp:g}" if self.ramp < 1.0 else ""
+        return f"<Breaker {WORDS[self.state]}{held}{ramp} level={self.level} epoch={self.epoch}>"
+
+    # ---- the hot path ------------------------------------------------------------------------------
+
+    def record(self, evidence: int, slow: bool, epoch: int, probe: bool, now: float) -> None:
+        """One attempt ended. `evidence` is GOOD, NEUTRAL, RATIO, BAD or CERTAIN; `probe` as the pick said."""
+        if epoch != self.epoch:
+            return
+        if self.state is State.CLOSED and not probe:
+            if evidence == 0 and not slow:  # Evidence.GOOD as a number: an enum lookup costs 40 ns
+                self.failure_run = 0
+                self.certain_run = 0
+                self.window.record(now, 0, 0)
+                if self.level or self.held:
+                    self._proved(now)
+            elif evidence != Evidence.NEUTRAL:
+                self._spoiled(evidence, slow, now)
+        else:
+            self._probed(evidence, slow, probe, now)
+
+    # ---- closed ------------------------------------------------------------------------------------
+
+    def _spoiled(self, evidence: int, slow: bool, now: float) -> None:
+        if evidence == Evidence.GOOD:
+            self.window.record(now, 0, 1)
+            self.failure_run = 0
+            self.certain_run = 0
+        else:
+            self.window.record(now, 1, 0)
+            if evidence != Evidence.RATIO:
+                self.failure_run += 1
+                self.certain_run = self.certain_run + 1 if evidence == Evidence.CERTAIN else 0
+        self.good_run = 0
+        self._clean_since = now
+        self._clean_samples = 0
+        if self.policy.enabled and self.forced is None:
+            verdict = self.verdict()
+            if verdict is not None:
+                self._pool.trip(self, verdict, now)
+
+    def verdict(self) -> Verdict | None:
+        """Which rule fires on what was seen up to the last sample, if any."""
+        policy, window = self.policy, self.window
+        numbers: dict[str, float]
+        if self.certain_run >= policy.certain_run:
+            numbers = {"in_a_row": self.certain_run}
+            return Verdict(f"{self.certain_run} attempts in a row without any answer", 1.0, False, numbers)
+        if self.failure_run >= policy.failure_run:
+            numbers = {"in_a_row": self.failure_run}
+            return Verdict(f"{self.failure_run} failures in a row", 1.0, False, numbers)
+        bound = wilson_lower(window.bad, window.total, policy.z)
+        if bound > policy.failure_ratio:
+            numbers = {"failed": window.bad, "of": window.total, "bound": round(bound, 3)}
+            words = (
+                f"{window.bad} of {window.total} failed, at least {bound:.0%} beyond chance "
+                f"(limit {policy.failure_ratio:.0%})"
+            )
+            return Verdict(words, bound, False, numbers)
+        if window.slow:
+            bound = wilson_lower(window.bad + window.slow, window.total, policy.z)
+            if bound > policy.slow_ratio:
+                numbers = {
+                    "slow": window.slow,
+                    "failed": window.bad,
+                    "of": window.total,
+                    "bound": round(bound, 3),
+                }
+                words = (
+                    f"{window.slow} slow and {window.bad} failed of {window.total}, at least {bound:.0%} beyond "
+                    f"chance (limit {policy.slow_ratio:.0%})"
+                )
+                return Verdict(words, bound, True, numbers)
+        return None
+
+    def _proved(self, now: float) -> None:
+        """A good answer where one is worth something: a held endpoint, or a level to take back."""
+        if self.held:
+            self.good_run += 1
+            if self.good_run >= (self.policy.need if self.dead else HELD_RUN):
+                self.release(now)
+            return
+        self._clean_samples += 1
+        if self._clean_samples >= LEVEL_SAMPLES and now - self._clean_since >= LEVEL_WINDOW_S:
+            self.level -= 1
+            self._clean_since = now
+            self._clean_samples = 0
+
+    # ---- open, probing, held -----------------------------------------------------------------------
+
+    @property
+    def dead(self) -> bool:
+        """Held on certain evidence: it gets probes only while another endpoint is ready."""
+        return self.held and self.score >= 0.9
+
+    @property
+    def probe_free(self) -> bool:
+        """May a probe be sent now (call `advance` first when `due_at` has passed)."""
+        return self.probes < self.policy.permits and (
+            self.state is State.HALF_OPEN or (self.held and self.until == NEVER)
+        )
+
+    def start_probe(self, now: float) -> None:
+        """A pick took a permit."""
+        self.probes += 1
+        self.probe_deadline = min(self.probe_deadline, now + self.policy.probe_deadline_s)
+        self._schedule()
+
+    def _probed(self, evidence: int, slow: bool, probe: bool, now: float) -> None:
+        if self.state is State.OPEN:
+            return  # unreachable by epoch; kept so that no sample can ever touch an open breaker
+        if probe:
+            self.probes -= 1
+            if not self.probes:
+                self.probe_deadline = NEVER
+        if evidence == Evidence.NEUTRAL:
+            self._schedule()  # the permit is free again, nothing was learnt
+        elif evidence == Evidence.GOOD and not slow:
+            self.good_run += 1
+            if self.good_run < self.policy.need:
+                self._schedule()
+            elif self.held:
+                self.release(now)
+            else:
+                self.close(now, f"{self.good_run} of {self.policy.need} probes answered")
+        else:
+            words = "a probe was slow" if evidence == Evidence.GOOD else "a probe failed"
+            self._relapse(now, words)
+
+    def _relapse(self, now: float, reason: str) -> None:
+        self.level += 1
+        if self.held:
+            self._back_off(now)
+            self.epoch += 1
+            self.reason = reason
+            self._numbers = {"next_probe_s": round(self.until - now, 3)}
+            self._schedule()
+            self._pool.changed(self, "floor", "held", "held", self._numbers)
+        else:
+            self.open(now, Verdict(reason, max(self.score, 0.9), False, {}))
+
+    # ---- transitions -------------------------------------------------------------------------------
+
+    def open(self, now: float, verdict: Verdict) -> None:
+        """Closed or half-open -> open, for a time that doubles with each relapse."""
+        if self.ramp < 1.0 and self.state is State.CLOSED and not self.held:
+            self.level += 1  # a relapse during the ramp keeps its backoff and adds to it
+        self.held = False
+        self.ramp = 1.0
+        self.opens += 1
+        self.reason = verdict.reason
+        self.score = verdict.score
+        self._back_off(now)
+        self._numbers = {**verdict.numbers, "open_s": round(self.until - now, 3), "level": self.level}
+        self._reset(now)
+        self._machine.open()
+
+    def half_open(self, now: float) -> None:
+        """Open -> half-open: `policy.permits` probes at a time, `policy.need` good ones in a row."""
+        self._numbers = {"permits": self.policy.permits, "need": self.policy.need}
+        self.until = NEVER
+        self._reset(now)
+        self._machine.half_open()
+
+    def close(self, now: float, reason: str) -> None:
+        """Half-open or open -> closed, at the first step of the ramp."""
+        self.reason = reason
+        self.held = False
+        self._begin_ramp(now)
+        self._numbers = {"share": self.ramp}
+        self._reset(now)
+        self._machine.close()
+
+    def hold(self, now: float, verdict: Verdict) -> None:
+        """The floor forbids to open it: it stays closed, and gets what its score is worth."""
+        before = "held" if self.held else WORDS[self.state]
+        self.held = True
+        self.ramp = 1.0
+        self.reason = verdict.reason
+        self.score = verdict.score
+        self._back_off(now)
+        self._numbers = {**verdict.numbers, "score": round(verdict.score, 3)}
+        self._reset(now)
+        if self.state is not State.CLOSED:
+            self._machine.close()
+        self._pool.changed(self, "floor", before, "held", self._numbers)
+
+    def release(self, now: float) -> None:
+        """Held -> closed, by the ramp."""
+        self.held = False
+        self.score = 0.0
+        self.reason = f"{self.good_run} good answers in a row"
+        self._begin_ramp(now)
+        self._numbers = {"share": self.ramp}
+        self._reset(now)
+        self._pool.changed(self, "floor", "held", "closed", self._numbers)
+
+    def slow_start(self, now: float, reason: str) -> None:
+        """A closed endpoint that is new here takes its share by the ramp."""
+        self.reason = reason
+        self._begin_ramp(now)
+        self._schedule()
+
+    def force(self, state: State | None, ttl_s: float, now: float) -> None:
+        """An operator pins OPEN or CLOSED for `ttl_s` seconds; None takes a pin back."""
+        if state is None:
+            self._unpin(now, "released by an operator")
+            return
+        if state is State.HALF_OPEN:
+            raise PolicyError("force.state", "only open and closed can be forced")
+        check_range("force.ttl_s", ttl_s, 0.1, FORCED_TTL_MAX_S)
+        self.forced = state
+        self.held = False
+        self.ramp = 1.0
+        self.reason = f"forced {WORDS[state]} by an operator for {ttl_s:g} s"
+        self._numbers = {"ttl_s": ttl_s}
+        self.until = now + ttl_s
+        before = WORDS[self.state]
+        self._reset(now)
+        (self._machine.open if state is State.OPEN else self._machine.close)()
+        self._pool.changed(self, "forced", before, WORDS[state], self._numbers)
+
+    def _unpin(self, now: float, reason: str) -> None:
+        pinned, self.forced = self.forced, None
+        if pinned is State.OPEN:
+            self.reason = reason
+            self.half_open(now)
+        elif pinned is State.CLOSED:
+            self.reason = reason
+            self.until = 0.0
+            self._numbers = {}
+            self._schedule()
+            self._pool.changed(self, "forced", "forced", "closed", {})
+
+    def reprobe(self, now: float) -> None:
+        """Outside news (a new process, the registry saw it come back): probe now instead of later."""
+        if self.forced is None and (self.state is State.OPEN or self.held):
+            self.until = now
+            self._schedule()
+
+    # ---- time --------------------------------------------------------------------------------------
+
+    def advance(self, now: float) -> None:
+        """Do what is due: end of open, of a pin, of a ramp step, of a probe's deadline."""
+        if now < self.due_at:
+            return
+        if self.forced is not None:
+            if now >= self.until:
+                self._unpin(now, "the pin ran out")
+            return
+        if now >= self.probe_deadline:
+            self.probes = 0
+            self.probe_deadline = NEVER
+            self._relapse(now, f"a probe had no answer for {self.policy.probe_deadline_s:g} s")
+        elif self.state is State.OPEN:
+            self.half_open(now)
+        elif self.held:
+            self.until = NEVER  # the next pick may probe it
+            self._schedule()
+            self._pool.changed(self, "", "held", "held", {})
+        elif self.ramp < 1.0:
+            self._climb(now)
+
+    def _begin_ramp(self, now: float) -> None:
+        policy = self.policy
+        self._ramp_step = 0
+        self.score = 0.0
+        if policy.ramp and policy.ramp_s > 0.0:
+            self.ramp = policy.ramp[0]
+            self.until = now + policy.ramp_s / len(policy.ramp)
+        else:
+            self.ramp = 1.0
+            self.until = 0.0
+
+    def _climb(self, now: float) -> None:
+        """Each step lasts ramp_s / steps; after a long silence several are due at once."""
+        policy, before = self.policy, self.ramp
+        step_s = policy.ramp_s / len(policy.ramp)
+        while self.ramp < 1.0 and now >= self.until:
+            self._ramp_step += 1
+            self.until += step_s
+            self.ramp = policy.ramp[self._ramp_step] if self._ramp_step < len(policy.ramp) else 1.0
+        if self.ramp >= 1.0:
+            self.until = 0.0
+            self._clean_since = now
+            self.reason = ""
+        self._schedule()
+        self._pool.changed(self, "ramp", f"{before:.0%}", f"{self.ramp:.0%}", {"share": self.ramp})
+
+    def _back_off(self, now: float) -> None:
+        policy = self.policy
+        length = min(policy.open_max_s, policy.open_s * 2.0 ** min(self.level, 30))
+        spread = OFFSET_SHARE * self.offset + JITTER_SHARE * self._rng.random()
+        self.until = now + length * (1.0 + spread)
+
+    def _reset(self, now: float) -> None:
+        """A new epoch: nothing seen before counts."""
+        self.epoch += 1
+        self.since = now
+        self.failure_run = 0
+        self.certain_run = 0
+        self.good_run = 0
+        self.probes = 0
+        self.probe_deadline = NEVER
+        self._clean_since = now
+        self._clean_samples = 0
+        self.window.clear()
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if self.forced is not None or self.state is State.OPEN or self.held:
+            self.due_at = min(self.until, self.probe_deadline)
+        elif self.state is State.HALF_OPEN:
+            self.due_at = self.probe_deadline
+        else:
+            self.due_at = self.until if self.ramp < 1.0 else NEVER
+
+    def _moved(self, old: State, new: State) -> None:
+        """pybreaker changed its state."""
+        self.state = new
+        self._schedule()
+        if old is not new:
+            self._pool.changed(self, "breaker", WORDS[old], WORDS[new], self._numbers)
