@@ -77,7 +77,7 @@ class Measurement:
 
     def send(self, tally: Tally, now: float, intended: float) -> None:
         """A planned request was sent now."""
-        late = int((now - intended) * 1e6)
+        late = round((now - intended) * 1e6)
         tally.send(late)
         self.window.at(now).send(late)
 
@@ -94,8 +94,8 @@ class Measurement:
         sampled: bool,
     ) -> None:
         """A sent request ended now; it becomes an exemplar when it failed or is among the slowest 1 %."""
-        response_us = int((now - intended) * 1e6)
-        service_us = int((now - sent) * 1e6)
+        response_us = round((now - intended) * 1e6)
+        service_us = round((now - sent) * 1e6)
         tally.complete(response_us, service_us, status, error)
         self.window.at(now).complete(response_us, service_us, status, error)
         if error is not None or response_us >= self._slow_us:

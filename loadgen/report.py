@@ -216,6 +216,7 @@ def _view(view: View) -> Document:
         "offered_rps": round(view.per_second(view.tally.planned), 3),
         "rps": round(view.per_second(view.tally.completed), 3),
         **_counts(view.tally),
+        "errors": dict(sorted(view.tally.errors.items())),
         **_latencies(view.tally),
     }
 
