@@ -1,0 +1,74 @@
+"""From the document as written to what it means: every default filled in, every unit a number."""
+
+from typing import Any
+
+from services.document import ScriptItem, ServiceDocument, StepDocument, TopologyDocument
+from services.topology import Call, Concurrent, Health, Load, Service, Sleep, Step, Topology
+from services.yaml_lines import Lines
+
+
+def build_topology(document: TopologyDocument, file: str, lines: Lines) -> Topology:
+    """The topology that the document means; the document must be free of faults."""
+    services = tuple(
+        _service(service, document, lines.at(("services", index)))
+        for index, service in enumerate(document.services)
+    )
+    load = Load(document.load.rate, document.load.pattern) if document.load else None
+    port = document.ingress.port if document.ingress else None
+    return Topology(file, services, load, port, document.policies, lines)
+
+
+def _service(service: ServiceDocument, document: TopologyDocument, line: int) -> Service:
+    def setting(name: str) -> Any:
+        return document.setting(service, name)
+
+    def one_or_many(one: str, many: str, otherwise: str) -> tuple[str, ...]:
+        for source in (service, document.shared):
+            if getattr(source, many):
+                return tuple(getattr(source, many))
+            if getattr(source, one):
+                return (getattr(source, one),)
+        return (otherwise,)
+
+    scripted = service.command is None
+    health = setting("health")
+    path = health.path if health else None
+    return Service(
+        name=service.name,
+        line=line,
+        is_entrypoint=service.is_entrypoint,
+        replicas=setting("num_replicas"),
+        versions=one_or_many("version", "versions", "v1"),
+        zones=one_or_many("zone", "zones", ""),
+        error_rate=setting("error_rate") if scripted else 0.0,
+        request_size=setting("request_size"),
+        response_size=setting("response_size") if scripted else 0,
+        latency=setting("latency") if scripted else None,
+        script=_script(setting("script"), setting("request_size")) if scripted else (),
+        command=service.command,
+        port=service.port,
+        health=Health(path or ("/health" if scripted else None), health.interval if health else 1.0),
+    )
+
+
+def _script(items: tuple[ScriptItem, ...], request_size: int) -> tuple[Step, ...]:
+    def step(document: StepDocument) -> Sleep | Call:
+        if document.call is None:
+            return Sleep(document.sleep or 0.0)
+        call = document.call
+        size = call.size if call.size is not None else call.payload_size
+        return Call(
+            service=call.service,
+            size=request_size if size is None else size,
+            probability=call.probability or 1.0,
+            headers=call.extra_header,
+            method=call.method,
+            path=call.path,
+            timeout=call.timeout,
+            required=call.required,
+        )
+
+    return tuple(
+        Concurrent(tuple(step(inner) for inner in item)) if isinstance(item, tuple) else step(item)
+        for item in items
+    )
