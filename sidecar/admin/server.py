@@ -1,0 +1,165 @@
+"""The admin listener's routes."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from ..observe.events import EventLog
+
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+Snapshot = Callable[[], dict[str, Any]]
+
+
+class Admin:
+    """`GET /ready /metrics /clusters /config_dump /snapshot /events`, `POST` for what changes something.
+
+    Args:
+        ready: why not, or None.
+        fail: make the health check fail (True) or true again (False). drain: begin to drain. quit: end.
+    """
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        config_dump: Snapshot,
+        registry: CollectorRegistry,
+        events: EventLog,
+        ready: Callable[[], str | None],
+        fail: Callable[[bool], None],
+        drain: Callable[[], None],
+        quit: Callable[[], None],
+    ) -> None:
+        self._snapshot = snapshot
+        self._config_dump = config_dump
+        self._registry = registry
+        self._events = events
+        self._ready = ready
+        self._fail = fail
+        self._drain = drain
+        self._quit = quit
+        self._runner: web.AppRunner | None = None
+
+    async def open(self, host: str, port: int) -> str:
+        """Listen; returns the bound address."""
+        app = web.Application(middlewares=[self._guard], client_max_size=64 * 1024)
+        get, post = app.router.add_get, app.router.add_post
+        get("/", self._help)
+        get("/ready", self._get_ready)
+        get("/metrics", self._metrics)
+        get("/stats/prometheus", self._metrics)
+        get("/clusters", self._clusters)
+        get("/config_dump", self._get_config)
+        get("/snapshot", self._get_snapshot)
+        get("/events", self._get_events)
+        post("/healthcheck/{verdict:fail|ok}", self._healthcheck)
+        post("/drain_listeners", self._drain_listeners)
+        post("/quitquitquit", self._quitquitquit)
+        post("/logging", self._logging)
+        # A watcher of /events never ends by itself, so the shutdown does not wait for it.
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handle_signals=False)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port)
+        await site.start()
+        bound = self._runner.addresses[0]
+        return f"{bound[0]}:{bound[1]}"
+
+    async def close(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    @web.middleware
+    async def _guard(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        """A web page elsewhere must not be able to act on us: what changes something takes no foreign Origin."""
+        origin = request.headers.get("Origin")
+        if request.method != "GET" and origin is not None and origin != f"http://{request.host}":
+            return web.Response(status=403, text="requests from other origins are refused\n")
+        return await handler(request)
+
+    async def _help(self, request: web.Request) -> web.Response:
+        lines = sorted(
+            {
+                f"{route.method} {route.resource.canonical}"
+                for route in request.app.router.routes()
+                if route.resource
+            }
+        )
+        return web.Response(text="\n".join(line for line in lines if not line.startswith("HEAD")) + "\n")
+
+    async def _get_ready(self, request: web.Request) -> web.Response:
+        reason = self._ready()
+        return web.Response(text="LIVE\n") if reason is None else web.Response(status=503, text=reason + "\n")
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        response = web.Response(body=encode(self._registry))
+        response.headers["Content-Type"] = content_type
+        return response
+
+    async def _clusters(self, request: web.Request) -> web.Response:
+        upstreams: dict[str, Any] = self._snapshot()["upstreams"]
+        if request.query.get("format") == "json":
+            return _json(
+                {
+                    "cluster_statuses": [
+                        {"name": name, "host_statuses": upstream["endpoints"]}
+                        for name, upstream in upstreams.items()
+                    ]
+                }
+            )
+        lines = []
+        for name, upstream in upstreams.items():
+            for endpoint in upstream["endpoints"]:
+                for key, value in endpoint.items():
+                    if key != "address":
+                        lines.append(f"{name}::{endpoint['address']}::{key}::{value}")
+        return web.Response(text="\n".join(lines) + "\n")
+
+    async def _get_config(self, request: web.Request) -> web.Response:
+        return _json(self._config_dump())
+
+    async def _get_snapshot(self, request: web.Request) -> web.Response:
+        return _json(self._snapshot())
+
+    async def _get_events(self, request: web.Request) -> web.StreamResponse:
+        last = request.headers.get("Last-Event-ID", "0")
+        response = web.StreamResponse(
+            headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
+        )
+        await response.prepare(request)
+        async for event in self._events.stream(int(last) if last.isdigit() else 0):
+            line = json.dumps(event, separators=(",", ":"))
+            await response.write(f"id: {event['id']}\nevent: {event['kind']}\ndata: {line}\n\n".encode())
+        return response
+
+    async def _healthcheck(self, request: web.Request) -> web.Response:
+        self._fail(request.match_info["verdict"] == "fail")
+        return web.Response(text="OK\n")
+
+    async def _drain_listeners(self, request: web.Request) -> web.Response:
+        self._drain()
+        return web.Response(text="OK\n")
+
+    async def _quitquitquit(self, request: web.Request) -> web.Response:
+        self._quit()
+        return web.Response(text="OK\n")
+
+    async def _logging(self, request: web.Request) -> web.Response:
+        name = request.query.get("level", "")
+        if name not in LEVELS:
+            return web.Response(status=400, text=f"level={name!r}: use one of {', '.join(LEVELS)}\n")
+        logging.getLogger().setLevel(LEVELS[name])
+        return web.Response(text=f"level is {name}\n")
+
+
+def _json(value: object) -> web.Response:
+    return web.Response(text=json.dumps(value) + "\n", content_type="application/json")

@@ -1,0 +1,338 @@
+"""The composition root: makes the clock, the pools, the listeners and the watches, and ends them in order.
+
+Start: admin first (so that somebody can ask), then the names that the registry has, then the
+listeners, then our own registration: nobody is told of us before we can serve. End (SIGTERM): the
+registry forgets us, callers hear of it, connections are told to close, what is under way ends, and
+only then do we.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import random
+import signal
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
+
+from registry.client import CheckDefinition, Heartbeat, RegistryClient, ServiceRegistration
+
+from .admin.server import Admin
+from .app_health import AppHealth
+from .balance.endpoints import EndpointSpec
+from .config import Config
+from .discovery import Destinations
+from .errors import ConfigError
+from .exchange import Exchange
+from .inbound import Inbound, LocalApp
+from .io.deadlines import Deadlines
+from .io.downstream import Downstream
+from .io.listener import Listener
+from .observe.access_log import FLUSH_S, AccessLog
+from .observe.events import EventLog
+from .observe.metrics import Metrics, Peer, upstream_metrics
+from .observe.snapshot import Snapshot
+from .observe.tracing import Tracer
+from .outbound import Outbound
+from .policy.events import PolicyEvent
+from .policy.settings import UpstreamPolicy
+from .proxy import Proxy
+from .stack import Upstream
+from .wire.events import RequestHead
+
+log = logging.getLogger("sidecar")
+
+# Callers hear of our leaving by a blocking query, in milliseconds; this covers a slow one.
+PROPAGATION_S = 0.25
+# Consul's floor for a TTL is not documented; 5 s lets four heartbeats be lost.
+TTL = "5s"
+DEREGISTER_AFTER = "10m"
+
+
+class Sidecar:
+    """One sidecar process."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.clock = time.monotonic
+        self.rng = random.Random()
+        self.events = EventLog(config.name, time.time)
+        self.metrics = Metrics(Peer(config.service, config.version))
+        self.collectors = CollectorRegistry()
+        self.stopping = asyncio.Event()
+        self.draining = False
+        self.inbound: Inbound | None = None
+        self.outbound: Outbound | None = None
+        self.app_health: AppHealth | None = None
+        self.listeners: list[Listener] = []
+        self._loop = asyncio.get_running_loop()
+        self._deadlines = Deadlines(
+            lambda at, call: self._loop.call_later(max(0.0, at - self.clock()), call), self.clock
+        )
+        self._access_log = AccessLog(config.access_log, time.time) if config.access_log else None
+        self._tracer = (
+            Tracer(config.otlp, config.service, config.name, config.version, self.clock, time.time)
+            if config.otlp
+            else None
+        )
+        self._client: RegistryClient | None = None
+        self._heartbeat: Heartbeat | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+        self._spawned: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, then drain.
+
+        Raises:
+            ConfigError: when an address cannot be bound.
+        """
+        config = self.config
+        for name in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(name, self.stopping.set)
+        async with contextlib.AsyncExitStack() as stack:
+            if config.registry:
+                self._client = await stack.enter_async_context(
+                    RegistryClient(
+                        config.registry, token=config.registry_token, clock=self.clock, rng=self.rng
+                    )
+                )
+            self._tasks = await stack.enter_async_context(asyncio.TaskGroup())
+            background: list[asyncio.Task[None]] = []
+            destinations = Destinations(
+                self._client, self._make_upstream, self._spawn, self._deadlines, self.events, self.clock
+            )
+            for name, addresses in config.upstreams:
+                destinations.static(name, [(address.host, address.port) for address in addresses])
+            self._make_proxies(destinations)
+            snapshot = Snapshot(self, destinations)
+            self.collectors.register(self.metrics)  # type: ignore[arg-type]  # a Collector by shape
+            self.collectors.register(ProcessCollector(registry=None))
+            self.collectors.register(PlatformCollector(registry=None))
+            self.metrics.add_source(upstream_metrics(destinations.snapshot))
+            self.metrics.add_source(snapshot.metrics)
+            admin = Admin(
+                snapshot.read,
+                snapshot.config,
+                self.collectors,
+                self.events,
+                self._not_ready,
+                self._fail_health,
+                self._begin_drain,
+                self.stopping.set,
+            )
+            bound: dict[str, str] = {}
+            try:
+                await self._listen(admin, bound)
+                snapshot.addresses = bound
+                if self._client is not None and self.outbound is not None:
+                    background.append(self._tasks.create_task(destinations.watch_names(), name="watch names"))
+                if self.app_health is not None:
+                    await self.app_health.check()
+                    background.append(self._tasks.create_task(self.app_health.run(), name="app health"))
+                if self._client is not None and self.inbound is not None:
+                    self._heartbeat = self._make_heartbeat(self._client, bound)
+                    background.append(self._tasks.create_task(self._heartbeat.run(), name="heartbeat"))
+                if self._access_log is not None:
+                    background.append(
+                        self._tasks.create_task(self._flush(self._access_log), name="access log")
+                    )
+                print(json.dumps(bound), flush=True)
+                await self.stopping.wait()
+                await self._drain()
+            finally:
+                for listener in self.listeners:
+                    listener.stop_accepting()
+                for task in [*background, *self._spawned]:
+                    task.cancel()
+                await admin.close()
+                self._deadlines.close()
+        if self._access_log is not None:
+            self._access_log.close()
+        if self._tracer is not None:
+            await asyncio.to_thread(self._tracer.close)
+
+    # -- making --------------------------------------------------------------------------------------
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
+        assert self._tasks is not None
+        task = self._tasks.create_task(_logged(coroutine, name), name=name)
+        self._spawned.add(task)
+        task.add_done_callback(self._spawned.discard)
+
+    def _make_upstream(self, name: str) -> Upstream:
+        return Upstream(name, UpstreamPolicy(), self._policy_event, self.config.name, self.clock, self.rng)
+
+    def _policy_event(self, event: PolicyEvent) -> None:
+        self.events.add(
+            event.kind,
+            upstream=event.upstream,
+            endpoint=event.endpoint,
+            before=event.from_state,
+            after=event.to_state,
+            reason=event.reason,
+            numbers=dict(event.numbers),
+        )
+
+    def _make_proxies(self, destinations: Destinations) -> None:
+        config = self.config
+        common: tuple[Any, ...] = (
+            self._spawn,
+            self._deadlines,
+            self.metrics,
+            self.events,
+            self._access_log,
+            self._tracer,
+            config.upstream_timeout,
+            config.trace_sample,
+            self.clock,
+            self.rng,
+        )
+        if config.inbound is not None and config.app is not None:
+            spec = EndpointSpec(config.name, config.app.host, config.app.port, version=config.version)
+            self.app_health = AppHealth(
+                config.app.host, config.app.port, config.app_health, self._app_changed, asyncio.sleep
+            )
+            app = LocalApp(spec, self.app_health.refused, self.clock)
+            self.inbound = Inbound(app, self._load_report, *common)
+        if config.outbound is not None:
+            identity = (config.name, config.service, config.version)
+            self.outbound = Outbound(destinations, identity, config.default_service, *common)
+
+    def _make_heartbeat(self, client: RegistryClient, bound: dict[str, str]) -> Heartbeat:
+        config = self.config
+        address, _, port = bound["inbound"].rpartition(":")
+        meta = {
+            "version": config.version,
+            "zone": config.zone,
+            "instance": config.name,
+            "app": str(config.app),
+        }
+        if "admin" in bound:
+            meta["admin"] = bound["admin"]
+        registration = ServiceRegistration(
+            id=config.name,
+            name=config.service,
+            address=address,
+            port=int(port),
+            tags=(config.version,),
+            meta=meta,
+            checks=(
+                CheckDefinition(
+                    id=f"service:{config.name}", ttl=TTL, deregister_critical_service_after=DEREGISTER_AFTER
+                ),
+            ),
+        )
+        return Heartbeat(client, registration, self._own_health, clock=self.clock, rng=self.rng)
+
+    async def _listen(self, admin: Admin, bound: dict[str, str]) -> None:
+        config = self.config
+        try:
+            for name, proxy, address in (
+                ("inbound", self.inbound, config.inbound),
+                ("outbound", self.outbound, config.outbound),
+            ):
+                if proxy is not None and address is not None:
+                    at = name, address
+                    bound[name] = await self._listener(name, proxy).open(address.host, address.port)
+            if config.admin is not None:
+                at = "admin", config.admin
+                bound["admin"] = await admin.open(config.admin.host, config.admin.port)
+        except OSError as error:
+            flag, address = at
+            raise ConfigError(
+                f"--{flag} {address}: cannot listen: {error.strerror or error}; choose another port (0 = any free one)"
+            ) from error
+
+    def _listener(self, name: str, proxy: Proxy) -> Listener:
+        def exchange(connection: Downstream, head: RequestHead) -> Exchange:
+            return Exchange(proxy, connection, head)
+
+        listener = Listener(
+            name,
+            exchange,
+            proxy.refused,
+            self._deadlines,
+            self.clock,
+            header_timeout=self.config.header_timeout,
+            idle_timeout=self.config.idle_timeout,
+        )
+        self.listeners.append(listener)
+        return listener
+
+    # -- living ----------------------------------------------------------------------------------------
+
+    def _own_health(self) -> tuple[str, str]:
+        assert self.app_health is not None
+        return self.app_health.status, self.app_health.reason
+
+    def _app_changed(self, status: str, reason: str) -> None:
+        self.events.add("health", after=status, reason=reason)
+        log.info("the app is %s%s", status, f": {reason}" if reason else "")
+        if self._heartbeat is not None:
+            self._heartbeat.nudge()
+
+    def _load_report(self) -> bytes:
+        """ORCA's text form: what callers may weigh us by."""
+        assert self.inbound is not None and self.app_health is not None
+        health = {"passing": 1.0, "warning": 0.5, "critical": 0.0}[self.app_health.status]
+        return b"TEXT named_metrics.health=%.1f,named_metrics.in_flight=%d" % (
+            health,
+            self.inbound.app.in_flight,
+        )
+
+    def _not_ready(self) -> str | None:
+        if self.draining:
+            return "draining"
+        if self.app_health is not None and self.app_health.status == "critical":
+            return f"the app is critical: {self.app_health.reason}"
+        return None
+
+    def _fail_health(self, failing: bool) -> None:
+        if self.app_health is not None:
+            self.app_health.force(failing)
+
+    async def _flush(self, access_log: AccessLog) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_S)
+            access_log.flush()
+
+    # -- ending ----------------------------------------------------------------------------------------
+
+    def _begin_drain(self) -> None:
+        """From here on every answer says `Connection: close`."""
+        if not self.draining:
+            self.draining = True
+            self.events.add("drain", reason="begun")
+            for proxy in (self.inbound, self.outbound):
+                if proxy is not None:
+                    proxy.draining = True
+
+    async def _drain(self) -> None:
+        self._begin_drain()
+        if self._heartbeat is not None:
+            await self._heartbeat.stop()
+            await asyncio.sleep(PROPAGATION_S)
+        for listener in self.listeners:
+            listener.stop_accepting()
+        for listener in self.listeners:
+            ended, cut = await listener.drained(self.config.drain_timeout)
+            if ended or cut:
+                log.info("%s: %d connections ended, %d cut", listener.name, ended, cut)
+
+
+async def _logged(coroutine: Coroutine[Any, Any, None], name: str) -> None:
+    """A fault in one task must not end the process that serves everybody else."""
+    try:
+        await coroutine
+    except Exception:
+        log.exception("task %r failed", name)
+
+
+async def run(config: Config) -> None:
+    """Serve until told to end."""
+    await Sidecar(config).run()

@@ -1,0 +1,225 @@
+"""The sidecar's settings: flags, environment variables and a file, in that order of precedence."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import yaml
+
+from .errors import ConfigError
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+EXAMPLE = """\
+example:
+  python -m sidecar --name orders-1 --inbound 127.0.0.1:15006 --app 127.0.0.1:9000 \\
+      --outbound 127.0.0.1:15001 --registry http://127.0.0.1:8500
+  HTTP_PROXY=http://127.0.0.1:15001 curl http://payments/
+"""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Address:
+    """HOST:PORT."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Config:
+    """What one sidecar does; None = it does not."""
+
+    name: str
+    service: str
+    version: str = "v1"
+    zone: str = ""
+    inbound: Address | None = None
+    app: Address | None = None
+    app_health: str | None = None
+    outbound: Address | None = None
+    admin: Address | None = None
+    registry: str | None = None
+    registry_token: str | None = None
+    upstreams: tuple[tuple[str, tuple[Address, ...]], ...] = ()
+    default_service: str | None = None
+    policies: tuple[str, ...] = ()
+    otlp: str | None = None
+    trace_sample: float = 1.0
+    access_log: str | None = None
+    header_timeout: float = 10.0
+    idle_timeout: float = 60.0
+    upstream_timeout: float = 15.0
+    drain_timeout: float = 5.0
+    workers: int = 1
+    log_level: str = "info"
+
+
+def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
+    """Read flags, then `SIDECAR_…` variables, then `--config FILE` for what neither names.
+
+    Raises:
+        ConfigError: with one line that names the flag, variable or key.
+    """
+    parser = _parser()
+    given = vars(parser.parse_args(argv))
+    file: dict[str, object] = {}
+    path = given.pop("config") or environ.get("SIDECAR_CONFIG")
+    if path:
+        file = _read_file(path, set(given))
+    values: dict[str, object] = {}
+    for key, flag_value in given.items():
+        variable = f"SIDECAR_{key.upper()}"
+        if flag_value is not None:
+            values[key], source = flag_value, "--" + key.replace("_", "-")
+        elif variable in environ:
+            values[key], source = environ[variable], variable
+            if key in ("upstream", "policy"):
+                values[key] = environ[variable].split(";")
+        elif key in file:
+            values[key], source = file[key], f"{path}: {key}"
+        else:
+            continue
+        values[key] = _convert(key, values[key], source)
+    if not values.get("name"):
+        raise ConfigError(
+            "--name is missing: which instance is this the sidecar of? For example --name orders-1"
+        )
+    if values.get("inbound") and not values.get("app"):
+        raise ConfigError("--inbound needs --app HOST:PORT, the program that it stands in front of")
+    if not (values.get("inbound") or values.get("outbound")):
+        raise ConfigError("nothing to listen on: name --inbound HOST:PORT, --outbound HOST:PORT or both")
+    name = str(values["name"])
+    values.setdefault("service", re.sub(r"-\d+$", "", name))
+    upstreams = values.pop("upstream", ())
+    policies = values.pop("policy", ())
+    return Config(upstreams=upstreams, policies=policies, **values)  # type: ignore[arg-type]  # converted above
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m sidecar",
+        description="The proxy beside one service replica. Prints one line of JSON with its addresses.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--name", help="the instance, e.g. orders-1")
+    add("--service", help="its service (default: the name without -N)")
+    add("--version", help="its version (default: v1)")
+    add("--zone", help="where it runs")
+    add("--inbound", metavar="HOST:PORT", help="listen here for requests to the app")
+    add("--app", metavar="HOST:PORT", help="the program behind --inbound")
+    add("--app-health", metavar="PATH", help="ask the app's health there (default: a TCP connect)")
+    add("--outbound", metavar="HOST:PORT", help="listen here for the app's own calls (HTTP_PROXY)")
+    add("--admin", metavar="HOST:PORT", help="listen here for /metrics, /snapshot, /ready, …")
+    add("--registry", metavar="URL", help="Consul's HTTP API")
+    add("--registry-token", metavar="TOKEN", help="its ACL token")
+    add(
+        "--upstream",
+        metavar="SERVICE=HOST:PORT[,…]",
+        action="append",
+        help="static endpoints; may be repeated",
+    )
+    add(
+        "--default-service",
+        metavar="SERVICE",
+        help="takes what names no known service; makes this an ingress",
+    )
+    add(
+        "--policy",
+        metavar="FILE",
+        action="append",
+        help="a VirtualService or DestinationRule; may be repeated",
+    )
+    add("--otlp", metavar="URL", help="export traces there by OTLP over HTTP")
+    add("--trace-sample", metavar="RATIO", help="share of new traces that are sampled (default: 1)")
+    add("--access-log", metavar="FILE", help="JSON lines; - is standard error")
+    add("--header-timeout", metavar="TIME", help="for a request head to arrive (default: 10s)")
+    add("--idle-timeout", metavar="TIME", help="of an idle client connection (default: 60s)")
+    add(
+        "--upstream-timeout", metavar="TIME", help="for an answer to begin, all tries together (default: 15s)"
+    )
+    add("--drain-timeout", metavar="TIME", help="for requests under way to end after SIGTERM (default: 5s)")
+    add("--workers", metavar="N", help="processes that share the listeners (default: 1)")
+    add("--log-level", metavar="LEVEL", help="debug, info, warning or error (default: info)")
+    add("--config", metavar="FILE", help="YAML with the same names as the flags")
+    return parser
+
+
+def _read_file(path: str, known: set[str]) -> dict[str, object]:
+    try:
+        document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"--config {path}: cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(document, dict):
+        raise ConfigError(f"--config {path}: must be a mapping of flag names to values")
+    values = {str(key).replace("-", "_"): value for key, value in document.items()}
+    for key in values:
+        if key not in known:
+            raise ConfigError(f"--config {path}: {key}: no such setting; see python -m sidecar --help")
+    return values
+
+
+def _convert(key: str, value: object, source: str) -> object:
+    text = str(value)
+    if key in ("inbound", "outbound", "app", "admin"):
+        return parse_address(text, source)
+    if key.endswith("_timeout"):
+        return parse_duration(text, source)
+    if key == "upstream":
+        return tuple(_parse_upstream(str(item), source) for item in _as_list(value))
+    if key == "policy":
+        return tuple(str(item) for item in _as_list(value))
+    if key == "trace_sample":
+        return _number(text, source, 0.0, 1.0)
+    if key == "workers":
+        return int(_number(text, source, 1, 64))
+    if key == "log_level" and text.lower() not in ("debug", "info", "warning", "error"):
+        raise ConfigError(f"{source}: {text!r} is not a level; use debug, info, warning or error")
+    return text
+
+
+def _as_list(value: object) -> list[object]:
+    return list(value) if isinstance(value, list) else [value]
+
+
+def _number(text: str, source: str, low: float, high: float) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = float("nan")
+    if not low <= number <= high:
+        raise ConfigError(f"{source}: {text!r} is not a number from {low:g} to {high:g}")
+    return number
+
+
+def parse_address(text: str, source: str) -> Address:
+    """HOST:PORT, where an IPv6 host stands in brackets."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65535 or not host:
+        raise ConfigError(f"{source}: {text!r} is not HOST:PORT, for example 127.0.0.1:15001")
+    return Address(host.strip("[]"), int(port))
+
+
+def parse_duration(text: str, source: str) -> float:
+    """Seconds of a duration with a unit, as Istio and Consul write them."""
+    match = _DURATION.fullmatch(text)
+    if match is None or float(match.group(1)) <= 0:
+        raise ConfigError(f"{source}: {text!r} is not a duration; write for example 500ms, 10s or 2m")
+    return float(match.group(1)) * _UNITS[match.group(2)]
+
+
+def _parse_upstream(text: str, source: str) -> tuple[str, tuple[Address, ...]]:
+    name, equals, addresses = text.partition("=")
+    if not equals or not name or not addresses:
+        raise ConfigError(f"{source}: {text!r} is not SERVICE=HOST:PORT[,HOST:PORT…]")
+    return name, tuple(parse_address(item, source) for item in addresses.split(","))

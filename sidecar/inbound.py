@@ -1,0 +1,137 @@
+"""Requests from the mesh to the app behind this sidecar."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .balance.endpoints import Endpoint, EndpointSpec
+from .io.pool import Pool
+from .observe.metrics import Peer, RequestSeries
+from .policy.outcome import Outcome
+from .policy.retry import Refusal, Retry, RetryPolicy
+from .policy.settings import UpstreamPolicy
+from .proxy import Proxy
+from .stack import Pick, Rejection
+from .wire.forward import DROP_RESPONSE_AT_EDGE
+
+if TYPE_CHECKING:
+    from .errors import MeshError
+    from .exchange import Exchange, Routed, Target
+    from .wire.events import RequestHead
+
+# One listener feeds one app: past this many at once, waiting only makes all of them late.
+MAX_IN_FLIGHT = 1024
+RETRIES_ARE_THE_CALLERS = Refusal("callers_retry")
+
+
+class LocalApp:
+    """The app as a target: one endpoint, no breaker (its callers have those), no retry of its answers."""
+
+    __slots__ = ("_clock", "_endpoint", "_refused", "in_flight", "name", "policy")
+
+    def __init__(self, spec: EndpointSpec, refused: Callable[[], None], clock: Callable[[], float]) -> None:
+        self.name = spec.id
+        self.policy = UpstreamPolicy(retry=RetryPolicy(max_attempts=1))
+        self.in_flight = 0
+        self._endpoint = Endpoint(spec, None, clock())  # type: ignore[arg-type]  # nothing here asks its breaker
+        self._refused = refused
+        self._clock = clock
+
+    def start(self) -> Rejection | None:
+        if self.in_flight >= MAX_IN_FLIGHT:
+            return Rejection("UO", f"{MAX_IN_FLIGHT} requests are under way to the app", overloaded=True)
+        self.in_flight += 1
+        return None
+
+    def abandon_wait(self) -> None:
+        """Nobody waits here."""
+
+    def finish(self) -> None:
+        self.in_flight -= 1
+
+    def pick(
+        self, tried: Sequence[Endpoint], key: int | None = None, probe_ok: bool = True
+    ) -> Pick | Rejection:
+        return Pick(self._endpoint, 0, False, self._clock())
+
+    def settle(
+        self, pick: Pick, outcome: Outcome, elapsed_s: float, retry_after_s: float | None = None
+    ) -> None:
+        if outcome is Outcome.CONNECT_FAILURE:
+            self._refused()
+
+    def may_retry(
+        self,
+        outcome: Outcome,
+        attempts: int,
+        idempotent: bool,
+        replayable: bool,
+        response_started: bool,
+        remaining_s: float,
+        retry_after_s: float | None = None,
+        *,
+        status: int = 0,
+    ) -> Retry | Refusal:
+        return RETRIES_ARE_THE_CALLERS
+
+    def per_try_timeout(self, remaining_s: float, last: bool = False) -> float:
+        return remaining_s
+
+    def hedge_after(self, remaining_s: float) -> float | None:
+        return None
+
+    def reconsider(self, pick: Pick) -> float | None:
+        return None
+
+    @property
+    def pool(self) -> Pool | None:
+        pool: Any = self._endpoint.pool
+        return pool if isinstance(pool, Pool) else None
+
+
+class Inbound(Proxy):
+    """The inbound listener's side; what the app says in the mesh's own headers is not believed."""
+
+    direction = "inbound"
+    drop_response = DROP_RESPONSE_AT_EDGE
+
+    def __init__(self, app: LocalApp, load_report: Callable[[], bytes], *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.app = app
+        self._load_report = load_report
+        self._sources: dict[bytes, RequestSeries] = {}
+        self._unknown = self.metrics.inbound(Peer("unknown", "unknown"))
+
+    def route(self, head: RequestHead, exchange: Routed) -> Target | MeshError | None:
+        self.in_flight += 1
+        return self.app
+
+    def request_fields(self, exchange: Exchange) -> list[bytes]:
+        lines = [b"x-request-id: %b\r\n" % exchange.request_id]
+        count = exchange.head.fields.get(b"x-envoy-attempt-count")
+        if count is not None:
+            lines.append(b"x-envoy-attempt-count: %b\r\n" % count)
+        return lines
+
+    def attempt_fields(self, number: int, remaining_s: float) -> list[bytes]:
+        return [b"x-envoy-expected-rq-timeout-ms: %d\r\n" % max(1, int(remaining_s * 1000))]
+
+    def response_fields(self, exchange: Exchange) -> list[bytes]:
+        return [
+            b"x-envoy-upstream-service-time: %d\r\n" % int(exchange.upstream_s * 1000),
+            b"endpoint-load-metrics: %b\r\n" % self._load_report(),
+        ]
+
+    def series(self, exchange: Exchange) -> RequestSeries:
+        source = exchange.head.fields.get(b"x-envoy-peer-metadata-id")
+        if source is None:
+            return self._unknown
+        series = self._sources.get(source)
+        if series is None:
+            parts = source.decode("latin-1").split("~")
+            peer = Peer(parts[1], parts[2]) if len(parts) == 3 else Peer("unknown", "unknown")
+            series = self.metrics.inbound(peer)
+            if len(self._sources) < 1024:  # instances of callers; the series behind them are bounded too
+                self._sources[source] = series
+        return series

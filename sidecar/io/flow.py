@@ -1,0 +1,49 @@
+"""Flow control's constants and the one way to write."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from typing import Protocol
+
+# uvloop's own low-water mark is 16 bytes (a missing factor of 1024), which makes every drained byte
+# a resume; these give one pause and one resume for every 48 KiB.
+HIGH_WATER = 64 * 1024
+LOW_WATER = 16 * 1024
+
+# Below this, one joined buffer is cheaper than a vectored write.
+JOIN_BELOW = 64 * 1024
+
+
+class Hold(enum.IntFlag):
+    """Why reading is paused; it goes on when no reason is left. Separate booleans led others to stuck reads."""
+
+    NONE = 0
+    SLOW_PEER = 1  # the other side cannot take more
+    PIPELINED = 2  # a further request waits for the current one
+    CLOSING = 4
+
+
+class RawPeer(Protocol):
+    """One side of a tunnel, as the other sees it."""
+
+    def write_raw(self, data: bytes) -> None: ...
+    def end_raw(self) -> None: ...
+    def close_raw(self) -> None: ...
+    def read_raw(self, on: bool) -> None: ...
+
+
+def write_all(transport: asyncio.Transport | None, pieces: list[bytes]) -> None:
+    """Send all pieces in one system call where that is possible.
+
+    uvloop raises when a closed transport is written to, stock asyncio does not; here both do nothing,
+    for the loss is told by `connection_lost`.
+    """
+    if transport is None or transport.is_closing():
+        return
+    if len(pieces) == 1:
+        transport.write(pieces[0])
+    elif sum(map(len, pieces)) < JOIN_BELOW:
+        transport.write(b"".join(pieces))
+    else:
+        transport.writelines(pieces)

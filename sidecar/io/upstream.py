@@ -1,0 +1,204 @@
+"""One connection to a backend: at most one exchange at a time, kept idle in its pool between them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol, cast
+
+from ..wire.events import END, Body, ProtocolError, ResponseHead
+from ..wire.limits import Limits
+from ..wire.response_parser import ResponseParser
+from .flow import HIGH_WATER, LOW_WATER, RawPeer, write_all
+
+
+class ResponseHandler(Protocol):
+    """What an exchange is to its backend connection."""
+
+    def response_head(self, head: ResponseHead) -> None: ...
+    def response_body(self, data: bytes) -> None: ...
+    def response_end(self) -> None: ...
+    def response_flush(self) -> None:
+        """The events of one read are through: send on what they gave."""
+
+    def upstream_failed(self, connection: UpstreamConnection, error: ProtocolError | None) -> None:
+        """The response will not be completed; None = the connection was lost."""
+
+    def upstream_writable(self, writable: bool) -> None: ...
+
+
+class ConnectionOwner(Protocol):
+    """What a pool is to its connections."""
+
+    def lost(self, connection: UpstreamConnection) -> None: ...
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """A backend connection. `begin` an exchange on it, `write`, and give it back to the pool."""
+
+    __slots__ = (
+        "_limits",
+        "_paused",
+        "_pool",
+        "_tunnel",
+        "handler",
+        "idle_since",
+        "keep_alive",
+        "parser",
+        "request_done",
+        "transport",
+        "used",
+    )
+
+    def __init__(self, pool: ConnectionOwner, limits: Limits) -> None:
+        self._pool = pool
+        self._limits = limits
+        self.parser = ResponseParser(limits)
+        self.handler: ResponseHandler | None = None
+        self.transport: asyncio.Transport | None = None
+        self.used = 0  # exchanges begun
+        self.idle_since = 0.0
+        self.request_done = True
+        self.keep_alive = True
+        self._tunnel: RawPeer | None = None
+        self._paused = False
+
+    @property
+    def reused(self) -> bool:
+        """Whether the current exchange is not the connection's first: its loss may be the keep-alive race."""
+        return self.used > 1
+
+    @property
+    def reusable(self) -> bool:
+        """RFC 9112 section 9.3 and h11's rule: both messages whole, both sides willing, nothing left over."""
+        transport = self.transport
+        return (
+            transport is not None
+            and not transport.is_closing()
+            and self.request_done
+            and self.keep_alive
+            and self._tunnel is None
+            and self.parser.reusable
+        )
+
+    def begin(self, handler: ResponseHandler, method: bytes) -> None:
+        """Bind an exchange; its request is about to be written."""
+        self.handler = handler
+        self.used += 1
+        self.request_done = False
+        self.keep_alive = True
+        self.parser.expect(method)
+
+    def write(self, pieces: list[bytes]) -> None:
+        """Send; nothing happens on a connection that is gone, for its loss is told separately."""
+        write_all(self.transport, pieces)
+
+    def detach(self) -> None:
+        """The exchange is through with this connection; no more events reach it."""
+        self.handler = None
+
+    def abort(self) -> None:
+        """Cut the connection now: a clean close could make half a request look whole."""
+        self.handler = None
+        if self.transport is not None:
+            self.transport.abort()
+
+    def close(self) -> None:
+        if self.transport is not None:
+            self.transport.close()
+
+    def pause_reading(self) -> None:
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    def tunnel_to(self, peer: RawPeer) -> bytes:
+        """From here on bytes are relayed as they are; returns those that came behind the 101."""
+        self._tunnel = peer
+        self.handler = None
+        unread, self.parser.unread = self.parser.unread, b""
+        return unread
+
+    def write_raw(self, data: bytes) -> None:
+        write_all(self.transport, [data])
+
+    def end_raw(self) -> None:
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.write_eof()
+
+    # -- asyncio.Protocol --------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport = cast(asyncio.Transport, transport)  # uvloop's is one by shape only
+        transport.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
+
+    def data_received(self, data: bytes) -> None:
+        if self._tunnel is not None:
+            self._tunnel.write_raw(data)
+            return
+        handler = self.handler
+        if handler is None:  # unasked for, as a 408 on an idle connection: never anybody's answer
+            self.abort()
+            return
+        for event in self.parser.feed(data):
+            kind = type(event)
+            if kind is ResponseHead:
+                head: ResponseHead = event  # type: ignore[assignment]  # just checked, without isinstance
+                if not head.interim:
+                    self.keep_alive = head.keep_alive and head.body is not Body.UNTIL_CLOSE
+                handler.response_head(head)
+            elif kind is bytes:
+                handler.response_body(event)  # type: ignore[arg-type]  # just checked
+            elif event is END:
+                handler.response_end()
+            else:
+                assert isinstance(event, ProtocolError)
+                handler.upstream_failed(self, event)
+            if self.handler is not handler:
+                return
+        handler.response_flush()
+
+    def eof_received(self) -> bool:
+        if self._tunnel is not None:
+            self._tunnel.end_raw()
+            return True
+        handler = self.handler
+        if handler is not None:
+            event = self.parser.eof()
+            if event is END:
+                handler.response_end()
+            elif isinstance(event, ProtocolError):
+                handler.upstream_failed(self, None)
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        handler, self.handler = self.handler, None
+        if handler is not None:
+            handler.upstream_failed(self, None)
+        if self._tunnel is not None:
+            self._tunnel.close_raw()
+        self._pool.lost(self)
+
+    def close_raw(self) -> None:
+        if self.transport is not None:
+            self.transport.close()
+
+    def pause_writing(self) -> None:
+        if self._tunnel is not None:
+            self._tunnel.read_raw(False)
+        elif self.handler is not None:
+            self.handler.upstream_writable(False)
+
+    def resume_writing(self) -> None:
+        if self._tunnel is not None:
+            self._tunnel.read_raw(True)
+        elif self.handler is not None:
+            self.handler.upstream_writable(True)
+
+    def read_raw(self, on: bool) -> None:
+        if on:
+            self.resume_reading()
+        else:
+            self.pause_reading()

@@ -1,0 +1,102 @@
+"""Everything live as one JSON object (`/snapshot`), and the gauges that come from the same numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+
+if TYPE_CHECKING:
+    from ..app import Sidecar
+    from ..discovery import Destinations
+    from ..proxy import Proxy
+
+
+class Snapshot:
+    """Reads a running sidecar."""
+
+    def __init__(self, sidecar: Sidecar, destinations: Destinations) -> None:
+        self._sidecar = sidecar
+        self._destinations = destinations
+        self._started = sidecar.clock()
+        self.addresses: dict[str, str] = {}
+
+    def read(self) -> dict[str, Any]:
+        sidecar = self._sidecar
+        config = sidecar.config
+        health = sidecar.app_health
+        idle, active = self._destinations.connections()
+        if sidecar.inbound is not None and (pool := sidecar.inbound.app.pool) is not None:
+            idle += pool.idle
+            active += pool.active
+        return {
+            "name": config.name,
+            "service": config.service,
+            "version": config.version,
+            "zone": config.zone,
+            "state": "draining" if sidecar.draining else "serving",
+            "uptime_s": round(sidecar.clock() - self._started, 3),
+            "addresses": self.addresses,
+            "app": None
+            if health is None
+            else {"status": health.status, "reason": health.reason, "address": str(config.app)},
+            "inbound": _side(sidecar.inbound),
+            "outbound": _side(sidecar.outbound),
+            "upstreams": self._destinations.snapshot(),
+            "connections": {
+                "downstream": sum(listener.connections for listener in sidecar.listeners),
+                "upstream_idle": idle,
+                "upstream_active": active,
+            },
+        }
+
+    def config(self) -> dict[str, Any]:
+        """What this sidecar was told, and by whom."""
+        config = self._sidecar.config
+        return {
+            "bootstrap": {
+                name: str(value)
+                if name in ("inbound", "outbound", "admin", "app") and value is not None
+                else value
+                for name in config.__slots__
+                if name not in ("registry_token", "upstreams")
+                for value in (getattr(config, name),)
+            },
+            "addresses": self.addresses,
+            "upstreams": {
+                name: [f"{address}" for address in addresses] for name, addresses in config.upstreams
+            },
+        }
+
+    def metrics(self) -> Iterator[Metric]:
+        sidecar = self._sidecar
+        in_flight = GaugeMetricFamily("mesh_requests_in_flight", "Exchanges under way", labels=("direction",))
+        refused = CounterMetricFamily(
+            "mesh_refused_messages",
+            "Messages refused before they became a request",
+            labels=("direction", "reason"),
+        )
+        for proxy in (sidecar.inbound, sidecar.outbound):
+            if proxy is not None:
+                in_flight.add_metric((proxy.direction,), proxy.in_flight)
+                for reason, count in proxy.refusals.items():
+                    refused.add_metric((proxy.direction, reason), count)
+        connections = GaugeMetricFamily(
+            "mesh_downstream_connections", "Open client connections", labels=("listener",)
+        )
+        for listener in sidecar.listeners:
+            connections.add_metric((listener.name,), listener.connections)
+        yield from (in_flight, refused, connections)
+
+
+def _side(proxy: Proxy | None) -> dict[str, Any] | None:
+    if proxy is None:
+        return None
+    return {
+        "requests": proxy.window.requests,
+        "failed": proxy.window.failed,
+        "in_flight": proxy.in_flight,
+        "window": proxy.window.snapshot(),
+    }

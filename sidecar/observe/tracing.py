@@ -1,0 +1,158 @@
+"""Spans of sampled exchanges, made after the fact and handed to OpenTelemetry's batch exporter.
+
+The data path chooses the ids (they go out in `traceparent` before anything has happened), so a span
+is built when its exchange ends, from numbers that were taken anyway; nothing of the SDK runs before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import requests
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
+
+if TYPE_CHECKING:
+    from ..exchange import Exchange
+
+# At most this many finished spans wait for the exporter; more are dropped, never awaited.
+QUEUE_SPANS = 4096
+EXPORT_EVERY_MS = 1000
+
+_SCOPE = InstrumentationScope("sidecar")
+_OK = Status(StatusCode.UNSET)
+_ERROR = Status(StatusCode.ERROR)
+_SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+
+
+class Tracer:
+    """Exports spans by OTLP over HTTP to `endpoint` (its base URL), from a thread of its own.
+
+    Args:
+        clock: the data path's clock. wall_clock: seconds since the epoch at the same moment.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        service: str,
+        instance: str,
+        version: str,
+        clock: Callable[[], float],
+        wall_clock: Callable[[], float],
+    ) -> None:
+        session = requests.Session()
+        # The collector is named outright; looking for system proxies also crashes forked processes on macOS.
+        session.trust_env = False
+        self._processor = BatchSpanProcessor(
+            OTLPSpanExporter(endpoint=endpoint.rstrip("/") + "/v1/traces", session=session, timeout=2),
+            max_queue_size=QUEUE_SPANS,
+            schedule_delay_millis=EXPORT_EVERY_MS,
+            max_export_batch_size=QUEUE_SPANS // 8,
+        )
+        self._resource = Resource(
+            {
+                "service.name": service,
+                "service.instance.id": instance,
+                "service.version": version,
+                "telemetry.sdk.language": "python",
+                "mesh.component": "sidecar",
+            }
+        )
+        self._offset = wall_clock() - clock()
+
+    def record(self, exchange: Exchange, kind: str) -> None:
+        """Export an exchange's span and, for outbound ones, one for each of its attempts."""
+        now = exchange.proxy.clock()
+        span = exchange.span
+        trace_id = int(span.trace_id, 16)
+        context = _context(trace_id, span.span_id)
+        head = exchange.head
+        path = head.target.partition(b"?")[0].decode("latin-1")
+        method = head.method.decode("latin-1")
+        failed = exchange.status >= 500 or (exchange.flag is not None)
+        attributes: dict[str, str | int] = {
+            "http.request.method": method,
+            "url.path": path,
+            "http.response.status_code": exchange.status,
+            "server.address": exchange.target_name,
+            "response_flags": exchange.flag.name if exchange.flag is not None else "-",
+            "request_id": exchange.request_id.decode("latin-1"),
+            "mesh.attempts": len(exchange.attempts),
+        }
+        if exchange.detail:
+            attributes["response_code_details"] = exchange.detail
+        inbound = kind == "inbound"
+        self._export(
+            f"{method} {path}" if inbound else f"{method} {exchange.target_name}",
+            context,
+            _context(trace_id, span.parent_id) if span.parent_id else None,
+            SpanKind.SERVER if inbound else SpanKind.CLIENT,
+            attributes | {"mesh.direction": kind},
+            failed,
+            exchange.started,
+            now,
+        )
+        if inbound:
+            return
+        for attempt in exchange.attempts:
+            attributes = {
+                "mesh.attempt": attempt.number,
+                "mesh.endpoint": attempt.endpoint.id,
+                "server.address": attempt.endpoint.host,
+                "server.port": attempt.endpoint.port,
+                "mesh.outcome": attempt.outcome.name.lower(),
+            }
+            if attempt.status:
+                attributes["http.response.status_code"] = attempt.status
+            if attempt.reason:
+                attributes["mesh.retry_reason"] = attempt.reason
+            self._export(
+                f"attempt {attempt.number} {attempt.endpoint.id}",
+                _context(trace_id, attempt.span_id),
+                context,
+                SpanKind.CLIENT,
+                attributes,
+                attempt.failed,
+                attempt.started,
+                attempt.ended or now,
+            )
+
+    def _export(
+        self,
+        name: str,
+        context: SpanContext,
+        parent: SpanContext | None,
+        kind: SpanKind,
+        attributes: dict[str, str | int],
+        failed: bool,
+        started: float,
+        ended: float,
+    ) -> None:
+        self._processor.on_end(
+            ReadableSpan(
+                name=name,
+                context=context,
+                parent=parent,
+                resource=self._resource,
+                attributes=attributes,
+                kind=kind,
+                status=_ERROR if failed else _OK,
+                start_time=int((started + self._offset) * 1e9),
+                end_time=int((ended + self._offset) * 1e9),
+                instrumentation_scope=_SCOPE,
+            )
+        )
+
+    def close(self) -> None:
+        """Send what is queued, and end the thread."""
+        self._processor.shutdown()
+
+
+def _context(trace_id: int, span_id: bytes) -> SpanContext:
+    return SpanContext(trace_id, int(span_id, 16), is_remote=False, trace_flags=_SAMPLED)

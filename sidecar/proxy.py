@@ -1,0 +1,198 @@
+"""What the exchanges of one listener share: which headers pass, what is counted, how a failure is read.
+
+`Outbound` routes to services, `Inbound` to the one app behind it; the exchange is the same.
+"""
+
+from __future__ import annotations
+
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from .io.deadlines import Deadlines
+from .io.pool import Pool, Spawn
+from .observe import trace_context
+from .observe.metrics import RequestSeries
+from .observe.trace_context import TraceContext
+from .observe.window import Window
+from .policy.outcome import Outcome, classify_status
+from .wire.events import RequestHead, ResponseHead
+from .wire.forward import DROP_REQUEST, DROP_RESPONSE_AT_EDGE
+from .wire.headers import is_safe_value
+
+if TYPE_CHECKING:
+    from .balance.endpoints import Endpoint
+    from .errors import MeshError
+    from .exchange import Exchange, Routed, Target
+    from .observe.access_log import AccessLog
+    from .observe.events import EventLog
+    from .observe.metrics import Metrics
+    from .observe.tracing import Tracer
+
+# A request id from outside is passed on only up to this size; the usual one, a UUID, has 36.
+MAX_REQUEST_ID = 128
+
+
+class Proxy(ABC):
+    """Base of the two directions; everything here is bound once, before the first request."""
+
+    direction = ""
+    drop_request = DROP_REQUEST
+    drop_response = DROP_RESPONSE_AT_EDGE
+    trusted = True
+
+    def __init__(
+        self,
+        spawn: Spawn,
+        deadlines: Deadlines,
+        metrics: Metrics,
+        events: EventLog,
+        access_log: AccessLog | None,
+        tracer: Tracer | None,
+        timeout: float,
+        trace_sample: float,
+        clock: Callable[[], float],
+        rng: random.Random,
+    ) -> None:
+        self.clock = clock
+        self.rng = rng
+        self.metrics = metrics
+        self.events = events
+        self.window = Window(clock)
+        self.in_flight = 0
+        self.draining = False
+        self.recording = tracer is not None
+        self._spawn = spawn
+        self._deadlines = deadlines
+        self._access_log = access_log
+        self._tracer = tracer
+        self._timeout = timeout
+        self._trace_sample = trace_sample
+        self.refusals: dict[str, int] = {}
+
+    # -- what an exchange asks ---------------------------------------------------------------------
+
+    @abstractmethod
+    def route(self, head: RequestHead, exchange: Routed) -> Target | MeshError | None:
+        """Where the request goes; None = `exchange.routed` is called when that is known."""
+
+    @abstractmethod
+    def request_fields(self, exchange: Exchange) -> list[bytes]:
+        """Field lines that are the same for all attempts."""
+
+    @abstractmethod
+    def attempt_fields(self, number: int, remaining_s: float) -> list[bytes]:
+        """Field lines of one attempt."""
+
+    @abstractmethod
+    def response_fields(self, exchange: Exchange) -> list[bytes]:
+        """Field lines added to the answer."""
+
+    @abstractmethod
+    def series(self, exchange: Exchange) -> RequestSeries:
+        """The counters that the exchange belongs to."""
+
+    def trace(self, head: RequestHead) -> TraceContext:
+        return trace_context.read(
+            head.fields.get(b"traceparent"), self._trace_sample, self.recording, self.rng
+        )
+
+    def request_id(self, head: RequestHead) -> bytes:
+        given = head.fields.get(b"x-request-id")
+        if given is not None and len(given) <= MAX_REQUEST_ID and is_safe_value(given):
+            return given
+        bits = self.rng.getrandbits(128)  # a UUID of version 4, as Envoy makes them
+        return b"%08x-%04x-4%03x-%x%03x-%012x" % (
+            bits >> 96,
+            (bits >> 80) & 0xFFFF,
+            (bits >> 64) & 0xFFF,
+            8 + ((bits >> 62) & 3),
+            (bits >> 48) & 0xFFF,
+            bits & 0xFFFFFFFFFFFF,
+        )
+
+    def time_limit(self, head: RequestHead) -> float:
+        """Seconds this exchange may take: the caller's remaining time, at most our own limit."""
+        if self.trusted:
+            given = head.fields.get(b"x-envoy-expected-rq-timeout-ms")
+            if given is not None and given.isdigit() and len(given) < 10:
+                return min(int(given) / 1000.0, self._timeout)
+        return self._timeout
+
+    def deadline_covers_body(self, head: RequestHead) -> bool:
+        """A caller's own deadline ends the whole answer; our default one only waits for it to begin."""
+        return self.trusted and b"x-envoy-expected-rq-timeout-ms" in head.fields
+
+    def pool(self, endpoint: Endpoint) -> Pool:
+        pool = endpoint.pool
+        if pool is None:
+            pool = endpoint.pool = Pool(
+                endpoint.host, endpoint.port, self._spawn, self._deadlines, self.clock
+            )
+        return pool  # type: ignore[return-value]  # the attribute is opaque to balance
+
+    def classify(self, head: ResponseHead) -> Outcome:
+        if head.status < 500 and head.status != 429:
+            return classify_status(head.status, False)
+        reason = head.fields.get(b"x-mesh-reason", b"")
+        if head.status == 503 and reason.startswith(b"UF"):
+            return Outcome.CONNECT_FAILURE  # the endpoint's sidecar says: the app was never reached
+        return classify_status(head.status, b"x-envoy-overloaded" in head.fields)
+
+    # -- what an exchange tells --------------------------------------------------------------------
+
+    def retried(self, exchange: Exchange) -> None:
+        """Another try is on its way; `exchange.flag` and `.detail` say what became of the last."""
+
+    def refused(self, peer: str, status: int, reason: str) -> None:
+        """A message that never became an exchange was refused."""
+        self.refusals[reason] = self.refusals.get(reason, 0) + 1
+        if self._access_log is not None:
+            self._access_log.write(
+                {
+                    "direction": self.direction,
+                    "method": None,
+                    "path": None,
+                    "response_code": status,
+                    "response_flags": "DPE",
+                    "response_code_details": reason,
+                    "downstream_remote_address": peer,
+                }
+            )
+
+    def ended(self, exchange: Exchange) -> None:
+        """The exchange is over: count it, log it, trace it."""
+        self.in_flight -= 1
+        now = self.clock()
+        seconds = now - exchange.started
+        status = exchange.status
+        flag = "-" if exchange.flag is None else exchange.flag.name
+        self.window.record(now, seconds, status >= 500)
+        self.series(exchange).record(status, flag, seconds, exchange.bytes_in, exchange.bytes_out)
+        if self._access_log is not None:
+            self._access_log.write(self._log_fields(exchange, seconds, flag))
+        if self._tracer is not None and exchange.span.sampled:
+            self._tracer.record(exchange, self.direction)
+
+    def _log_fields(self, exchange: Exchange, seconds: float, flag: str) -> dict[str, object]:
+        head = exchange.head
+        attempts = exchange.attempts
+        return {
+            "direction": self.direction,
+            "method": head.method.decode("latin-1"),
+            "path": head.target.decode("latin-1"),
+            "authority": head.host.decode("latin-1"),
+            "response_code": exchange.status,
+            "response_flags": flag,
+            "response_code_details": exchange.detail,
+            "bytes_received": exchange.bytes_in,
+            "bytes_sent": exchange.bytes_out,
+            "duration": round(seconds * 1000, 3),
+            "upstream_service_time": round(exchange.upstream_s * 1000, 3),
+            "upstream_cluster": exchange.target_name,
+            "upstream_host": attempts[-1].endpoint.id if attempts else None,
+            "attempts": len(attempts),
+            "request_id": exchange.request_id.decode("latin-1"),
+            "trace_id": exchange.span.trace_id.decode(),
+        }

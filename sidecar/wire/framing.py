@@ -1,0 +1,75 @@
+"""The length law of RFC 9112 section 6, one pure function each way.
+
+Values come from `fields`, where a repeated field is joined by ', ': so a second Content-Length or
+Transfer-Encoding, even an equal one, never passes the single-value checks below. Two parsers could
+disagree on which of them counts, and that is request smuggling.
+"""
+
+from __future__ import annotations
+
+import re
+
+from .events import Body, ProtocolError
+
+# fullmatch, not match + '$': '$' lets a final newline through. 19 digits stay below 2**63.
+_LENGTH = re.compile(rb"[0-9]{1,19}")
+
+NO_BODY_STATUS = frozenset((204, 304))
+
+
+def request_framing(http11: bool, te: bytes | None, length: bytes | None) -> tuple[Body, int]:
+    """How the request's body ends, and its length where that is known.
+
+    Raises:
+        ProtocolError: 400 where two readers could differ, 501 for a transfer coding other than `chunked`.
+    """
+    if te is not None:
+        if not http11:
+            raise ProtocolError(400, "Transfer-Encoding on HTTP/1.0")
+        if length is not None:
+            raise ProtocolError(400, "Transfer-Encoding and Content-Length together")
+        coding = te.strip(b" \t").lower()
+        if coding != b"chunked":
+            if coding.endswith(b", chunked") and coding.count(b"chunked") == 1:
+                raise ProtocolError(501, "only the chunked transfer coding is supported")
+            raise ProtocolError(400, "bad Transfer-Encoding")
+        return Body.CHUNKED, 0
+    if length is not None:
+        size = parse_length(length)
+        return (Body.LENGTH, size) if size else (Body.NONE, 0)
+    return Body.NONE, 0
+
+
+def response_framing(
+    status: int, head_request: bool, http11: bool, te: bytes | None, length: bytes | None
+) -> tuple[Body, int]:
+    """How the response's body ends, and its length where that is known.
+
+    Raises:
+        ProtocolError: 502 where the length cannot be known for certain.
+    """
+    if te is not None and length is not None:
+        raise ProtocolError(502, "upstream sent Transfer-Encoding and Content-Length together")
+    if status == 101:
+        return Body.TUNNEL, 0
+    if head_request or status in NO_BODY_STATUS or status < 200:
+        return Body.NONE, 0
+    if te is not None:
+        if not http11 or te.strip(b" \t").lower() != b"chunked":
+            raise ProtocolError(502, "upstream sent a transfer coding that is not plain chunked")
+        return Body.CHUNKED, 0
+    if length is not None:
+        try:
+            size = parse_length(length)
+        except ProtocolError as error:
+            raise ProtocolError(502, "upstream sent a bad Content-Length") from error
+        return (Body.LENGTH, size) if size else (Body.NONE, 0)
+    return Body.UNTIL_CLOSE, 0
+
+
+def parse_length(value: bytes) -> int:
+    """A Content-Length as a number; llhttp leaves trailing blanks in the value."""
+    stripped = value.strip(b" \t")
+    if _LENGTH.fullmatch(stripped) is None:
+        raise ProtocolError(400, "bad Content-Length")
+    return int(stripped)
