@@ -1,0 +1,104 @@
+"""`python -m registry`: the embedded registry on its own."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Sequence
+
+import uvloop
+
+from registry.server import Options, Server
+
+EXAMPLE = """example:
+  python -m registry --http 127.0.0.1:8500 --ephemeral
+  curl http://127.0.0.1:8500/v1/catalog/services
+"""
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Flags, each with its environment variable; exits 2 on wrong usage."""
+    parser = argparse.ArgumentParser(
+        prog="registry",
+        description="A service registry that speaks Consul's HTTP API.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    env = os.environ.get
+    parser.add_argument(
+        "--http",
+        default=env("REGISTRY_HTTP", "127.0.0.1:8500"),
+        metavar="HOST:PORT",
+        help="where to listen; port 0 takes a free one [REGISTRY_HTTP, 127.0.0.1:8500]",
+    )
+    parser.add_argument(
+        "--node", default=env("REGISTRY_NODE", ""), help="this node's name [REGISTRY_NODE, host name]"
+    )
+    parser.add_argument(
+        "--datacenter", default=env("REGISTRY_DATACENTER", "dc1"), help="[REGISTRY_DATACENTER, dc1]"
+    )
+    parser.add_argument(
+        "--token",
+        default=env("REGISTRY_TOKEN", ""),
+        help="writes need this token (X-Consul-Token or bearer) [REGISTRY_TOKEN]",
+    )
+    keep = parser.add_mutually_exclusive_group()
+    keep.add_argument(
+        "--data",
+        default=env("REGISTRY_DATA", ".mesh/registry"),
+        metavar="DIR",
+        help="where the journal lives [REGISTRY_DATA, .mesh/registry]",
+    )
+    keep.add_argument(
+        "--ephemeral",
+        action="store_true",
+        default=env("REGISTRY_EPHEMERAL", "").lower() in ("1", "true", "yes"),
+        help="keep everything in memory [REGISTRY_EPHEMERAL]",
+    )
+    args = parser.parse_args(argv)
+    host, colon, port = args.http.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+        parser.error(f"--http wants HOST:PORT, not {args.http!r}")
+    args.host, args.port = host.strip("[]"), int(port)
+    return args
+
+
+async def serve(args: argparse.Namespace) -> int:
+    """Serve until SIGTERM or SIGINT; 1 when the address cannot be bound."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    options = Options(args.host, args.port, datacenter=args.datacenter, token=args.token)
+    if args.node:
+        options.node = args.node
+    server = Server(options, clock=time.monotonic, rng=random.Random())
+    try:
+        async with server.running():
+            print(json.dumps({"http": server.address}), flush=True)
+            await stop.wait()
+    except OSError as bad:
+        logging.getLogger("registry").error("cannot listen on %s: %s", args.http, bad)
+        return 1
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the registry; the exit code."""
+    args = parse(argv)
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(serve(args))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,164 @@
+"""The watch loops: ask, believe, yield, and ask again, for as long as somebody iterates."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from registry.client.cursor import ANSWER_SLACK, WAIT, Backoff, Cursor, Pace, jittered_wait
+from registry.client.last_good import LastGood
+from registry.client.records import HealthView, instances_from, kv_from
+from registry.client.transport import Transport
+from registry.durations import format_duration
+from registry.errors import RegistryError
+from registry.model import KVEntry
+
+MIN_WAIT = 0.1
+"""Seconds; a recheck that is due needs no shorter blocking query than this."""
+
+
+class Freshness:
+    """How old what a watch believes may be."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._last_good = clock()
+        self._failing = True
+
+    def good(self) -> None:
+        """An answer came."""
+        self._last_good = self._clock()
+        self._failing = False
+
+    def lost(self) -> None:
+        """A query failed."""
+        self._failing = True
+
+    def staleness(self) -> float:
+        """Seconds since the last good answer; 0.0 while queries are answered, since no news is no change."""
+        return self._clock() - self._last_good if self._failing else 0.0
+
+
+class Query:
+    """One blocking query, asked over and over by the index rules; knows nothing of what is asked."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        path: str,
+        params: dict[str, str],
+        freshness: Freshness,
+        clock: Callable[[], float],
+        rng: random.Random,
+    ) -> None:
+        self._transport = transport
+        self._path = path
+        self._params = params
+        self._freshness = freshness
+        self._rng = rng
+        self._cursor = Cursor()
+        self._pace = Pace(clock)
+        self._backoff = Backoff(rng)
+
+    async def next(self, *, at_most: float | None = None) -> tuple[int, bool, Any] | None:
+        """(index, went backwards, JSON or None on 404); None when the query failed, after its back-off.
+
+        `at_most` caps the wait in seconds, for a caller that must look again by then.
+        """
+        if delay := self._pace.delay():
+            await asyncio.sleep(delay)
+        wait = jittered_wait(WAIT, self._rng)
+        if at_most is not None:
+            wait = max(MIN_WAIT, min(wait, at_most))
+        params = dict(self._params)
+        if self._cursor.index:
+            # Whole milliseconds: Consul's older parsers take no exponents.
+            params |= {"index": str(self._cursor.index), "wait": format_duration(round(wait, 3))}
+        try:
+            _, index, value = await self._transport.get(
+                self._path, params, timeout=wait * (1 + 1 / 16) + ANSWER_SLACK
+            )
+        except RegistryError:
+            # Also an answer that refuses us: a token may come back, and the last good set is still good.
+            self._cursor.lost()
+            self._freshness.lost()
+            await asyncio.sleep(self._backoff.failed())
+            return None
+        self._backoff.worked()
+        self._freshness.good()
+        return index, self._cursor.answered(index), value
+
+
+async def watch_health(
+    query: Query, believed: LastGood, clock: Callable[[], float]
+) -> AsyncIterator[HealthView]:
+    """A view for every change of what is believed about one service."""
+    while True:
+        answer = await query.next(at_most=believed.recheck_in(clock()))
+        if answer is None:
+            believed.lost()
+            continue
+        index, back, value = answer
+        changed = believed.observe(clock(), instances_from(value), reset=back)
+        if changed is not None:
+            yield HealthView(changed, index, believed.held)
+
+
+async def watch_kv(
+    query: Query, settle: KVSettle, clock: Callable[[], float]
+) -> AsyncIterator[tuple[KVEntry, ...]]:
+    """The entries under a prefix, at first and after every change."""
+    while True:
+        answer = await query.next(at_most=settle.recheck_in(clock()))
+        if answer is None:
+            settle.lost()
+            continue
+        _, back, value = answer
+        changed = settle.observe(clock(), tuple(kv_from(row) for row in value or ()), reset=back)
+        if changed is not None:
+            yield changed
+
+
+class KVSettle:
+    """What to believe about a prefix: as `LastGood`, but a tree is believed or held whole.
+
+    Policies belong together, so a registry that came back with fewer keys is not merged with what was
+    known: for `hold` seconds the old tree stands, unless the new one has every key of it.
+    """
+
+    def __init__(self, hold: float) -> None:
+        self._hold = hold
+        self._believed: tuple[KVEntry, ...] | None = None
+        self._suspect = False
+        self._settled_at = float("-inf")
+        self._holding = False
+
+    def lost(self) -> None:
+        """A query failed."""
+        self._suspect = True
+
+    def recheck_in(self, now: float) -> float | None:
+        """Seconds until the held tree may have to go; None when nothing is held."""
+        return max(0.0, self._settled_at - now) if self._holding else None
+
+    def observe(self, now: float, seen: tuple[KVEntry, ...], *, reset: bool) -> tuple[KVEntry, ...] | None:
+        """Take an answer; the tree when belief changed, else None."""
+        known = self._believed or ()
+        if (reset or self._suspect) and known:
+            self._settled_at = now + self._hold
+        self._suspect = False
+        lacks = {entry.key for entry in known} - {entry.key for entry in seen}
+        self._holding = bool(lacks) and now < self._settled_at
+        if self._holding or _same(self._believed, seen):
+            return None
+        self._believed = seen
+        return seen
+
+
+def _same(old: tuple[KVEntry, ...] | None, new: tuple[KVEntry, ...]) -> bool:
+    """Whether keys, values and flags are equal; indexes differ after a registry began anew."""
+    return old is not None and [(e.key, e.value, e.flags) for e in old] == [
+        (e.key, e.value, e.flags) for e in new
+    ]

@@ -1,0 +1,1 @@
+"""The HTTP side, one file per endpoint family; `router.py` finds the endpoint, `call.py` is one request."""

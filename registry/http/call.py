@@ -1,0 +1,208 @@
+"""One request: its query, its body under a cap, blocking, and the answer with Consul's headers."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
+from urllib.parse import parse_qsl, unquote
+
+from aiohttp import web
+
+from registry.codec.encode import dumps
+from registry.codec.fields import DecodeError, loads
+from registry.durations import parse_duration
+from registry.watchers import Watchers
+
+DEFAULT_WAIT: Final = 300.0
+MAX_WAIT: Final = 600.0
+WAIT_JITTER: Final = 16
+"""A wait is lengthened by up to 1/16 of itself, so that watchers that began together part."""
+
+MAX_BODY: Final = 512 * 1024
+"""Bytes; Consul's cap of a KV value and of a transaction, and more than any registration needs."""
+
+BODY_TIMEOUT: Final = 10.0
+"""Seconds a client may take to send a body; slower ones are cut."""
+
+TEXT: Final = "text/plain; charset=utf-8"
+JSON: Final = "application/json"
+
+
+class HttpError(Exception):
+    """An answer that is no success: status, Consul's text, maybe headers."""
+
+    def __init__(self, status: int, text: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(text)
+        self.status = status
+        self.text = text
+        self.headers = headers or {}
+
+
+class Settings(Protocol):
+    """What an endpoint may ask of the server it runs in."""
+
+    datacenter: str
+    watchers: Watchers
+    rng: random.Random
+    clock: Callable[[], float]
+    stopping: bool
+
+
+class Call:
+    """One request of one endpoint."""
+
+    __slots__ = ("_query", "method", "path", "request", "rest", "server")
+
+    def __init__(self, request: web.BaseRequest, server: Settings) -> None:
+        raw, _, query = request.raw_path.partition("?")
+        self.request = request
+        self.server = server
+        self.method = request.method
+        self.path = unquote(raw) if "%" in raw else raw
+        self.rest = ""
+        self._query: list[tuple[str, str]] = parse_qsl(query, keep_blank_values=True) if query else []
+
+    # Query
+
+    def has(self, name: str) -> bool:
+        """Whether the parameter stands in the query, with or without a value."""
+        return any(key == name for key, _ in self._query)
+
+    def get(self, name: str, default: str = "") -> str:
+        """The first value of a parameter."""
+        return next((value for key, value in self._query if key == name), default)
+
+    def all(self, name: str) -> list[str]:
+        """Every value of a parameter."""
+        return [value for key, value in self._query if key == name]
+
+    def flag(self, name: str) -> bool:
+        """A switch: there, and not "false" or "0"."""
+        return self.has(name) and self.get(name).lower() not in ("0", "false", "f")
+
+    def node_meta(self) -> dict[str, str]:
+        """The `node-meta=key:value` parameters."""
+        return {key: value for key, _, value in (pair.partition(":") for pair in self.all("node-meta"))}
+
+    def check_common(self) -> None:
+        """Refuse what Consul refuses on every endpoint that reads the catalog."""
+        if not self._query:
+            return
+        if self.has("ns"):
+            raise HttpError(
+                400,
+                'Bad request: Invalid query parameter: "ns" - Namespaces are a Consul Enterprise feature',
+            )
+        if self.has("stale") and self.has("consistent"):
+            raise HttpError(400, "Cannot specify ?stale with ?consistent, conflicting semantics.")
+        datacenter = self.get("dc")
+        if datacenter and datacenter != self.server.datacenter:
+            raise HttpError(500, "No path to datacenter", {"X-Consul-Index": "1"})
+
+    # Body
+
+    async def body(self, *, limit: int = MAX_BODY, hint: str = "") -> bytes:
+        """The whole body, at most `limit` bytes; 413 with Consul's words when it is longer."""
+        request = self.request
+        length = request.content_length
+        if length is not None and length > limit:
+            raise _too_large(length, limit, hint)
+        if not request.body_exists:
+            return b""
+        chunks: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT):
+                async for chunk in request.content.iter_any():
+                    size += len(chunk)
+                    if size > limit:
+                        raise _too_large(size, limit, hint)
+                    chunks.append(chunk)
+        except TimeoutError:
+            request.protocol.force_close()
+            raise HttpError(408, "the body did not arrive in time") from None
+        return b"".join(chunks)
+
+    async def json(self, *, words: str = "Request decode failed: ") -> Any:
+        """The body as JSON; 400 with `words` and the decoder's reason when it is none."""
+        try:
+            return loads(await self.body())
+        except DecodeError as bad:
+            raise HttpError(400, f"{words}{bad}") from bad
+
+    # Answers
+
+    def respond(self, value: Any, *, index: int | None = None, status: int = 200) -> web.Response:
+        """A JSON answer; with an index, the headers of a query."""
+        body = value if isinstance(value, bytes) else dumps(value, pretty=self.has("pretty"))
+        headers = {"Content-Type": JSON}
+        if index is not None:
+            headers.update(self.query_headers(index))
+        return web.Response(body=body, status=status, headers=headers)
+
+    def query_headers(self, index: int) -> dict[str, str]:
+        """What every read of the catalog carries; an index is never 0, since 0 means "do not block"."""
+        return {
+            "X-Consul-Index": str(index or 1),
+            "X-Consul-KnownLeader": "true",
+            "X-Consul-LastContact": "0",
+            "X-Consul-Effective-Consistency": "stale" if self.has("stale") else "leader",
+        }
+
+    # Blocking
+
+    def wait_seconds(self) -> float:
+        """How long this query may block: `wait` or its default, capped, with jitter."""
+        wait = DEFAULT_WAIT
+        if wait_text := self.get("wait"):
+            try:
+                wait = parse_duration(wait_text)
+            except ValueError as bad:
+                raise HttpError(400, "Invalid wait time") from bad
+        wait = min(wait if wait > 0 else DEFAULT_WAIT, MAX_WAIT)
+        return wait + self.server.rng.random() * wait / WAIT_JITTER
+
+    def block_until(self) -> tuple[int, float]:
+        """(index to get past, seconds to wait); (0, 0) = answer now."""
+        wait = self.wait_seconds()
+        index_text = self.get("index")
+        if not index_text:
+            return 0, 0.0
+        if not index_text.isascii() or not index_text.isdecimal():
+            raise HttpError(400, "Invalid index")
+        index = int(index_text)
+        return (index, wait) if index else (0, 0.0)
+
+    async def blocking(self, topics: Sequence[str], index: Callable[[], int]) -> int:
+        """Wait until `index()` is past the caller's or the wait is over; the index to answer with.
+
+        An index ahead of ours waits the whole time too, and then shows the true, lower one: that is
+        how a client learns that the registry began anew.
+        """
+        seen, wait = self.block_until()
+        now = index() or 1
+        if not seen or now > seen:
+            return now
+        deadline = self.server.clock() + wait
+        while now <= seen and not self.server.stopping:
+            left = deadline - self.server.clock()
+            if left <= 0 or not await self.server.watchers.wait(topics, left):
+                break
+            now = index() or 1
+        return index() or 1
+
+
+def _too_large(size: int, limit: int, hint: str) -> HttpError:
+    return HttpError(413, f"Request body({size} bytes) too large, max size: {limit} bytes. {hint}".rstrip())
+
+
+def text(status: int, body: str, headers: dict[str, str] | None = None) -> web.Response:
+    """A plain answer."""
+    return web.Response(body=body.encode(), status=status, headers={"Content-Type": TEXT, **(headers or {})})
+
+
+def done() -> web.Response:
+    """200 with nothing in it, as the agent's writes answer."""
+    return web.Response(status=200, headers={"Content-Type": TEXT})

@@ -1,0 +1,220 @@
+"""The embedded registry as one object: state, agent, endpoints and the loop work around them."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import random
+import socket
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from registry.agent import Agent
+from registry.errors import RegistryError
+from registry.http.agent import AgentEndpoints
+from registry.http.call import Call, HttpError, text
+from registry.http.catalog import CatalogEndpoints
+from registry.http.health import HealthEndpoints
+from registry.http.kv import KVEndpoints
+from registry.http.router import Router
+from registry.http.session import SessionEndpoints
+from registry.http.status import StatusEndpoints
+from registry.leases import Leases
+from registry.model import Node
+from registry.probes import Prober
+from registry.store import Commit, Store
+from registry.store.kv import reap
+from registry.store.sessions import destroy_session
+from registry.watchers import Watchers
+
+log = logging.getLogger("registry")
+
+TICK = 0.1
+"""Seconds between looks at the clock: a TTL is then at most this late."""
+
+IDLE_TIMEOUT = 75.0
+"""Seconds a connection may stay silent between requests, or send half a request head."""
+
+TOMBSTONE_TTL = 900.0
+"""Seconds a deleted key is remembered for the index of its prefix; Consul's default."""
+
+STOP_TIMEOUT = 3.0
+"""Seconds that answers in flight get when the server stops."""
+
+
+@dataclass
+class Options:
+    """How a registry is started; `host` and `port` as given (port 0 = a free one)."""
+
+    host: str = "127.0.0.1"
+    port: int = 8500
+    node: str = field(default_factory=lambda: socket.gethostname() or "localhost")
+    datacenter: str = "dc1"
+    token: str = ""
+
+
+class Server:
+    """One registry. `async with Server(options).running() as server:` serves until the block ends."""
+
+    def __init__(
+        self,
+        options: Options,
+        *,
+        store: Store | None = None,
+        clock: Callable[[], float],
+        rng: random.Random,
+    ) -> None:
+        self.options = options
+        self.datacenter = options.datacenter
+        self.clock = clock
+        self.rng = rng
+        self.store = store or Store()
+        self.watchers = Watchers()
+        self.leases = Leases()
+        self.stopping = False
+        self.address = ""
+        self.node = Node(
+            name=options.node,
+            address="127.0.0.1",
+            id=str(uuid.uuid5(uuid.NAMESPACE_DNS, f"{options.node}.node.{options.datacenter}.consul")),
+            datacenter=options.datacenter,
+            tagged_addresses=dict.fromkeys(("lan", "lan_ipv4", "wan", "wan_ipv4"), "127.0.0.1"),
+            meta={"consul-network-segment": ""},
+        )
+        self.agent = Agent(self.store, self.node, clock)
+        self.prober = Prober(self.agent.set_status, rng)
+        self._buried: list[tuple[float, str, int]] = []
+        self._router = Router()
+        self.store.on_commit(self._committed)
+        self.agent.on_probe_change(self._probe_changed)
+
+    # Life
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Server]:
+        """Bind, serve, expire and probe; on leaving, answer who waits and stop."""
+        loop = asyncio.get_running_loop()
+        http = web.Server(
+            self._handle, access_log=None, keepalive_timeout=IDLE_TIMEOUT, lingering_time=0.0, logger=log
+        )
+        listener = await loop.create_server(http, self.options.host, self.options.port, backlog=1024)
+        port = listener.sockets[0].getsockname()[1]
+        self.address = f"{self.options.host}:{port}"
+        self._mount(port)
+        try:
+            async with asyncio.TaskGroup() as group:
+                self.prober.open(group)
+                self._start(port)
+                ticker = group.create_task(self._tick_forever(), name="registry ticker")
+                try:
+                    yield self
+                finally:
+                    self.stopping = True
+                    self.watchers.wake_all()
+                    listener.close()
+                    await http.shutdown(STOP_TIMEOUT)
+                    await self.prober.close()
+                    ticker.cancel()
+        finally:
+            listener.close()
+
+    def _start(self, port: int) -> None:
+        self.agent.start(port)
+        now = self.clock()
+        for session in self.store.state.sessions.values():
+            self.leases.start(session, now)
+        for key, index in self.store.state.tombstones.items():
+            self._buried.append((now + TOMBSTONE_TTL, key, index))
+
+    def _mount(self, port: int) -> None:
+        sessions = SessionEndpoints(self.store, self.leases, self.node.name, self.clock, self.rng)
+        for family in (
+            StatusEndpoints(self.store, self.node, port),
+            AgentEndpoints(self.agent),
+            CatalogEndpoints(self.store, self.datacenter),
+            HealthEndpoints(self.store),
+            KVEndpoints(self.store, self.leases, self.clock),
+            sessions,
+        ):
+            family.routes(self._router)
+
+    # Requests
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        call = Call(request, self)
+        try:
+            return await self._dispatch(call)
+        except HttpError as refused:
+            return text(refused.status, refused.text, refused.headers)
+        except RegistryError as refused:
+            return text(refused.status or 500, str(refused))
+
+    async def _dispatch(self, call: Call) -> web.Response:
+        found = self._router.find(call.path)
+        if found is None:
+            return web.Response(status=404)
+        methods, call.rest = found
+        endpoint = methods.get(call.method)
+        if endpoint is None:
+            allowed = ",".join(sorted([*methods, "OPTIONS"]))
+            if call.method == "OPTIONS":
+                return web.Response(headers={"Allow": allowed})
+            raise HttpError(405, f"method {call.method} not allowed", {"Allow": allowed})
+        if call.method != "GET":
+            self._guard(call)
+        return await endpoint(call)
+
+    def _guard(self, call: Call) -> None:
+        """With a token set, writes need it: as header, as bearer, or as Consul's old query parameter."""
+        if not self.options.token:
+            return
+        headers = call.request.headers
+        scheme, _, bearer = headers.get("Authorization", "").partition(" ")
+        given = (
+            headers.get("X-Consul-Token")
+            or (bearer if scheme.lower() == "bearer" else "")
+            or call.get("token")
+        )
+        if not hmac.compare_digest(given.encode(), self.options.token.encode()):
+            raise HttpError(403, "Permission denied")
+
+    # Work of its own
+
+    async def _tick_forever(self) -> None:
+        while True:
+            await asyncio.sleep(TICK)
+            self.tick()
+
+    def tick(self) -> None:
+        """Expire TTL checks, sessions, tombstones; whatever is due by the clock."""
+        now = self.clock()
+        self.agent.tick()
+        for session_id in self.leases.expired(now):
+            with self.store.write() as write:
+                destroy_session(write, session_id)
+        due = 0
+        while due < len(self._buried) and self._buried[due][0] <= now:
+            due += 1
+        if due:
+            tombstones = self.store.state.tombstones
+            with self.store.write() as write:
+                reap(write, [key for _, key, index in self._buried[:due] if tombstones.get(key) == index])
+            del self._buried[:due]
+
+    def _committed(self, commit: Commit) -> None:
+        now = self.clock()
+        for key, seconds in commit.delays:
+            self.leases.delay(key, seconds, now)
+        for change in commit.changes:
+            if change.table == "tombstones" and change.new is not None:
+                self._buried.append((now + TOMBSTONE_TTL, str(change.key), change.new))
+        self.watchers.committed(commit)
+
+    def _probe_changed(self, check_id: str) -> None:
+        check = self.store.state.local_checks.get(check_id)
+        self.prober.change(check_id, check.definition if check else None)
