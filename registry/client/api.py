@@ -21,7 +21,7 @@ from registry.client.records import (
     kv_from,
 )
 from registry.client.transport import Transport
-from registry.client.watch import Freshness, KVSettle, Query, watch_health, watch_kv
+from registry.client.watch import Freshness, KVSettle, Query, watch_health, watch_kv, watch_services
 from registry.errors import NotFound
 from registry.model import KVEntry
 
@@ -164,6 +164,10 @@ class RegistryClient:
         query = self._query(f"health/{service}", f"/v1/health/service/{quote(service, safe='')}", {})
         believed = LastGood(hold=self._hold, empty_hold=self._empty_hold)
         return watch_health(query, believed, self._clock)
+
+    def watch_services(self) -> AsyncIterator[frozenset[str]]:
+        """The names of all services, at first and after each change; the last ones stand while it is lost."""
+        return watch_services(self._query("services", "/v1/catalog/services", {}))
 
     def watch_kv(self, prefix: str) -> AsyncIterator[tuple[KVEntry, ...]]:
         """The entries under a prefix, at first (also when there are none) and after each change."""

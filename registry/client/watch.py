@@ -106,6 +106,19 @@ async def watch_health(
             yield HealthView(changed, index, believed.held)
 
 
+async def watch_services(query: Query) -> AsyncIterator[frozenset[str]]:
+    """The names of all services, at first and after every change."""
+    believed: frozenset[str] | None = None
+    while True:
+        answer = await query.next()
+        if answer is None:
+            continue
+        names = frozenset(answer[2] or ())
+        if names != believed:
+            believed = names
+            yield names
+
+
 async def watch_kv(
     query: Query, settle: KVSettle, clock: Callable[[], float]
 ) -> AsyncIterator[tuple[KVEntry, ...]]:
