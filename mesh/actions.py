@@ -1,0 +1,126 @@
+"""What a person can do to an instance: kill, pause, resume, drain, heal; each may be said twice."""
+
+import signal
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+
+import aiohttp
+
+from mesh.changes import Changes
+from mesh.crew import Crew
+from mesh.errors import MeshError
+from mesh.instance import Instance, Phase, State
+from mesh.plan import Part
+
+# A signal has had its effect after milliseconds; a process in a disk wait may need longer.
+EFFECT_S = 3.0
+# The sidecar answers its admin at once; draining itself goes on after the answer.
+ADMIN_TIMEOUT = aiohttp.ClientTimeout(total=2.0)
+# A draining sidecar that is healed ends at once or is killed: what it had under way had its time.
+REPLACE_S = 1.0
+
+
+class Action(StrEnum):
+    """The words of the command and of the API."""
+
+    KILL = "kill"
+    PAUSE = "pause"
+    RESUME = "resume"
+    DRAIN = "drain"
+    HEAL = "heal"
+
+
+class ActionRefused(MeshError):
+    """The instance is not in a state in which this can be done."""
+
+
+class Actions:
+    """Carries actions out and returns when they have had their effect."""
+
+    def __init__(
+        self,
+        crew: Crew,
+        changes: Changes,
+        nudge: Callable[[Instance], None],
+        session: aiohttp.ClientSession,
+    ) -> None:
+        self._crew = crew
+        self._changes = changes
+        self._nudge = nudge  # asks the sidecar at once how it is now
+        self._session = session
+
+    async def act(self, action: Action, instance: Instance, parts: Sequence[Part]) -> None:
+        """Do it to these parts of the instance; raises ActionRefused."""
+        match action:
+            case Action.KILL:
+                await self._kill(instance, parts)
+            case Action.PAUSE:
+                await self._pause(instance, parts)
+            case Action.RESUME:
+                await self._resume(instance, parts)
+            case Action.DRAIN:
+                await self._drain(instance)
+            case Action.HEAL:
+                await self._heal(instance, parts)
+
+    async def _kill(self, instance: Instance, parts: Sequence[Part]) -> None:
+        for part in parts:
+            instance.stay_down(part)
+            self._crew.signal(instance, part, signal.SIGKILL)
+        await self._effect(lambda: not any(instance.parts[part].alive for part in parts))
+
+    async def _pause(self, instance: Instance, parts: Sequence[Part]) -> None:
+        alive = [part for part in parts if instance.parts[part].alive]
+        if not alive:
+            raise ActionRefused(f"{instance.plan.name} is down: there is nothing to pause")
+        for part in alive:
+            self._crew.signal(instance, part, signal.SIGSTOP)
+        await self._effect(lambda: all(instance.parts[part].phase is Phase.FROZEN for part in alive))
+
+    async def _resume(self, instance: Instance, parts: Sequence[Part]) -> None:
+        for part in parts:
+            self._crew.signal(instance, part, signal.SIGCONT)
+        await self._effect(lambda: not any(instance.parts[part].phase is Phase.FROZEN for part in parts))
+
+    async def _drain(self, instance: Instance) -> None:
+        if instance.plan.admin is None:
+            raise ActionRefused(f"{instance.plan.name} has no sidecar that could drain it")
+        if not instance.parts[Part.SIDECAR].alive:
+            raise ActionRefused(f"{instance.plan.name} has no running sidecar that could drain it")
+        path = f"{instance.plan.admin}/drain_listeners?graceful"
+        try:
+            async with self._session.post(path, timeout=ADMIN_TIMEOUT) as answer:
+                if answer.status >= 400:
+                    raise ActionRefused(
+                        f"the sidecar of {instance.plan.name} refuses to drain: {(await answer.text())[:200]}"
+                    )
+        except (aiohttp.ClientError, TimeoutError) as error:
+            words = str(error) or type(error).__name__
+            raise ActionRefused(f"the sidecar of {instance.plan.name} does not answer: {words}") from error
+        self._nudge(instance)
+        await self._effect(lambda: instance.standing().state is State.DRAINING)
+
+    async def _heal(self, instance: Instance, parts: Sequence[Part]) -> None:
+        await self._resume(instance, parts)
+        if Part.SIDECAR in parts and instance.standing().state is State.DRAINING:
+            await self._end_draining(instance)
+        # in the plan's order: the sidecar before its app
+        for part in instance.parts:
+            if part in parts:
+                await self._crew.start(instance, part)
+        await self._effect(
+            lambda: not any(instance.parts[part].phase in (Phase.IDLE, Phase.STARTING) for part in parts)
+        )
+
+    async def _end_draining(self, instance: Instance) -> None:
+        """A sidecar that drains closes its listeners for good: a new one takes its place."""
+
+        def gone() -> bool:
+            return not instance.parts[Part.SIDECAR].alive
+
+        self._crew.signal(instance, Part.SIDECAR, signal.SIGTERM)
+        if not await self._changes.wait_for(gone, REPLACE_S):
+            await self._kill(instance, [Part.SIDECAR])
+
+    async def _effect(self, condition: Callable[[], object]) -> None:
+        await self._changes.wait_for(condition, EFFECT_S)

@@ -1,0 +1,50 @@
+"""The control API put together: middlewares, then one family of routes after the other."""
+
+import logging
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from mesh.actions import ActionRefused
+from mesh.control import mesh_routes, trace_routes
+from mesh.control.guard import guard, loopback_names, refusal
+from mesh.control.operator import Operator
+from mesh.errors import MeshError, UsageError
+from mesh.traces import TraceStore
+from mesh.words import UnknownName
+
+log = logging.getLogger("mesh.control")
+
+# The largest that anybody sends are spans: a batch of 512, compressed or not, is well under this.
+# The limit is on what comes out of the decompression, too.
+MAX_BODY_BYTES = 4 * 1024 * 1024
+
+
+def control_app(operator: Operator, traces: TraceStore, port: int) -> web.Application:
+    """The application to serve at 127.0.0.1:`port`."""
+    app = web.Application(
+        middlewares=[guard(loopback_names(port)), say_errors], client_max_size=MAX_BODY_BYTES
+    )
+    mesh_routes.add(app, operator)
+    trace_routes.add(app, traces)
+    return app
+
+
+@web.middleware
+async def say_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Errors as `{"error": …}` with the status that fits: 404 no such name, 400 wrong, 409 not now."""
+    try:
+        return await handler(request)
+    except UnknownName as error:
+        return refusal(404, str(error))
+    except UsageError as error:
+        return refusal(400, str(error))
+    except ActionRefused as error:
+        return refusal(409, str(error))
+    except MeshError as error:
+        return refusal(503, str(error))
+    except web.HTTPException as error:
+        return refusal(error.status, f"{request.method} {request.path}: {error.reason}")
+    except Exception:
+        log.exception("%s %s", request.method, request.path)
+        return refusal(500, "the control API failed; its log says why")

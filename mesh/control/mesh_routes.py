@@ -1,0 +1,94 @@
+"""The mesh itself: its status, its instances and their actions, its load, its logs, its end."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from mesh.actions import Action
+from mesh.control.operator import Operator
+from mesh.errors import UsageError
+from mesh.logs import tail
+from mesh.plan import Part
+
+DEFAULT_LOG_LINES = 100
+MAX_LOG_LINES = 10_000
+
+
+def add(app: web.Application, operator: Operator) -> None:
+    """Add the routes."""
+
+    async def status(_: web.Request) -> web.Response:
+        return web.json_response(await operator.fresh_status())
+
+    async def act(request: web.Request) -> web.Response:
+        action = _action(request.match_info["action"])
+        part = _part(request.query.get("part"))
+        return web.json_response(await operator.act(action, request.match_info["name"], part))
+
+    async def logs(request: web.Request) -> web.Response:
+        paths = operator.log_paths(request.match_info["name"])
+        part = _part(request.query.get("part"))
+        lines = _lines(request.query.get("lines"))
+        wanted = paths if part is None else {part: paths[part]} if part in paths else {}
+        return web.json_response({name: tail(Path(path), lines) for name, path in wanted.items()})
+
+    async def put_load(request: web.Request) -> web.Response:
+        body = await _object(request)
+        unknown = set(body) - {"rate", "pattern"}
+        if unknown or not body:
+            raise UsageError('write {"rate": 100}, {"pattern": "sine"} or both')
+        return web.json_response(await operator.set_load(_rate(body.get("rate")), body.get("pattern")))
+
+    async def shutdown(request: web.Request) -> web.Response:
+        operator.stop()
+        return web.json_response({"phase": "stopping"}, status=202)
+
+    app.router.add_get("/api/status", status)
+    app.router.add_post("/api/instances/{name}/{action}", act)
+    app.router.add_get("/api/instances/{name}/logs", logs)
+    app.router.add_put("/api/load", put_load)
+    app.router.add_post("/api/shutdown", shutdown)
+
+
+def _action(word: str) -> Action:
+    try:
+        return Action(word)
+    except ValueError:
+        raise UsageError(f'"{word[:40]}" is not one of {", ".join(Action)}') from None
+
+
+def _part(word: str | None) -> Part | None:
+    if word is None or word == "both":
+        return None
+    try:
+        return Part(word)
+    except ValueError:
+        raise UsageError(f'part: "{word[:40]}" is not one of app, sidecar, both') from None
+
+
+def _lines(word: str | None) -> int:
+    if word is None:
+        return DEFAULT_LOG_LINES
+    if not word.isascii() or not word.isdigit() or int(word) > MAX_LOG_LINES:
+        raise UsageError(f"lines: write a number from 0 to {MAX_LOG_LINES}")
+    return int(word)
+
+
+def _rate(value: Any) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise UsageError("rate: write a number of requests per second")
+    return float(value)
+
+
+async def _object(request: web.Request) -> dict[str, Any]:
+    try:
+        body = json.loads(await request.read())
+    except (ValueError, RecursionError):
+        raise UsageError("the body is not JSON") from None
+    if not isinstance(body, dict):
+        raise UsageError("the body is not a JSON object")
+    return body

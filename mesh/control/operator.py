@@ -1,0 +1,26 @@
+"""What the control API asks of whoever runs the mesh."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from mesh.actions import Action
+from mesh.plan import Part
+
+
+class Operator(Protocol):
+    """The supervisor of local processes is one. Every method may raise MeshError with words for a person."""
+
+    async def fresh_status(self) -> dict[str, Any]:
+        """The document of `mesh status --json`, as of now."""
+
+    async def act(self, action: Action, name: str, part: Part | None) -> dict[str, Any]:
+        """Do it to a part of an instance, None for both; returns the instance as it then is."""
+
+    async def set_load(self, rate: float | None, pattern: str | Mapping[str, Any] | None) -> dict[str, Any]:
+        """Change the traffic; returns the `load` of the status document."""
+
+    def log_paths(self, name: str) -> dict[str, str]:
+        """Part -> file of an instance's logs."""
+
+    def stop(self) -> None:
+        """End the mesh; said again, at once."""

@@ -1,0 +1,117 @@
+"""Traces: takes spans as an OTLP receiver does (`POST /v1/traces`), answers as Jaeger's query API does."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from aiohttp import web
+
+from mesh.errors import UsageError
+from mesh.jaeger import envelope, operation_documents, trace_document
+from mesh.traces import Trace, TraceStore, store_batch
+
+PROTOBUF = "application/x-protobuf"
+
+DEFAULT_TRACES = 20  # as Jaeger's
+MAX_TRACES = 1500  # as Jaeger's
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(us|µs|ms|s|m|h)")
+_MICROSECONDS = {"us": 1, "µs": 1, "ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000}
+
+
+def add(app: web.Application, store: TraceStore) -> None:
+    """Add the routes."""
+
+    async def receive(request: web.Request) -> web.Response:
+        if request.content_type != PROTOBUF:
+            raise web.HTTPUnsupportedMediaType(reason=f"send spans as {PROTOBUF}")
+        # Only when spans come: the generated messages take 40 ms to import, and a start is counted.
+        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+            ExportTraceServiceRequest,
+            ExportTraceServiceResponse,
+        )
+
+        try:
+            batch = ExportTraceServiceRequest.FromString(await request.read())
+        except DecodeError:
+            raise UsageError("the body is not an OTLP ExportTraceServiceRequest") from None
+        store_batch(store, batch.resource_spans)
+        return web.Response(body=ExportTraceServiceResponse().SerializeToString(), content_type=PROTOBUF)
+
+    async def services(_: web.Request) -> web.Response:
+        return web.json_response(envelope(sorted(store.services())))
+
+    async def operation_names(request: web.Request) -> web.Response:
+        found = {name for name, _ in store.operations(request.match_info["service"])}
+        return web.json_response(envelope(sorted(found)))
+
+    async def operations(request: web.Request) -> web.Response:
+        found = store.operations(_wanted(request, "service"))
+        return web.json_response(envelope(operation_documents(found)))
+
+    async def one_trace(request: web.Request) -> web.Response:
+        trace = store.get(request.match_info["id"])
+        if trace is None:
+            error = {"code": 404, "msg": "trace not found"}
+            return web.json_response(envelope(None, [error]), status=404)
+        return web.json_response(envelope([trace_document(trace)]))
+
+    async def traces(request: web.Request) -> web.Response:
+        found: list[dict[str, Any]] = []
+        limit = _number(request, "limit", DEFAULT_TRACES, MAX_TRACES)
+        for trace in _matching(request, store):
+            if len(found) == limit:
+                break
+            found.append(trace_document(trace))
+        return web.json_response(envelope(found))
+
+    app.router.add_post("/v1/traces", receive)
+    app.router.add_get("/api/services", services)
+    app.router.add_get("/api/services/{service}/operations", operation_names)
+    app.router.add_get("/api/operations", operations)
+    app.router.add_get("/api/traces", traces)
+    app.router.add_get("/api/traces/{id}", one_trace)
+
+
+def _matching(request: web.Request, store: TraceStore) -> Iterator[Trace]:
+    """By service (as in Jaeger it must be named), operation, start, end, minDuration, maxDuration."""
+    service = _wanted(request, "service")
+    operation = request.query.get("operation")
+    earliest = _number(request, "start", 0, 2**63) * 1000
+    latest = _number(request, "end", 2**62, 2**63) * 1000
+    shortest, longest = _duration(request, "minDuration", 0), _duration(request, "maxDuration", 2**62)
+    for trace in store.newest():
+        mine = [stored for stored in trace.spans if stored.service == service]
+        if not mine or not earliest <= trace.start_ns <= latest:
+            continue
+        if operation is not None and all(stored.span.name != operation for stored in mine):
+            continue
+        if shortest <= (trace.end_ns - trace.start_ns) // 1000 <= longest:
+            yield trace
+
+
+def _wanted(request: web.Request, key: str) -> str:
+    value = request.query.get(key)
+    if not value:
+        raise UsageError(f"{key} is missing: write ?{key}=orders")
+    return value
+
+
+def _number(request: web.Request, key: str, default: int, highest: int) -> int:
+    text = request.query.get(key)
+    if not text:
+        return default
+    if not text.isascii() or not text.isdigit() or len(text) > 19:
+        raise UsageError(f"{key}: {text[:40]!r} is not a number")
+    return min(int(text), highest)
+
+
+def _duration(request: web.Request, key: str, default: int) -> int:
+    text = request.query.get(key)
+    if not text:
+        return default
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise UsageError(f"{key}: {text[:40]!r} is not a duration; write for example 500us, 20ms or 1.5s")
+    return int(float(match.group(1)) * _MICROSECONDS[match.group(2)])

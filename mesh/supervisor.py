@@ -1,0 +1,303 @@
+"""Runs a planned mesh: starts it in order, keeps it, does what is asked of it, and ends it.
+
+Order of the start: registry; then of every instance the sidecar and its app, several instances at once;
+the ingress; when all are healthy, the load. The end goes the other way round, so that nobody sees an error.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from enum import StrEnum
+from typing import Any
+
+import aiohttp
+
+from mesh.actions import Action, Actions
+from mesh.changes import Changes
+from mesh.crew import Crew
+from mesh.errors import ForkServerLost, MeshError, UsageError
+from mesh.health import Poller
+from mesh.instance import Instance, Phase
+from mesh.load import Load
+from mesh.logs import last_line
+from mesh.plan import LOADGEN, MeshPlan, Part
+from mesh.ports import Ports
+from mesh.processes import Processes
+from mesh.state import StateDirectory, describe
+from mesh.view import mesh_view
+from mesh.words import unknown_name
+
+log = logging.getLogger("mesh.supervisor")
+
+REGISTRY_READY_S = 10.0
+# What is not healthy by then is said, and the load starts without it.
+ALL_HEALTHY_S = 30.0
+# Starting many more at once than there are cores only makes each of them later.
+STARTS_AT_ONCE = 2 * (os.cpu_count() or 2)
+STARTED_S = 5.0  # after which an instance gives its place to the next, ready or not
+# A graceful end: the load first, then what it ran through, then the registry. After these, SIGKILL.
+LOAD_END_S = 0.5
+INSTANCES_END_S = 1.5
+REGISTRY_END_S = 0.4
+
+
+class MeshPhase(StrEnum):
+    """Where the mesh as a whole is."""
+
+    STARTING = "starting"
+    UP = "up"
+    STOPPING = "stopping"
+
+
+class Supervisor:
+    """One mesh, from its start to its end.
+
+    `began` is when the person gave the command, by `clock`. `run` returns after the end, however it came;
+    what must be over then whatever happens (processes, ports, files) is the caller's to make sure of.
+    """
+
+    def __init__(
+        self,
+        plan: MeshPlan,
+        processes: Processes,
+        ports: Ports,
+        state: StateDirectory,
+        session: aiohttp.ClientSession,
+        began: float,
+        fork_server_pid: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.plan = plan
+        self.changes = Changes()
+        self.phase = MeshPhase.STARTING
+        self.ready_s: float | None = None
+        self._processes = processes
+        self._ports = ports
+        self._state = state
+        self._session = session
+        self._began = began
+        self._fork_server_pid = fork_server_pid
+        self._clock = clock
+        self._stop = asyncio.Event()
+        self._stop_at_once = asyncio.Event()
+        self._everything = {each.name: Instance(each, clock) for each in plan.everything()}
+        self._services = [self._everything[each.name] for each in plan.instances]
+        self._extras = [each for each in self._everything.values() if each not in self._services]
+        self._ingress = self._everything[plan.ingress.name]
+        self._loadgen = self._everything[LOADGEN]
+        self._load = Load(plan, self._loadgen, session)
+        self._poller = Poller(session, self.changes)
+        self._crew: Crew | None = None
+        self._actions: Actions | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+        self._background_tasks: set[asyncio.Task[None]] = set()
+
+    # life
+
+    async def run(self) -> None:
+        """Start, stay until `stop`, end. Raises MeshError when the registry or the fork server fails."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                self._crew = Crew(self._processes, self._ports, self.changes, tasks, self._changed)
+                self._actions = Actions(self._crew, self.changes, self._poller.nudge, self._session)
+                for instance in (*self._services, self._ingress):
+                    self._background(self._poller.watch(instance), f"poll {instance.plan.name}")
+                self._background(self._load.watch(), "poll load")
+                self._background(self._watch_fork_server(), "watch fork server")
+                self._background(self._start(), "start")
+                await self._stop.wait()
+                self.phase = MeshPhase.STOPPING
+                self.changes.notify()
+                self._crew.dismiss()
+                for task in list(self._background_tasks):
+                    task.cancel()
+                await self._end()
+        except* MeshError as group:
+            raise _first_leaf(group) from None
+
+    def stop(self) -> None:
+        """End gracefully; said a second time, at once."""
+        if self._stop.is_set():
+            self._stop_at_once.set()
+        self._stop.set()
+
+    def write_state(self) -> None:
+        """mesh.json, as of now."""
+        self._state.write_mesh(
+            {
+                "topology": self.plan.topology,
+                "control": self.plan.control_url,
+                "supervisor": describe(os.getpid()),
+                "forkserver": describe(self._fork_server_pid),
+                "processes": [
+                    {"name": process.spec.name, "pid": process.pid, "start": process.start}
+                    for process in self._processes.running()
+                ],
+            }
+        )
+
+    # what the control API asks
+
+    def status(self) -> dict[str, Any]:
+        """The document of `mesh status --json`."""
+        return {
+            "phase": self.phase.value,
+            "ready_s": self.ready_s,
+            "uptime_s": round(self._clock() - self._began, 3),
+            "supervisor": {"pid": os.getpid(), "forkserver": self._fork_server_pid},
+            **mesh_view(self.plan, self._services, self._extras),
+            "load": self._load.document,
+        }
+
+    async def fresh_status(self) -> dict[str, Any]:
+        """`status` with the load generator's numbers of this moment."""
+        await self._load.refresh()
+        return self.status()
+
+    def instance(self, name: str) -> Instance:
+        """By name; raises UnknownName with the one that was perhaps meant."""
+        if name not in self._everything:
+            raise unknown_name("instance", name, self._everything)
+        return self._everything[name]
+
+    async def act(self, action: Action, name: str, part: Part | None) -> dict[str, Any]:
+        """Kill, pause, …; `part` None is both. Returns the instance as `status` shows it."""
+        instance = self.instance(name)
+        if self._actions is None or self.phase is MeshPhase.STOPPING:
+            raise MeshError("the mesh is stopping")
+        parts = tuple(instance.parts) if part is None else (part,)
+        if part is not None and part not in instance.parts:
+            raise UsageError(f"{name} has no {part} (it has only its {' and '.join(instance.parts)})")
+        await self._actions.act(action, instance, parts)
+        log.info("%s %s %s: %s", action, name, part or "both", instance.standing())
+        everything = (*self.status()["instances"], *self.status()["extras"])
+        return next(document for document in everything if document["name"] == name)
+
+    async def set_load(self, rate: float | None, pattern: str | Mapping[str, Any] | None) -> dict[str, Any]:
+        """Change the traffic, and start the load generator when it was not; raises MeshError."""
+        if self._crew is not None and self._loadgen.parts[Part.APP].phase in (Phase.IDLE, Phase.ENDED):
+            await self._crew.start(self._loadgen, Part.APP)
+            await self.changes.wait_for(lambda: self._loadgen.healthy, STARTED_S)
+        return await self._load.change(rate, pattern)
+
+    def log_paths(self, name: str) -> dict[str, str]:
+        """Where the parts of an instance write."""
+        instance = self.instance(name)
+        return {part.value: str(spec.log) for part, spec in instance.plan.parts.items()}
+
+    # start
+
+    async def _start(self) -> None:
+        self.write_state()
+        await self._start_registry()
+        places = asyncio.Semaphore(STARTS_AT_ONCE)
+        async with asyncio.TaskGroup() as starts:
+            for instance in (self._ingress, *self._services):
+                starts.create_task(self._start_instance(instance, places), name=f"start {instance.plan.name}")
+        if await self.changes.wait_for(self._all_healthy, ALL_HEALTHY_S):
+            self.ready_s = round(self._clock() - self._began, 3)
+        if self.plan.load:
+            await self._crew_start(self._loadgen)
+        self.phase = MeshPhase.UP
+        self.write_state()
+        self.changes.notify()
+
+    async def _start_registry(self) -> None:
+        if self.plan.registry is None:
+            await self._put_policies()
+            return
+        registry = self._everything[self.plan.registry.name]
+        record = registry.parts[Part.APP]
+        await self._crew_start(registry)
+        await self.changes.wait_for(lambda: registry.healthy or record.phase is Phase.ENDED, REGISTRY_READY_S)
+        if not registry.healthy:
+            path = self.plan.registry.parts[Part.APP].log
+            words = record.words or f"is not ready after {REGISTRY_READY_S:g} s"
+            raise MeshError(f"the registry {words}: {last_line(path) or 'no output'} (its log: {path})")
+
+    async def _start_instance(self, instance: Instance, places: asyncio.Semaphore) -> None:
+        async with places:
+            for part in instance.parts:  # the sidecar first
+                await self._crew_start(instance, part)
+            await self.changes.wait_for(
+                lambda: (
+                    not any(
+                        record.phase in (Phase.IDLE, Phase.STARTING) for record in instance.parts.values()
+                    )
+                ),
+                STARTED_S,
+            )
+
+    async def _crew_start(self, instance: Instance, part: Part = Part.APP) -> None:
+        assert self._crew is not None
+        await self._crew.start(instance, part)
+
+    def _all_healthy(self) -> bool:
+        return self._ingress.healthy and all(instance.healthy for instance in self._services)
+
+    async def _put_policies(self) -> None:
+        if self.plan.policies:
+            # only now: most meshes have none, and the client's imports take a tenth of a second
+            from mesh.policies import put_policies
+
+            await put_policies(self.plan.registry_url, self.plan.policies)
+
+    # while it runs
+
+    def _changed(self, instance: Instance, part: Part) -> None:
+        self._poller.nudge(instance)
+        ready = instance.parts[part].phase is Phase.RUNNING
+        if instance.plan is self.plan.registry and ready:
+            # a registry that came back has forgotten everything
+            self._background(self._put_policies(), "policies")
+        if instance is self._loadgen and ready:
+            self._background(self._load.restore(), "restore load")
+        if self.phase is MeshPhase.UP:
+            self.write_state()
+
+    def _background(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Run something that ends with the mesh at the latest."""
+        assert self._tasks is not None
+        task = self._tasks.create_task(work, name=name)
+        self._background_tasks.add(task)
+        task.add_done_callback(self._background_tasks.discard)
+
+    async def _watch_fork_server(self) -> None:
+        await self._processes.lost.wait()
+        if not self._stop.is_set():
+            raise ForkServerLost("the fork server died, and the mesh with it")
+
+    # end
+
+    async def _end(self) -> None:
+        assert self._crew is not None
+        registry = [each for each in self._extras if each.plan is self.plan.registry]
+        instances = [*self._services, self._ingress]
+        async with asyncio.TaskGroup() as tasks:
+            graceful = tasks.create_task(self._end_in_order(self._crew, instances, registry), name="end")
+            at_once = tasks.create_task(self._stop_at_once.wait(), name="second stop")
+            await asyncio.wait((graceful, at_once), return_when=asyncio.FIRST_COMPLETED)
+            graceful.cancel()
+            at_once.cancel()
+        for process in self._processes.running():
+            self._processes.signal(process, signal.SIGKILL)
+
+    async def _end_in_order(self, crew: Crew, instances: list[Instance], registry: list[Instance]) -> None:
+        for group, seconds in (
+            ([self._loadgen], LOAD_END_S),
+            (instances, INSTANCES_END_S),
+            (registry, REGISTRY_END_S),
+        ):
+            crew.terminate(group)
+            await crew.ended(group, seconds)
+
+
+def _first_leaf(group: BaseExceptionGroup[MeshError]) -> BaseException:
+    first: BaseException = group
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return first
