@@ -33,10 +33,11 @@ from sidecar.balance.p2c import cost_of, is_stalled, pick_by_cost
 from sidecar.balance.peak_ewma import penalised, updated
 from sidecar.balance.reference import Reference
 from sidecar.policy.admission import Admission
-from sidecar.policy.breaker import WORDS, Breaker, State
+from sidecar.policy.breaker import Breaker
 from sidecar.policy.concurrency import ENTERED, FULL, Bulkhead
 from sidecar.policy.deadline import per_try
 from sidecar.policy.events import Listener, PolicyEvent
+from sidecar.policy.machine import WORDS, State
 from sidecar.policy.outcome import FEEDS, Evidence, Outcome, Penalty, Share
 from sidecar.policy.outlier import Outlier
 from sidecar.policy.retry import Refusal, Retry, RetryPolicy, decide_retry
@@ -98,8 +99,8 @@ class Upstream:
 
     __slots__ = (
         "_answered_at", "_bulkhead", "_caller", "_clock", "_due_at", "_held", "_known", "_listener",
-        "_memory", "_outlier", "_probing", "_ready", "_rng", "admission", "budget", "endpoints", "name",
-        "policy", "reference",
+        "_memory", "_outlier", "_probing", "_ready", "_rng", "_suspects", "admission", "budget", "endpoints",
+        "name", "policy", "reference",
     )  # fmt: skip
 
     def __init__(
@@ -123,6 +124,7 @@ class Upstream:
         self._ready: list[Endpoint] = []  # closed, with a share of normal traffic
         self._held: list[Endpoint] = []  # closed, but dead as far as we know
         self._probing: list[Endpoint] = []  # with a free permit
+        self._suspects: list[Endpoint] = []  # closed, and the last attempt had no answer at all
         self._known = False  # a first set of endpoints has been seen
         self._due_at = 0.0
         self._answered_at = 0.0  # by any endpoint
@@ -266,8 +268,13 @@ class Upstream:
         now = self._clock()
         if now >= self._due_at:
             self._advance(now)
-        if self._probing and probe_ok and not tried:
-            return self._pick_probe(now)
+        if probe_ok and not tried:
+            if self._probing:
+                return self._pick_probe(now)
+            if self._suspects:
+                suspect = self._pick_suspect(now)
+                if suspect is not None:
+                    return suspect
         ready = self._ready
         if len(ready) == 1 and not tried:
             endpoint: Endpoint | None = ready[0]
@@ -293,6 +300,18 @@ class Upstream:
             endpoint.silent_since = now
         endpoint.pending += 1
         return Pick(endpoint, breaker.epoch, True, now)
+
+    def _pick_suspect(self, now: float) -> Pick | None:
+        """An endpoint that just did not answer, once or twice: ask it again now, one request at a time.
+
+        Its penalty would keep all traffic away for seconds, and with it the proof of either kind.
+        """
+        for endpoint in self._suspects:
+            if not endpoint.pending and endpoint.share > 0.0:
+                endpoint.silent_since = now
+                endpoint.pending = 1
+                return Pick(endpoint, endpoint.breaker.epoch, False, now)
+        return None
 
     def _pick_least_bad(self, tried: Sequence[Endpoint], now: float) -> Endpoint | None:
         """No ready endpoint is left untried: a held one, else one that was tried; never an open one."""
@@ -335,6 +354,11 @@ class Upstream:
             self._penalise(endpoint, penalty, elapsed_s, retry_after_s, now)
         breaker = endpoint.breaker
         breaker.record(evidence, slow, pick.epoch, pick.probe, now)
+        if breaker.certain_run:
+            if endpoint not in self._suspects:
+                self._suspects.append(endpoint)
+        elif self._suspects and endpoint in self._suspects:
+            self._suspects.remove(endpoint)
         if pick.probe:
             self._outlier.touch(breaker)
             self._find_probing()
@@ -345,10 +369,21 @@ class Upstream:
     def _weigh(self, pick: Pick, evidence: int, slow: bool) -> int:
         """Turn the two conditional kinds of evidence into plain ones."""
         if evidence == Evidence.BY_SILENCE:
-            return Evidence.CERTAIN if pick.endpoint.answered_at <= pick.started else Evidence.BAD
+            return Evidence.CERTAIN if self._silence(pick) >= 0.0 else Evidence.BAD
         if evidence == Evidence.IF_SLOW:
             return Evidence.BAD if slow else Evidence.NEUTRAL
         return evidence
+
+    def _silence(self, pick: Pick) -> float:
+        """Seconds beyond `hedge_s` for which the endpoint has answered nobody; negative = until it would be
+        so.
+
+        An attempt of its own age counts as silent only if nothing was answered after it was sent.
+        """
+        endpoint = pick.endpoint
+        if endpoint.answered_at <= pick.started:
+            return 0.0
+        return self._clock() - endpoint.answered_at - self.reference.hedge_s
 
     def _measure(self, endpoint: Endpoint, elapsed_s: float, now: float) -> None:
         if endpoint.measured:
@@ -419,12 +454,13 @@ class Upstream:
         delay = self.reference.hedge_s
         return delay if delay < remaining_s else None
 
-    def reconsider(self, pick: Pick) -> float | None:
+    def reconsider(self, pick: Pick) -> float:
         """The attempt has no head yet: 0.0 = give it up now (settle TIMEOUT_TRY, then `may_retry` will
         agree), more = ask again after that many seconds, None = let it run to its timeout."""
         endpoint = pick.endpoint
-        if endpoint.answered_at > pick.started:
-            return None  # it answers others: this request is slow, the endpoint is not dead
+        silence = self._silence(pick)
+        if silence < 0.0:
+            return -silence  # it answered others: this request is slow, the endpoint is not dead
         if self.budget.tokens() < 1.0:
             return AGAIN_S
         now = self._clock()
@@ -476,6 +512,7 @@ class Upstream:
                     "id": endpoint.id,
                     "cost_ms": round(1000 * cost_of(endpoint, reference, now), 3) if usable else None,
                     "share": round(endpoint.share, 4),
+                    "gate": round(endpoint.gate, 4),
                     "pending": endpoint.pending,
                     "stalled": is_stalled(endpoint, reference, now),
                     "breaker": WORDS[endpoint.breaker.state],
@@ -551,22 +588,27 @@ class Upstream:
         """Who may be picked; after every change of membership, policy, breaker, ramp or reported health."""
         ready: list[Endpoint] = []
         held: list[Endpoint] = []
-        largest = 0.0
+        largest = widest = 0.0
         for endpoint in self.endpoints.all:
-            share = self._outlier.share(endpoint.breaker)
-            if share > 0.0:
-                share *= endpoint.weight * endpoint.reported
+            gate = self._outlier.gate(endpoint.breaker)
+            share = 0.0
+            if gate > 0.0:
+                share = endpoint.weight * endpoint.reported
                 if endpoint.health != "passing":
                     share *= self.policy.balance.warning_factor
                 ready.append(endpoint)
                 largest = max(largest, share)
+                widest = max(widest, gate)
             elif endpoint.breaker.state is State.CLOSED:
                 held.append(endpoint)
             endpoint.share = share
-        for endpoint in ready:
+            endpoint.gate = gate
+        for endpoint in ready:  # relative to the best: if all are new, there is nothing to spare them for
             endpoint.share /= largest
+            endpoint.gate /= widest
         self._ready = ready
         self._held = held
+        self._suspects = [endpoint for endpoint in self._suspects if endpoint in ready]
         self._find_probing()
         self._find_due()
         if held and not ready and not self.admission.limiting:

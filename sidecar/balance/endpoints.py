@@ -54,8 +54,8 @@ class Endpoint:
     """
 
     __slots__ = (
-        "answered_at", "breaker", "ewma", "ewma_at", "failures", "health", "host", "id", "latency",
-        "measured", "meta", "meters", "pending", "pool", "port", "reported", "requests", "share",
+        "answered_at", "breaker", "ewma", "ewma_at", "failures", "gate", "health", "host", "id",
+        "latency", "measured", "meta", "meters", "pending", "pool", "port", "reported", "requests", "share",
         "silent_since", "spec", "version", "weight", "zone",
     )  # fmt: skip
 
@@ -72,7 +72,8 @@ class Endpoint:
         self.answered_at = 0.0  # when bytes of an answer last came
         self.silent_since = now  # with attempts in flight: since when none was answered
         self.reported = 1.0  # 0..1, the callee's own word about its health
-        self.share = 1.0  # 0..1, relative to the endpoint with the most
+        self.share = 1.0  # weight x health, 0..1, relative to the largest; 0 = not to be picked
+        self.gate = 1.0  # probability of being a candidate at all: ramp, or what a held one is worth
         self.latency = LatencyHistogram()
         self.id = spec.id
         self.host = spec.host

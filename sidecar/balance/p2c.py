@@ -2,14 +2,16 @@
 
     cost = max(latency, band) x (pending / share + 1)
 
-latency is the peak EWMA, projected to now; share is weight x health x ramp, relative to the largest. Two
-departures from `latency x (pending + 1) / share`, both needed where traffic is thin:
+latency is the peak EWMA, projected to now; share is weight x health, relative to the largest. Departures from
+the textbook's `latency x (pending + 1) / (weight x health x ramp)`, all needed where traffic is thin:
 - Latencies within the band (twice the pool's median) are equal. Without it, two replicas at 2.0 and 2.1 ms
   and a few requests a second send everything to the first.
 - With no attempt in flight the share does not divide the cost, it is the chance to be drawn among equals.
-  Dividing gives an endpoint of weight 1 beside one of weight 2 nothing at all at low concurrency, and a ramp
-  at 5 % would be a ramp at 0 % followed by a cliff. With attempts in flight both forms agree: pending per
-  share is levelled.
+  Dividing gives weight 1 beside weight 2 nothing at all at low concurrency. With attempts in flight both
+  forms agree: pending per share is levelled.
+- A ramp is a gate: the endpoint is a candidate with that probability, so it gets at most that part of the
+  traffic whatever the others' load. As a divisor it is 0 % while the others are idle, and as a share among
+  equals it is everything while the others are busy (measured: 28 % of two where 2.5 % was meant).
 Equals (within 25 %) are drawn at random by share, so no endpoint is first because it stands first.
 
 An endpoint with attempts in flight that has answered nobody for longer than `stall_s` is *stalled*: it is
@@ -55,8 +57,10 @@ def pick_by_cost(
         found = _better_of_two(ready, tried, reference, now, rng)
         if found is not None:
             return found
-    found = _scan(ready, tried, reference, now, rng, reference.stall_s)
-    return found if found is not None else _scan(ready, tried, reference, now, rng, math.inf)
+    found = _scan(ready, tried, reference, now, reference.stall_s, True, rng)
+    if found is None:  # all gates stayed shut, or all are stalled
+        found = _scan(ready, tried, reference, now, reference.stall_s, False, rng)
+    return found if found is not None else _scan(ready, tried, reference, now, math.inf, False, rng)
 
 
 def _scan(
@@ -64,16 +68,22 @@ def _scan(
     tried: Sequence[Endpoint],
     reference: Reference,
     now: float,
-    rng: random.Random,
     stall_s: float,
+    gated: bool,
+    rng: random.Random,
 ) -> Endpoint | None:
     band = reference.band_s
+    random01 = rng.random
     lowest = math.inf
     candidates = []
     costs = []
     for endpoint in ready:
         pending = endpoint.pending
-        if (pending and now - endpoint.silent_since > stall_s) or (tried and endpoint in tried):
+        if pending and now - endpoint.silent_since > stall_s:
+            continue
+        if gated and endpoint.gate < 1.0 and random01() >= endpoint.gate:
+            continue
+        if tried and endpoint in tried:
             continue
         cost = endpoint.ewma
         if cost > band:
@@ -91,7 +101,6 @@ def _scan(
     limit = lowest * EQUAL
     total = 0.0
     chosen = candidates[0]
-    random01 = rng.random
     for endpoint, cost in zip(candidates, costs, strict=True):
         if cost <= limit:
             share = endpoint.share
@@ -110,7 +119,8 @@ def _better_of_two(
     first = None
     for _ in range(2 * DRAWS):
         endpoint = ready[int(random01() * count)]
-        if endpoint is first or (endpoint.share < 1.0 and random01() > endpoint.share):
+        accepted = endpoint.share * endpoint.gate
+        if endpoint is first or (accepted < 1.0 and random01() >= accepted):
             continue
         if is_stalled(endpoint, reference, now) or (tried and endpoint in tried):
             continue

@@ -10,106 +10,28 @@ deadline, growing open time, a ramp, epochs, a floor over the pool (with `outlie
     RAMP --rule--> OPEN(level + 1)
     CLOSED --rule, but the floor is reached--> HELD (still closed: `outlier.py`) --good again--> RAMP
 
-A rule fires on the first of:
-- `certain_run` (3) attempts in a row that the endpoint did not answer at all: connect refused, reset, or
-  silence (`Evidence.CERTAIN`). At 300 requests/s a killed replica of three gets 3 more attempts, all of them
-  retried.
-- `failure_run` (7) failures in a row of any kind: the backstop for a total outage.
-- Wilson's lower bound of the failure ratio over 10 buckets of 1 s is above `failure_ratio`. Counts, not an
-  average: the bound knows by itself that 2 of 3 is no proof, so no knob of minimum samples is needed.
-- the same bound of (failed or slow) above `slow_ratio`, if the others are not as slow (`outlier.py` asks
-  them): a service that is slow everywhere is not healed by ejecting half of it.
-
-Every change of state starts a new epoch; a sample carries the epoch of its pick and is dropped if that is
-over, so a slow answer sent before the trip cannot decide a probe.
+The rules are in `trip_rules.py`. Every change of state starts a new epoch; a sample carries the epoch of its
+pick and is dropped if that is over, so a slow answer sent before the trip cannot decide a probe.
 """
 
 import math
 import random
-from dataclasses import dataclass
-from enum import IntEnum
-from typing import Any, Final, Protocol
-
-import pybreaker
+from typing import Final, Protocol
 
 from sidecar.policy.errors import PolicyError, check_range
+from sidecar.policy.machine import WORDS, Machine, State
 from sidecar.policy.outcome import Evidence
+from sidecar.policy.trip_rules import BreakerPolicy, Verdict, judge
 from sidecar.policy.window import CountWindow
 
 NEVER: Final = math.inf
 OFFSET_SHARE: Final = 0.5  # a caller's own, constant part of the open time: up to half of it
 JITTER_SHARE: Final = 0.5  # and as much again at random, so that ten callers do not re-test as one
+RUN_MEMORY_S: Final = 60.0  # a run that was not continued for so long is over
 LEVEL_WINDOW_S: Final = 10.0  # one clean window of this length takes one doubling back ...
 LEVEL_SAMPLES: Final = 20  # ... if it proved itself by this many good answers
 HELD_RUN: Final = 20  # good answers in a row that release a held endpoint that still gets traffic
 FORCED_TTL_MAX_S: Final = 3600.0  # a pinned state must not outlive a demonstration
-
-
-class State(IntEnum):
-    """The three states; the numbers are those of the `circuit_breaker_state` metric."""
-
-    CLOSED = 0
-    OPEN = 1
-    HALF_OPEN = 2
-
-
-WORDS: Final = {State.CLOSED: "closed", State.OPEN: "open", State.HALF_OPEN: "half-open"}
-
-
-@dataclass(frozen=True, slots=True)
-class BreakerPolicy:
-    """When to open, how to come back. Seconds and ratios; `enabled=False` never opens by itself."""
-
-    enabled: bool = True
-    certain_run: int = 3
-    failure_run: int = 7
-    failure_ratio: float = 0.3
-    slow_ratio: float = 0.3
-    z: float = 2.6  # 1.96 would be 95 % for one look; we look after every answer
-    open_s: float = 1.0
-    open_max_s: float = 30.0
-    permits: int = 1
-    need: int = 3
-    probe_deadline_s: float = 2.0
-    ramp: tuple[float, ...] = (0.05, 0.10, 0.25, 0.50)
-    ramp_s: float = 10.0
-    min_ready: float = 0.5  # share of endpoints, rounded up and at least one, that is never opened
-
-    def __post_init__(self) -> None:
-        check_range("breaker.certain_run", self.certain_run, 1, 1000)
-        check_range("breaker.failure_run", self.failure_run, 1, 10_000)
-        check_range("breaker.failure_ratio", self.failure_ratio, 0.01, 1.0)
-        check_range("breaker.slow_ratio", self.slow_ratio, 0.01, 1.0)
-        check_range("breaker.z", self.z, 0.5, 5.0)
-        check_range("breaker.open_s", self.open_s, 0.001, 3600.0)
-        check_range("breaker.open_max_s", self.open_max_s, self.open_s, 86400.0)
-        check_range("breaker.permits", self.permits, 1, 100)
-        check_range("breaker.need", self.need, 1, 100)
-        check_range("breaker.probe_deadline_s", self.probe_deadline_s, 0.01, 600.0)
-        check_range("breaker.ramp_s", self.ramp_s, 0.0, 3600.0)
-        check_range("breaker.min_ready", self.min_ready, 0.0, 1.0)
-        if not all(0.0 < step <= 1.0 for step in self.ramp) or list(self.ramp) != sorted(self.ramp):
-            raise PolicyError("breaker.ramp", "must be growing shares above 0 and up to 1")
-
-
-def wilson_lower(bad: int, total: int, z: float) -> float:
-    """Lower end of Wilson's interval for a true ratio of which `bad` of `total` were seen."""
-    if total <= 0:
-        return 0.0
-    ratio = bad / total
-    z2 = z * z
-    spread = z * math.sqrt((ratio * (1.0 - ratio) + z2 / (4 * total)) / total)
-    return max(0.0, (ratio + z2 / (2 * total) - spread) / (1.0 + z2 / total))
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Why a rule fired. `score` orders endpoints worst first: 1 = certainly dead, else the bound itself."""
-
-    reason: str
-    score: float
-    slow: bool
-    numbers: dict[str, float]
 
 
 class Pool(Protocol):
@@ -124,55 +46,6 @@ class Pool(Protocol):
         """Something that decides about picks has changed."""
 
 
-class _Storage(pybreaker.CircuitBreakerStorage):
-    """pybreaker's memory without its wall clock: `opened_at` is not kept, our own `until` rules."""
-
-    def __init__(self) -> None:
-        super().__init__("endpoint")
-        self._state = pybreaker.STATE_CLOSED
-
-    @property
-    def state(self) -> str:
-        return self._state
-
-    @state.setter
-    def state(self, state: str) -> None:
-        self._state = state
-
-    @property
-    def counter(self) -> int:
-        return 0
-
-    @property
-    def success_counter(self) -> int:
-        return 0
-
-    @property
-    def opened_at(self) -> None:
-        return None
-
-    @opened_at.setter
-    def opened_at(self, datetime: object) -> None:
-        pass
-
-
-_STATES: Final = {
-    pybreaker.STATE_CLOSED: State.CLOSED,
-    pybreaker.STATE_OPEN: State.OPEN,
-    pybreaker.STATE_HALF_OPEN: State.HALF_OPEN,
-}
-
-
-class _Transitions(pybreaker.CircuitBreakerListener):
-    """Carries pybreaker's transitions into the breaker."""
-
-    def __init__(self, breaker: "Breaker") -> None:
-        self._breaker = breaker
-
-    def state_change(self, cb: Any, old_state: Any, new_state: Any) -> None:
-        self._breaker._moved(_STATES[old_state.name], _STATES[new_state.name])
-
-
 class Breaker:
     """One endpoint's breaker; `record` is the hot path, all else is rare.
 
@@ -182,9 +55,9 @@ class Breaker:
 
     __slots__ = (
         "_clean_samples", "_clean_since", "_machine", "_numbers", "_pool", "_ramp_step", "_rng",
-        "certain_run", "due_at", "epoch", "failure_run", "forced", "good_run", "held", "key", "level",
-        "offset", "opens", "policy", "probe_deadline", "probes", "ramp", "reason", "score", "since", "state",
-        "until", "window",
+        "_spoiled_at", "certain_run", "due_at", "epoch", "failure_run", "forced", "good_run", "held", "key",
+        "level", "offset", "opens", "policy", "probe_deadline", "probes", "ramp", "reason", "score", "seen",
+        "since", "state", "until", "window",
     )  # fmt: skip
 
     def __init__(
@@ -204,7 +77,8 @@ class Breaker:
         self.since = 0.0  # of the present state
         self.until = 0.0  # end of OPEN, of a pin, or the next probe of HELD
         self.ramp = 1.0
-        self.failure_run = 0
+        self.seen = 0  # attempts in this epoch
+        self.failure_run = 0.0
         self.certain_run = 0
         self.good_run = 0  # while probing or held
         self.probes = 0  # in flight
@@ -214,10 +88,11 @@ class Breaker:
         self._ramp_step = 0
         self._clean_since = 0.0
         self._clean_samples = 0
+        self._spoiled_at = 0.0
         self._numbers: dict[str, float] = {}
         self._pool = pool
         self._rng = rng
-        self._machine = pybreaker.CircuitBreaker(state_storage=_Storage(), listeners=[_Transitions(self)])
+        self._machine = Machine(self._moved)
 
     def __repr__(self) -> str:
         held = " held" if self.held else ""
@@ -231,9 +106,11 @@ class Breaker:
         if epoch != self.epoch:
             return
         if self.state is State.CLOSED and not probe:
+            self.seen += 1
             if evidence == 0 and not slow:  # Evidence.GOOD as a number: an enum lookup costs 40 ns
-                self.failure_run = 0
-                self.certain_run = 0
+                if self.failure_run:
+                    self.failure_run = max(0.0, self.failure_run - self.policy.forgive)
+                    self.certain_run = 0
                 self.window.record(now, 0, 0)
                 if self.level or self.held:
                     self._proved(now)
@@ -247,12 +124,16 @@ class Breaker:
     def _spoiled(self, evidence: int, slow: bool, now: float) -> None:
         if evidence == Evidence.GOOD:
             self.window.record(now, 0, 1)
-            self.failure_run = 0
+            self.failure_run = max(0.0, self.failure_run - self.policy.forgive)
             self.certain_run = 0
         else:
             self.window.record(now, 1, 0)
+            if now - self._spoiled_at > RUN_MEMORY_S:
+                self.failure_run = 0.0
+                self.certain_run = 0
+            self._spoiled_at = now
             if evidence != Evidence.RATIO:
-                self.failure_run += 1
+                self.failure_run += 1.0
                 self.certain_run = self.certain_run + 1 if evidence == Evidence.CERTAIN else 0
         self.good_run = 0
         self._clean_since = now
@@ -264,37 +145,7 @@ class Breaker:
 
     def verdict(self) -> Verdict | None:
         """Which rule fires on what was seen up to the last sample, if any."""
-        policy, window = self.policy, self.window
-        numbers: dict[str, float]
-        if self.certain_run >= policy.certain_run:
-            numbers = {"in_a_row": self.certain_run}
-            return Verdict(f"{self.certain_run} attempts in a row without any answer", 1.0, False, numbers)
-        if self.failure_run >= policy.failure_run:
-            numbers = {"in_a_row": self.failure_run}
-            return Verdict(f"{self.failure_run} failures in a row", 1.0, False, numbers)
-        bound = wilson_lower(window.bad, window.total, policy.z)
-        if bound > policy.failure_ratio:
-            numbers = {"failed": window.bad, "of": window.total, "bound": round(bound, 3)}
-            words = (
-                f"{window.bad} of {window.total} failed, at least {bound:.0%} beyond chance "
-                f"(limit {policy.failure_ratio:.0%})"
-            )
-            return Verdict(words, bound, False, numbers)
-        if window.slow:
-            bound = wilson_lower(window.bad + window.slow, window.total, policy.z)
-            if bound > policy.slow_ratio:
-                numbers = {
-                    "slow": window.slow,
-                    "failed": window.bad,
-                    "of": window.total,
-                    "bound": round(bound, 3),
-                }
-                words = (
-                    f"{window.slow} slow and {window.bad} failed of {window.total}, at least {bound:.0%} beyond "
-                    f"chance (limit {policy.slow_ratio:.0%})"
-                )
-                return Verdict(words, bound, True, numbers)
-        return None
+        return judge(self.policy, self.window, self.seen, self.failure_run, self.certain_run)
 
     def _proved(self, now: float) -> None:
         """A good answer where one is worth something: a held endpoint, or a level to take back."""
@@ -520,7 +371,8 @@ class Breaker:
         """A new epoch: nothing seen before counts."""
         self.epoch += 1
         self.since = now
-        self.failure_run = 0
+        self.seen = 0
+        self.failure_run = 0.0
         self.certain_run = 0
         self.good_run = 0
         self.probes = 0

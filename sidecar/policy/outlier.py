@@ -16,8 +16,10 @@ import math
 from collections.abc import Callable
 from typing import Final
 
-from sidecar.policy.breaker import NEVER, WORDS, Breaker, BreakerPolicy, State, Verdict
+from sidecar.policy.breaker import NEVER, Breaker
 from sidecar.policy.events import Listener, PolicyEvent
+from sidecar.policy.machine import WORDS, State
+from sidecar.policy.trip_rules import BreakerPolicy, Verdict
 
 SWAP_MARGIN: Final = 0.2  # how much worse one must be to take the place of an open one
 SLOW_CHECK_S: Final = 0.5  # asking all others whether they are as slow costs O(N): not for every sample
@@ -153,9 +155,9 @@ class Outlier:
             self._opened.pop(key, None)
         self.due_at = min((other.due_at for other in self._timed.values()), default=NEVER)
 
-    # ---- shares ------------------------------------------------------------------------------------
+    # ---- gates -------------------------------------------------------------------------------------
 
-    def share(self, breaker: Breaker) -> float:
+    def gate(self, breaker: Breaker) -> float:
         """What part of its normal traffic the endpoint may have: 0 = none but probes."""
         if breaker.state is not State.CLOSED or breaker.dead:
             return 0.0

@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 
 from sidecar.policy.admission import AdmissionPolicy
-from sidecar.policy.breaker import BreakerPolicy
 from sidecar.policy.concurrency import BulkheadPolicy
 from sidecar.policy.errors import check_range
 from sidecar.policy.retry import RetryPolicy
 from sidecar.policy.retry_budget import BudgetPolicy
+from sidecar.policy.trip_rules import BreakerPolicy
 
 
 @dataclass(frozen=True, slots=True)
