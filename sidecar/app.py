@@ -49,9 +49,10 @@ log = logging.getLogger("sidecar")
 
 # Callers hear of our leaving by a blocking query, in milliseconds; this covers a slow one.
 PROPAGATION_S = 0.25
-# Consul's floor for a TTL is not documented; 5 s lets four heartbeats be lost.
-TTL = "5s"
-DEREGISTER_AFTER = "10m"
+# With a heartbeat each second, four may be lost.
+TTL_S = 5.0
+# An instance that was killed stays visible as critical for this long.
+DEREGISTER_AFTER_S = 600.0
 
 
 class Sidecar:
@@ -92,8 +93,8 @@ class Sidecar:
             ConfigError: when an address cannot be bound.
         """
         config = self.config
-        for name in (signal.SIGTERM, signal.SIGINT):
-            self._loop.add_signal_handler(name, self.stopping.set)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self.stopping.set)
         async with contextlib.AsyncExitStack() as stack:
             if config.registry:
                 self._client = await stack.enter_async_context(
@@ -110,7 +111,7 @@ class Sidecar:
                 destinations.static(name, [(address.host, address.port) for address in addresses])
             self._make_proxies(destinations)
             snapshot = Snapshot(self, destinations)
-            self.collectors.register(self.metrics)  # type: ignore[arg-type]  # a Collector by shape
+            self.collectors.register(self.metrics)
             self.collectors.register(ProcessCollector(registry=None))
             self.collectors.register(PlatformCollector(registry=None))
             self.metrics.add_source(upstream_metrics(destinations.snapshot))
@@ -223,11 +224,13 @@ class Sidecar:
             meta=meta,
             checks=(
                 CheckDefinition(
-                    id=f"service:{config.name}", ttl=TTL, deregister_critical_service_after=DEREGISTER_AFTER
+                    check_id=f"service:{config.name}",
+                    ttl=TTL_S,
+                    deregister_critical_after=DEREGISTER_AFTER_S,
                 ),
             ),
         )
-        return Heartbeat(client, registration, self._own_health, clock=self.clock, rng=self.rng)
+        return Heartbeat(client, registration, self._own_health, rng=self.rng)
 
     async def _listen(self, admin: Admin, bound: dict[str, str]) -> None:
         config = self.config

@@ -8,6 +8,9 @@ from collections.abc import Awaitable, Callable
 
 # Consul's convention for HTTP checks: 2xx passing, 429 warning, everything else critical.
 INTERVAL_S = 1.0
+# One that failed is asked more often, and one that is only starting all the time: people wait for it.
+RECOVERY_INTERVAL_S = 0.25
+START_INTERVAL_S = 0.05
 TIMEOUT_S = 1.0
 # A busy app may miss one answer; a second one in a row is no accident. A refused connection counts at once.
 TIMEOUTS_TO_CRITICAL = 2
@@ -38,6 +41,7 @@ class AppHealth:
         self._sleep = sleep
         self._timeouts = 0
         self._forced = ""
+        self._was_passing = False
         self.status = "critical"
         self.reason = "not asked yet"
 
@@ -55,7 +59,11 @@ class AppHealth:
         """Ask without end."""
         while True:
             await self.check()
-            await self._sleep(INTERVAL_S if self.status == "passing" else INTERVAL_S / 4)
+            if self.status == "passing":
+                self._was_passing = True
+                await self._sleep(INTERVAL_S)
+            else:
+                await self._sleep(RECOVERY_INTERVAL_S if self._was_passing else START_INTERVAL_S)
 
     async def check(self) -> None:
         """Ask once."""

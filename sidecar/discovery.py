@@ -20,7 +20,7 @@ from .stack import Upstream
 if TYPE_CHECKING:
     from registry.client import HealthView, ServiceInstance
 
-    from .exchange import Routed
+    from .attempt import Routed
 
 # The first request to a service waits this long for the registry's first answer.
 FIRST_ANSWER_S = 1.0
@@ -41,13 +41,14 @@ class HealthSource(Protocol):
 class Destination:
     """One service as this sidecar knows it."""
 
-    __slots__ = ("loaded", "retries", "timer", "upstream", "waiting", "window")
+    __slots__ = ("loaded", "retries", "timer", "upstream", "waiting", "watched", "window")
 
     def __init__(self, upstream: Upstream, clock: Callable[[], float], expired: Callable[[], None]) -> None:
         self.upstream = upstream
         self.window = Window(clock)
         self.retries = 0
         self.loaded = False
+        self.watched = False
         self.waiting: list[Routed] = []
         self.timer = Timer(expired)
 
@@ -100,6 +101,7 @@ class Destinations:
         destination = self._destinations.get(name)
         if destination is None:
             destination = self._add(name)
+            destination.watched = True
             self._spawn(self._watch(self._source, name, destination), f"watch {name}")
         if len(destination.waiting) >= MAX_WAITING:
             return MeshError(Flag.NC, f"{name}: still waiting for the registry")
@@ -130,7 +132,7 @@ class Destinations:
         for name, destination in self._destinations.items():
             window = destination.window
             stale = 0.0
-            if self._source is not None:
+            if self._source is not None and destination.watched:
                 stale = self._source.staleness(f"health/{name}")
             result[name] = {
                 **destination.upstream.snapshot(),

@@ -59,6 +59,7 @@ class MeshError(Exception):
     def __init__(self, flag: Flag, detail: str = "") -> None:
         super().__init__(f"{flag.words}: {detail}" if detail else flag.words)
         self.flag = flag
+        self.detail = detail or flag.words
 
 
 class ConfigError(Exception):

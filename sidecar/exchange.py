@@ -1,23 +1,21 @@
 """The life of one request: match, admit, pick, attempt, classify, retry, reply. Policy meets I/O here only.
 
 An exchange is driven by calls from its client connection and its backend connection; it never
-waits, so there is no task, and cancelling it is a call of `client_gone`. The states are few:
+waits, so there is no task, and cancelling it is a call of `client_gone`. Its states:
 
-  routing   the destination's endpoints are not known yet (`Router` calls `routed` later)
+  routing   the destination's endpoints are not known yet (`routed` is called later)
   waiting   for a connection, or for the backoff before a retry
   asking    the request is on its way to `_pick`'s endpoint on `_connection`
-  replying  the answer's head went to the client: from here on there is no retry
+  replying  the answer is committed: from here on there is no retry
   over      `_end` ran, exactly once, and gave back everything that was taken
-
-The client's answer is held back while a retry is still possible and costs nothing: until the end of
-a short body of known length. So a replica that dies in the middle of a small answer is no error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from .answer import Answer
+from .attempt import FLAG_OF, Attempt, KeptBody, Target, retry_after
 from .errors import Flag, MeshError
 from .io.downstream import Downstream
 from .io.flow import Hold
@@ -25,226 +23,91 @@ from .io.pool import Pool
 from .io.upstream import UpstreamConnection
 from .observe.trace_context import TraceContext, new_span_id
 from .policy.outcome import Outcome
-from .policy.retry import Refusal, Retry
+from .policy.retry import Refusal
 from .stack import Pick, Rejection
 from .wire.events import Body, ProtocolError, RequestHead, ResponseHead
-from .wire.forward import request_lines, response_framing_out, response_lines
-from .wire.serialize import LAST_CHUNK, chunk, join_head, own_answer
+from .wire.forward import request_lines
+from .wire.serialize import LAST_CHUNK, chunk, join_head
 
 if TYPE_CHECKING:
     from .balance.endpoints import Endpoint
-    from .policy.settings import UpstreamPolicy
     from .proxy import Proxy
 
-# A request body up to this size is kept for a retry (Linkerd's bound); beyond it there is none.
-REPLAY_BYTES = 64 * 1024
-# A response of known length up to this size reaches the client only when it is complete.
-HOLD_BYTES = 16 * 1024
 # No byte in either direction for this long ends a stream (Envoy's stream_idle_timeout).
 STREAM_IDLE_S = 300.0
 NEVER = float("inf")
 
 # RFC 9110 section 9.2.2.
 IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
-
-
-# What an attempt that ended this way is called in logs.
-FLAG_OF: dict[Outcome, Flag] = {
-    Outcome.CONNECT_FAILURE: Flag.UF,
-    Outcome.RESET: Flag.UC,
-    Outcome.TIMEOUT_TRY: Flag.UT,
-    Outcome.SHED: Flag.UO,
-    Outcome.RATE_LIMITED: Flag.RL,
-    Outcome.APP_FAILURE: Flag.URX,
-}
-
-
-def retry_after(head: ResponseHead) -> float | None:
-    """Seconds that the callee asks to wait; its other form, a date, is not used between services."""
-    value = head.fields.get(b"retry-after")
-    return float(value) if value is not None and value.isdigit() and len(value) < 6 else None
-
-
-class Routed(Protocol):
-    """Who asked for a route and is told later."""
-
-    def routed(self, found: Target | MeshError) -> None: ...
-
-
-class Target(Protocol):
-    """Where exchanges go: `stack.Upstream`, or the one app behind an inbound listener."""
-
-    name: str
-    policy: UpstreamPolicy
-
-    def start(self) -> Rejection | None: ...
-    def abandon_wait(self) -> None: ...
-    def finish(self) -> None: ...
-    def pick(
-        self, tried: Sequence[Endpoint], key: int | None = None, probe_ok: bool = True
-    ) -> Pick | Rejection: ...
-    def settle(
-        self, pick: Pick, outcome: Outcome, elapsed_s: float, retry_after_s: float | None = None
-    ) -> None: ...
-    def may_retry(
-        self,
-        outcome: Outcome,
-        attempts: int,
-        idempotent: bool,
-        replayable: bool,
-        response_started: bool,
-        remaining_s: float,
-        retry_after_s: float | None = None,
-        *,
-        status: int = 0,
-    ) -> Retry | Refusal: ...
-    def per_try_timeout(self, remaining_s: float, last: bool = False) -> float: ...
-    def hedge_after(self, remaining_s: float) -> float | None: ...
-    def reconsider(self, pick: Pick) -> float | None: ...
-
-
-class Attempt:
-    """One try, as the access log and the trace tell it."""
-
-    __slots__ = (
-        "connected",
-        "ended",
-        "endpoint",
-        "number",
-        "outcome",
-        "reason",
-        "span_id",
-        "started",
-        "status",
-    )
-
-    def __init__(self, number: int, endpoint: Endpoint, started: float, span_id: bytes, reason: str) -> None:
-        self.number = number
-        self.endpoint = endpoint
-        self.started = started
-        self.connected = 0.0
-        self.ended = 0.0
-        self.span_id = span_id
-        self.reason = reason  # why there is this try; empty for the first
-        self.outcome = Outcome.CANCELLED
-        self.status = 0
-
-    @property
-    def failed(self) -> bool:
-        return self.outcome not in (Outcome.SUCCESS, Outcome.CLIENT_ERROR, Outcome.CANCELLED)
+STALE_CONNECTION = "the kept-alive connection was closed"
 
 
 class Exchange:
     """One request through this sidecar; `proxy` has everything that outlives it."""
 
     __slots__ = (
-        "_attempt_span",
-        "_body",
-        "_buffered",
-        "_client_paused",
-        "_committed",
-        "_connection",
-        "_deadline",
-        "_downstream",
-        "_drop_unsent",
-        "_framing",
-        "_hedge_at",
-        "_holding",
-        "_idempotent",
-        "_keep_alive",
-        "_lines",
-        "_out",
-        "_over",
-        "_pick",
-        "_pool",
-        "_replayable",
-        "_request_complete",
-        "_response",
-        "_retry_at",
-        "_retry_reason",
-        "_sent",
-        "_started_io",
-        "_target",
-        "_tried",
-        "_try_deadline",
-        "_upstream_paused",
-        "attempts",
-        "bytes_in",
-        "bytes_out",
-        "detail",
-        "flag",
-        "head",
-        "proxy",
-        "request_id",
-        "span",
-        "started",
-        "status",
-        "target_name",
-        "upstream_s",
-    )
+        "_body", "_client", "_client_slow", "_connection", "_deadline", "_hedge_at", "_idempotent",
+        "_lines", "_over", "_pick", "_pool", "_replayable", "_request_complete", "_retry_at",
+        "_retry_reason", "_sent", "_target", "_tried", "_try_deadline", "_upstream_slow", "answer",
+        "attempts", "bytes_in", "detail", "flag", "head", "proxy", "request_id", "span", "started",
+        "status", "target_name", "upstream_s",
+    )  # fmt: skip
 
-    def __init__(self, proxy: Proxy, downstream: Downstream, head: RequestHead) -> None:
+    def __init__(self, proxy: Proxy, client: Downstream, head: RequestHead) -> None:
         self.proxy = proxy
         self.head = head
-        self._idempotent = head.method in IDEMPOTENT or b"idempotency-key" in head.fields
         self.started = proxy.clock()
         self.span: TraceContext = proxy.trace(head)
         self.request_id = proxy.request_id(head)
+        self.answer = Answer(proxy, client, head)
+        self.attempts: list[Attempt] = []
         self.target_name = ""
         self.status = 0
         self.flag: Flag | None = None
         self.detail = ""
         self.bytes_in = 0
-        self.bytes_out = 0
-        self.upstream_s = 0.0
-        self.attempts: list[Attempt] = []
-        self._downstream = downstream
+        self.upstream_s = 0.0  # from the last attempt's start to its answer's head
+        self._client = client
         self._target: Target | None = None
+        self._tried: list[Endpoint] = []
+        # the request
+        self._lines: list[bytes] | None = None
+        self._body: KeptBody | None = None
+        self._idempotent = head.method in IDEMPOTENT or b"idempotency-key" in head.fields
+        self._replayable = head.upgrade != b"websocket"
+        self._request_complete = False
+        # the current attempt
         self._pick: Pick | None = None
         self._pool: Pool | None = None
         self._connection: UpstreamConnection | None = None
-        self._tried: list[Endpoint] = []
-        self._lines: list[bytes] | None = None
-        self._body: list[bytes] = []  # kept pieces of the request body, unframed
-        self._buffered = 0
-        self._replayable = head.upgrade != b"websocket"
-        self._request_complete = False
-        self._sent = False  # the head of the current attempt is on its way
-        self._started_io = False
-        self._response: ResponseHead | None = None
-        self._framing = Body.NONE
-        self._out: list[bytes] = []
-        self._holding = False
-        self._committed = False
-        self._keep_alive = True
-        self._client_paused = False
-        self._upstream_paused = False
+        self._sent = False  # its head is on the way
+        self._retry_reason = ""
+        # back-pressure and time
+        self._client_slow = False
+        self._upstream_slow = False
         self._deadline = NEVER
         self._try_deadline = NEVER
         self._hedge_at = NEVER
         self._retry_at = NEVER
-        self._retry_reason = ""
         self._over = False
-
-    # -- from the client ---------------------------------------------------------------------------
 
     @property
     def peer(self) -> str:
         """The client's address."""
-        return self._downstream.peer
+        return self._client.peer
+
+    # -- from the client ---------------------------------------------------------------------------
 
     def start(self) -> None:
         """The head, and all of the body that came with it, are here."""
-        if self._over or self._started_io:
+        if self._over:
             return
-        self._started_io = True
-        proxy = self.proxy
-        remaining = proxy.time_limit(self.head)
+        remaining = self.proxy.time_limit(self.head)
         self._deadline = self.started + remaining
         if remaining <= 0:
-            self._fail(Flag.DT, "none of the caller's time was left")
+            self._fail(Flag.DT, "nothing was left of the caller's time")
             return
-        found = proxy.route(self.head, self)
+        found = self.proxy.route(self.head, self)
         if found is not None:
             self.routed(found)
         else:
@@ -255,7 +118,7 @@ class Exchange:
         if self._over:
             return
         if isinstance(found, MeshError):
-            self._fail(found.flag, str(found))
+            self._fail(found.flag, found.detail)
             return
         self.target_name = found.name
         rejection = found.start()
@@ -271,19 +134,19 @@ class Exchange:
         self.bytes_in += len(data)
         if self._over:
             return
-        connection = self._connection
-        if connection is not None and self._sent:
-            connection.write([chunk(data) if self.head.body is Body.CHUNKED else data])
+        if self._sent and self._connection is not None:
+            self._connection.write([chunk(data) if self.head.body is Body.CHUNKED else data])
             self._try_deadline = self.proxy.clock() + STREAM_IDLE_S
             if not self._replayable:
                 return
-        self._body.append(data)
-        self._buffered += len(data)
-        if self._buffered > REPLAY_BYTES:
+        if self._body is None:
+            self._body = KeptBody(self.head.body is Body.CHUNKED)
+        self._body.add(data)
+        if self._body.too_large:
             if self._sent:
                 self._forget_body()
             else:
-                self._downstream.hold(Hold.SLOW_PEER)
+                self._client.hold(Hold.SLOW_PEER)
 
     def request_end(self) -> None:
         self._request_complete = True
@@ -292,13 +155,14 @@ class Exchange:
             if self.head.body is Body.CHUNKED:
                 connection.write([LAST_CHUNK])
             connection.request_done = True
-            self._arm_try(self.proxy.clock())
+            if not self.answer.committed:
+                self._arm_try(self.proxy.clock())
 
     def request_broken(self, error: ProtocolError) -> None:
         """The body broke the protocol or a limit: what was sent of it must not look whole."""
         self._abandon(Outcome.CANCELLED)
-        self._keep_alive = False
-        if self._committed:
+        self.answer.keep_alive = False
+        if self.answer.committed:
             self._end(Flag.DPE, error.reason, cut=True)
         else:
             self._reply(error.status, Flag.DPE, error.reason)
@@ -309,7 +173,7 @@ class Exchange:
             self._end(Flag.DC, "", cut=False)
 
     def client_writable(self, writable: bool) -> None:
-        self._client_paused = not writable
+        self._client_slow = not writable
         connection = self._connection
         if connection is not None:
             if writable:
@@ -318,13 +182,13 @@ class Exchange:
                 connection.pause_reading()
 
     def timer_fired(self) -> None:
-        """A deadline has passed: the retry's backoff, the try's limit, or the request's."""
+        """One of the deadlines has passed: the request's, the backoff's, the attempt's, the hedge's."""
         if self._over:
             return
-        now = self.proxy.clock() + 0.001
+        now = self.proxy.clock() + 0.001  # timers may be a hair early
         if now >= self._deadline:
             self._abandon(Outcome.TIMEOUT_TOTAL)
-            if self._committed:
+            if self.answer.committed:
                 self._end(Flag.UT, "the deadline passed while the answer was on its way", cut=True)
             else:
                 self._fail(Flag.UT, "no answer within the request's time limit")
@@ -343,103 +207,137 @@ class Exchange:
     def _try(self, *, fresh: bool = False) -> None:
         target = self._target
         assert target is not None
-        pick = target.pick(self._tried, None, self._repeatable)
+        pick = target.pick(self._tried, None, self._idempotent and self._replayable)
         if isinstance(pick, Rejection):
-            if self._tried and self.flag is not None:
+            if self.flag is not None:
                 self._fail(self.flag, self.detail)  # the first failure says more than 'nobody is left'
             else:
                 self._reject(pick)
             return
-        endpoint = pick.endpoint
         self._pick = pick
         self._sent = False
         now = self.proxy.clock()
         span = self.span
         span_id = new_span_id(self.proxy.rng) if span.sampled and self.proxy.recording else span.span_id
-        self.attempts.append(Attempt(len(self.attempts) + 1, endpoint, now, span_id, self._retry_reason))
+        self.attempts.append(Attempt(len(self.attempts) + 1, pick.endpoint, now, span_id, self._retry_reason))
         self._arm_try(now)
-        pool = self._pool = self.proxy.pool(endpoint)
+        pool = self._pool = self.proxy.pool(pick.endpoint)
         connection = pool.acquire(self, fresh=fresh)
         if connection is not None:
             self.connected(connection)
 
     def connected(self, connection: UpstreamConnection) -> None:
         """A connection to the picked endpoint: send the head and what there is of the body."""
+        head, proxy, attempt = self.head, self.proxy, self.attempts[-1]
         self._connection = connection
-        head = self.head
-        attempt = self.attempts[-1]
-        now = attempt.connected = self.proxy.clock()
         connection.begin(self, head.method)
-        if self._client_paused:
+        attempt.connected = now = proxy.clock()
+        if self._client_slow:
             connection.pause_reading()
         if self._lines is None:
-            self._lines = request_lines(head, self.proxy.drop_request, head.host or self._target_host())
-            self._lines += self.proxy.request_fields(self)
-        pieces = [
-            join_head(
-                [
-                    *self._lines,
-                    b"traceparent: %b\r\n" % self.span.traceparent(attempt.span_id),
-                    *self.proxy.attempt_fields(attempt.number, self._deadline - now),
-                ]
-            )
+            self._lines = request_lines(head, proxy.drop_request, head.host or self.target_name.encode())
+            self._lines += proxy.request_fields(self)
+        lines = [
+            *self._lines,
+            b"traceparent: %b\r\n" % self.span.traceparent(attempt.span_id),
+            *proxy.attempt_fields(attempt.number, self._deadline - now),
         ]
-        if self._body:
-            if head.body is Body.CHUNKED:
-                pieces += [chunk(piece) for piece in self._body]
-            else:
-                pieces += self._body
+        pieces = [join_head(lines)]
+        if self._body is not None:
+            pieces += self._body.framed()
         if self._request_complete:
             if head.body is Body.CHUNKED:
                 pieces.append(LAST_CHUNK)
             connection.request_done = True
         self._sent = True
         connection.write(pieces)
-        if self._buffered > REPLAY_BYTES:
+        if self._body is not None and self._body.too_large:
             self._forget_body()
-            if not self._upstream_paused:
-                self._downstream.release(Hold.SLOW_PEER)
+            if not self._upstream_slow:
+                self._client.release(Hold.SLOW_PEER)
 
     def connect_failed(self, error: MeshError) -> None:
-        self._try_failed(Outcome.CONNECT_FAILURE, Flag.UF, str(error))
+        self._try_failed(Outcome.CONNECT_FAILURE, Flag.UF, error.detail)
 
     def upstream_failed(self, connection: UpstreamConnection, error: ProtocolError | None) -> None:
         """The connection was lost or the response is broken."""
         if error is not None:
             self._try_failed(Outcome.APP_FAILURE, Flag.UPE, error.reason)
-            return
-        if connection.reused and self._response is None and not self._committed:
+        elif (
+            connection.reused
+            and self.answer.head is None
+            and self._idempotent
+            and self._replayable
+            and self._retry_reason != STALE_CONNECTION
+        ):
             # A kept-alive connection that dies before an answer is the race of two timeouts, not the
             # endpoint's fault: once more on a fresh one, charging nobody.
-            if self._repeatable:
-                self._settle(Outcome.REUSED_RESET)
-                self._connection = None
-                self._retry_reason = "the kept-alive connection was closed"
-                if self.attempts[-1].reason != self._retry_reason:
-                    self._try(fresh=True)
-                    return
-        self._try_failed(Outcome.RESET, Flag.UC, "the connection was closed before the answer was complete")
+            self._connection = None
+            self._settle(Outcome.REUSED_RESET)
+            self._retry_reason = STALE_CONNECTION
+            self._try(fresh=True)
+        else:
+            self._connection = None
+            detail = "the connection was closed before the answer was complete"
+            self._try_failed(Outcome.RESET, Flag.UC, detail)
+
+    def _hedge_due(self, now: float) -> None:
+        """No head yet, and later than usual: give the attempt up early if its endpoint seems to be dead."""
+        self._hedge_at = NEVER
+        if self._pick is not None and self.answer.head is None and self._target is not None:
+            again = self._target.reconsider(self._pick)
+            if again == 0.0:
+                self._try_failed(Outcome.TIMEOUT_TRY, Flag.UT, "silent, while others answer")
+                return
+            if again is not None:
+                self._hedge_at = now + again
+        self._arm()
 
     def _try_failed(self, outcome: Outcome, flag: Flag, detail: str) -> None:
         """This try is lost: settle it, then once more or an error to the client."""
-        endpoint = self._pick.endpoint if self._pick is not None else None
+        endpoint = self.attempts[-1].endpoint
         self._abandon(outcome)
-        if self._committed:
+        if self.answer.committed:
             self._end(flag, detail, cut=True)
             return
-        if endpoint is not None:
-            self._tried.append(endpoint)
-            detail = f"{endpoint.id}: {detail}"
-        self._response = None
-        self._out.clear()
-        self._holding = False
+        self._tried.append(endpoint)
+        self.answer.drop()
+        detail = f"{endpoint.id}: {detail}"
         if not self._retry(outcome, flag, detail):
             self._fail(flag, detail)
 
+    def _refused(self, head: ResponseHead, *, complete: bool) -> bool:
+        """Whether this answer is a failure that another try may better; if so, that try is under way."""
+        if head.status < 500 and head.status != 429:
+            return False
+        outcome = self.proxy.classify(head)
+        endpoint = self.attempts[-1].endpoint
+        self._settle(outcome)
+        self._tried.append(endpoint)
+        connection, pool, answer = self._connection, self._pool, self.answer
+        # The next try may begin, and even end, within `_retry`: what this one holds is put aside.
+        self._connection = None
+        self.answer = Answer(self.proxy, self._client, self.head)
+        detail = f"{endpoint.id}: answered {head.status}"
+        if not self._retry(outcome, FLAG_OF[outcome], detail, retry_after(head), head.status):
+            self._connection, self.answer = connection, answer
+            return False
+        if connection is not None and pool is not None:
+            if complete:
+                pool.release(connection)
+            else:
+                connection.abort()
+        return True
+
     def _retry(
-        self, outcome: Outcome, flag: Flag, detail: str, retry_after_s: float | None = None, status: int = 0
+        self,
+        outcome: Outcome,
+        flag: Flag,
+        detail: str,
+        retry_after_s: float | None = None,
+        status: int = 0,
     ) -> bool:
-        """Whether there will be another try; it is under way or its backoff runs when this says yes."""
+        """Whether there will be another try; it is under way, or its backoff runs, when this says yes."""
         target = self._target
         assert target is not None
         now = self.proxy.clock()
@@ -448,7 +346,7 @@ class Exchange:
             len(self.attempts),
             self._idempotent,
             self._replayable,
-            self._committed,
+            False,
             self._deadline - now,
             retry_after_s,
             status=status,
@@ -469,134 +367,75 @@ class Exchange:
     # -- from the backend --------------------------------------------------------------------------
 
     def response_head(self, head: ResponseHead) -> None:
+        answer = self.answer
         if head.interim:
-            if self.head.http11 and not self._committed:
-                self._downstream.write(
-                    [join_head(response_lines(head, self.proxy.drop_response, Body.NONE, False))]
-                )
+            answer.interim(head)
             return
-        now = self.proxy.clock()
         attempt = self.attempts[-1]
         attempt.status = head.status
-        self.upstream_s = now - attempt.started
-        self._response = head
+        self.upstream_s = self.proxy.clock() - attempt.started
         if head.body is Body.TUNNEL:
             self._upgrade(head)
             return
-        self._holding = head.body is Body.NONE or (head.body is Body.LENGTH and head.length <= HOLD_BYTES)
-        if not self._holding:
-            if self._refused_by(head, complete=False):
-                return
+        answer.begin(head)
+        if not answer.held and not self._refused(head, complete=False):
             self._commit(head)
 
     def response_body(self, data: bytes) -> None:
-        self.bytes_out += len(data)
-        self._out.append(chunk(data) if self._framing is Body.CHUNKED else data)
+        self.answer.body(data)
 
     def response_flush(self) -> None:
-        if not self._holding and self._out:
-            self._downstream.write(self._out)
-            self._out = []
-            if self._deadline == NEVER:
-                self._try_deadline = self.proxy.clock() + STREAM_IDLE_S
-                self._arm()
+        if not self.answer.held:
+            self.answer.flush()
+            self._try_deadline = self.proxy.clock() + STREAM_IDLE_S
+            self._arm()
 
     def response_end(self) -> None:
-        head = self._response
+        answer = self.answer
+        head = answer.head
         assert head is not None
-        if self._holding:
-            if self._refused_by(head, complete=True):
+        if answer.held:
+            if self._refused(head, complete=True):
                 return
             self._commit(head)
-        elif self._framing is Body.CHUNKED:
-            self._out.append(LAST_CHUNK)
-        self._downstream.write(self._out)
+        answer.end()
         if not self._request_complete:
-            self._keep_alive = False  # an early answer: the rest of the upload is not read
+            answer.keep_alive = False  # an early answer: the rest of the upload is not read
         self._settle(self.proxy.classify(head))
-        self._give_back()
+        connection, self._connection = self._connection, None
+        if connection is not None and self._pool is not None:
+            self._pool.release(connection)
         self._end(None, "", cut=False)
 
     def upstream_writable(self, writable: bool) -> None:
-        self._upstream_paused = not writable
+        self._upstream_slow = not writable
         if writable:
-            self._downstream.release(Hold.SLOW_PEER)
+            self._client.release(Hold.SLOW_PEER)
         else:
-            self._downstream.hold(Hold.SLOW_PEER)
-
-    def _refused_by(self, head: ResponseHead, *, complete: bool) -> bool:
-        """Whether this answer is a failure that another try may better; if so, that try is under way."""
-        if head.status < 500 and head.status != 429:
-            return False
-        outcome = self.proxy.classify(head)
-        endpoint = self.attempts[-1].endpoint
-        self._settle(outcome)
-        if endpoint not in self._tried:
-            self._tried.append(endpoint)
-        # Another try would overwrite what this one holds, so it is put aside until that is decided.
-        kept = self._connection, self._pool, self._out
-        self._connection, self._response, self._out = None, None, []
-        detail = f"{endpoint.id}: answered {head.status}"
-        if not self._retry(outcome, FLAG_OF[outcome], detail, retry_after(head), head.status):
-            self._connection, self._pool, self._out = kept
-            self._response = head
-            return False
-        connection, pool, _ = kept
-        if connection is not None and pool is not None:
-            if complete:
-                pool.release(connection)
-            else:
-                connection.abort()
-        return True
+            self._client.hold(Hold.SLOW_PEER)
 
     def _commit(self, head: ResponseHead) -> None:
         """From here on the answer belongs to the client."""
-        request = self.head
-        self._committed = True
         self.status = head.status
-        self._framing = response_framing_out(head, request.http11)
-        self._keep_alive = (
-            self._keep_alive
-            and request.keep_alive
-            and self._framing is not Body.UNTIL_CLOSE
-            and not self.proxy.draining
-        )
-        lines = response_lines(head, self.proxy.drop_response, self._framing, request.method == b"HEAD")
-        lines += self.proxy.response_fields(self)
-        if not self._keep_alive or not self._request_complete:
-            lines.append(b"connection: close\r\n")
-        elif not request.http11:
-            lines.append(b"connection: keep-alive\r\n")
-        self._out.insert(0, join_head(lines))
-        self._holding = False
-        if not self.proxy.deadline_covers_body(request):
+        self.answer.commit(self.proxy.response_fields(self), self._request_complete)
+        if not self.proxy.deadline_covers_body(self.head):
             self._deadline = NEVER
-        self._try_deadline = self.proxy.clock() + STREAM_IDLE_S
         self._hedge_at = NEVER
-        self._arm()
 
     def _upgrade(self, head: ResponseHead) -> None:
         """101: check that the protocol is the one asked for, then relay bytes both ways."""
-        connection = self._connection
+        connection, client = self._connection, self._client
         assert connection is not None
-        if head.fields.get(b"upgrade", b"").lower() != self.head.upgrade or self.head.upgrade != b"websocket":
+        if self.head.upgrade != b"websocket" or head.fields.get(b"upgrade", b"").lower() != b"websocket":
             self._try_failed(Outcome.APP_FAILURE, Flag.UPE, "upgraded to a protocol that was not asked for")
             return
         self.status = 101
-        self._committed = True
-        self._framing = Body.TUNNEL
-        lines = response_lines(head, self.proxy.drop_response, Body.TUNNEL, False)
-        first = [join_head(lines + self.proxy.response_fields(self))]
-        downstream = self._downstream
-        to_client = connection.tunnel_to(downstream)
-        to_upstream = downstream.tunnel_to(connection)
-        if to_client:
-            first.append(to_client)
-        downstream.write(first)
-        if to_upstream:
-            connection.write([to_upstream])
         self._settle(Outcome.SUCCESS)
         self._connection = None
+        self.answer.upgrade(head, self.proxy.response_fields(self), connection.tunnel_to(client))
+        early = client.tunnel_to(connection)
+        if early:
+            connection.write([early])
         self._end(None, "", cut=False)
 
     # -- the end -----------------------------------------------------------------------------------
@@ -618,30 +457,10 @@ class Exchange:
         *,
         overloaded: bool = False,
     ) -> None:
-        """Answer for ourselves."""
         self.status = status
-        self._committed = True
-        self._out.clear()
         if not self._request_complete:
-            self._keep_alive = False
-        self._keep_alive = self._keep_alive and self.head.keep_alive and not self.proxy.draining
-        reason = f"{flag.name}: {detail or flag.words}".encode("latin-1", "replace").replace(b"\n", b" ")
-        fields = [(b"x-mesh-reason", reason.replace(b"\r", b" ").replace(b"\0", b" "))]
-        if overloaded:
-            fields.append((b"x-envoy-overloaded", b"true"))
-        if retry_after_s is not None:
-            fields.append((b"retry-after", b"%d" % max(1, round(retry_after_s))))
-        self._downstream.write(
-            [
-                own_answer(
-                    status,
-                    reason + b"\n",
-                    fields,
-                    close=not self._keep_alive,
-                    head_request=self.head.method == b"HEAD",
-                )
-            ]
-        )
+            self.answer.keep_alive = False
+        self.answer.own(status, flag, detail, retry_after_s, overloaded)
         self._end(flag, detail, cut=False)
 
     def _end(self, flag: Flag | None, detail: str, *, cut: bool) -> None:
@@ -655,11 +474,10 @@ class Exchange:
         target, self._target = self._target, None
         if target is not None:
             target.finish()
-        if self._framing is not Body.TUNNEL:
-            if cut:
-                self._downstream.abort()
-            elif flag is not Flag.DC:
-                self._downstream.finished(self._keep_alive)
+        if cut:
+            self._client.abort()
+        elif flag is not Flag.DC and self.status != 101:
+            self._client.finished(self.answer.keep_alive)
         self.proxy.ended(self)
 
     def _abandon(self, outcome: Outcome) -> None:
@@ -678,25 +496,14 @@ class Exchange:
         attempt = self.attempts[-1]
         attempt.outcome = outcome
         attempt.ended = self.proxy.clock()
-        elapsed = self.upstream_s if self._response is not None else attempt.ended - attempt.started
-        self._target.settle(pick, outcome, elapsed)
-
-    def _give_back(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None and self._pool is not None:
-            self._pool.release(connection)
+        if self.answer.head is None:
+            self._target.settle(pick, outcome, attempt.ended - attempt.started)
+        else:
+            self._target.settle(pick, outcome, self.upstream_s, retry_after(self.answer.head))
 
     def _forget_body(self) -> None:
         self._replayable = False
-        self._body.clear()
-        self._buffered = 0
-
-    @property
-    def _repeatable(self) -> bool:
-        return self._idempotent and self._replayable
-
-    def _target_host(self) -> bytes:
-        return self.target_name.encode("latin-1")
+        self._body = None
 
     def _arm_try(self, now: float) -> None:
         target = self._target
@@ -704,7 +511,10 @@ class Exchange:
         self._hedge_at = NEVER
         if self._request_complete:
             remaining = self._deadline - now
-            last = not self._repeatable or len(self.attempts) >= target.policy.retry.max_attempts
+            last = (
+                not (self._idempotent and self._replayable)
+                or len(self.attempts) >= target.policy.retry.max_attempts
+            )
             self._try_deadline = now + target.per_try_timeout(remaining, last)
             if not last and (hedge := target.hedge_after(remaining)) is not None:
                 self._hedge_at = now + hedge
@@ -712,17 +522,5 @@ class Exchange:
             self._try_deadline = now + STREAM_IDLE_S
         self._arm()
 
-    def _hedge_due(self, now: float) -> None:
-        """No head yet, and later than usual: give the attempt up early if its endpoint seems to be dead."""
-        self._hedge_at = NEVER
-        if self._pick is not None and self._response is None and self._target is not None:
-            again = self._target.reconsider(self._pick)
-            if again == 0.0:
-                self._try_failed(Outcome.TIMEOUT_TRY, Flag.UT, "silent for longer than it ever was")
-                return
-            if again is not None:
-                self._hedge_at = now + again
-        self._arm()
-
     def _arm(self) -> None:
-        self._downstream.arm(min(self._deadline, self._try_deadline, self._retry_at, self._hedge_at))
+        self._client.arm(min(self._deadline, self._try_deadline, self._retry_at, self._hedge_at))

@@ -17,7 +17,8 @@ from .wire.forward import DROP_RESPONSE_AT_EDGE
 
 if TYPE_CHECKING:
     from .errors import MeshError
-    from .exchange import Exchange, Routed, Target
+    from .attempt import Routed, Target
+    from .exchange import Exchange
     from .wire.events import RequestHead
 
 # One listener feeds one app: past this many at once, waiting only makes all of them late.

@@ -11,7 +11,8 @@ from .proxy import Proxy
 from .wire.forward import DROP_REQUEST, DROP_REQUEST_UNTRUSTED, DROP_RESPONSE, DROP_RESPONSE_AT_EDGE
 
 if TYPE_CHECKING:
-    from .exchange import Exchange, Routed, Target
+    from .attempt import Routed, Target
+    from .exchange import Exchange
     from .wire.events import RequestHead
 
 # Host values seen lately; past this the cache starts anew, for anybody may send any Host.
@@ -113,10 +114,10 @@ class Outbound(Proxy):
             name = exchange.target_name
             return self.metrics.outbound(name, "unknown") if name else self._unrouted
         endpoint = attempts[-1].endpoint
-        series = endpoint.meters
+        series: RequestSeries | None = endpoint.meters
         if series is None:
             series = endpoint.meters = self.metrics.outbound(exchange.target_name, endpoint.version)
-        return series  # type: ignore[return-value]  # the attribute is opaque to balance
+        return series
 
     def retried(self, exchange: Exchange) -> None:
         destination = self.destinations.record(exchange.target_name)

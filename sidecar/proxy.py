@@ -24,7 +24,8 @@ from .wire.headers import is_safe_value
 if TYPE_CHECKING:
     from .balance.endpoints import Endpoint
     from .errors import MeshError
-    from .exchange import Exchange, Routed, Target
+    from .attempt import Routed, Target
+    from .exchange import Exchange
     from .observe.access_log import AccessLog
     from .observe.events import EventLog
     from .observe.metrics import Metrics
@@ -125,12 +126,12 @@ class Proxy(ABC):
         return self.trusted and b"x-envoy-expected-rq-timeout-ms" in head.fields
 
     def pool(self, endpoint: Endpoint) -> Pool:
-        pool = endpoint.pool
+        pool: Pool | None = endpoint.pool
         if pool is None:
             pool = endpoint.pool = Pool(
                 endpoint.host, endpoint.port, self._spawn, self._deadlines, self.clock
             )
-        return pool  # type: ignore[return-value]  # the attribute is opaque to balance
+        return pool
 
     def classify(self, head: ResponseHead) -> Outcome:
         if head.status < 500 and head.status != 429:
@@ -169,7 +170,7 @@ class Proxy(ABC):
         status = exchange.status
         flag = "-" if exchange.flag is None else exchange.flag.name
         self.window.record(now, seconds, status >= 500)
-        self.series(exchange).record(status, flag, seconds, exchange.bytes_in, exchange.bytes_out)
+        self.series(exchange).record(status, flag, seconds, exchange.bytes_in, exchange.answer.bytes_out)
         if self._access_log is not None:
             self._access_log.write(self._log_fields(exchange, seconds, flag))
         if self._tracer is not None and exchange.span.sampled:
@@ -187,7 +188,7 @@ class Proxy(ABC):
             "response_flags": flag,
             "response_code_details": exchange.detail,
             "bytes_received": exchange.bytes_in,
-            "bytes_sent": exchange.bytes_out,
+            "bytes_sent": exchange.answer.bytes_out,
             "duration": round(seconds * 1000, 3),
             "upstream_service_time": round(exchange.upstream_s * 1000, 3),
             "upstream_cluster": exchange.target_name,

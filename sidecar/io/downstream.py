@@ -61,21 +61,9 @@ class Downstream(asyncio.Protocol):
     """A client connection. The exchange writes its answer with `write` and ends with `finished`."""
 
     __slots__ = (
-        "_closing",
-        "_exchange",
-        "_holds",
-        "_host",
-        "_lingered",
-        "_parser",
-        "_pumping",
-        "_queue",
-        "_receiving",
-        "_timer",
-        "_tunnel",
-        "exchange_timer",
-        "peer",
-        "transport",
-    )
+        "_closing", "_exchange", "_holds", "_host", "_lingered", "_parser", "_pumping", "_queue",
+        "_receiving", "_timer", "_tunnel", "exchange_timer", "peer", "transport",
+    )  # fmt: skip
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -214,7 +202,7 @@ class Downstream(asyncio.Protocol):
                 event = queue[0]
                 if self._exchange is not None and not self._receiving:
                     if fresh is not None:
-                        fresh, starting = None, fresh
+                        starting, fresh = fresh, None
                         starting.start()
                         continue
                     self.hold(Hold.PIPELINED)

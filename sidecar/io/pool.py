@@ -38,22 +38,9 @@ class Pool:
     """Connections to one host and port."""
 
     __slots__ = (
-        "_clock",
-        "_closed",
-        "_connecting",
-        "_deadlines",
-        "_idle",
-        "_limits",
-        "_spawn",
-        "_timer",
-        "_waiters",
-        "active",
-        "connect_timeout",
-        "host",
-        "idle_timeout",
-        "max_connections",
-        "port",
-    )
+        "_clock", "_closed", "_connecting", "_deadlines", "_idle", "_limits", "_spawn", "_timer",
+        "_waiters", "active", "connect_timeout", "host", "idle_timeout", "max_connections", "port",
+    )  # fmt: skip
 
     def __init__(
         self,

@@ -36,18 +36,9 @@ class UpstreamConnection(asyncio.Protocol):
     """A backend connection. `begin` an exchange on it, `write`, and give it back to the pool."""
 
     __slots__ = (
-        "_limits",
-        "_paused",
-        "_pool",
-        "_tunnel",
-        "handler",
-        "idle_since",
-        "keep_alive",
-        "parser",
-        "request_done",
-        "transport",
-        "used",
-    )
+        "_limits", "_paused", "_pool", "_tunnel", "handler", "idle_since", "keep_alive", "parser",
+        "request_done", "transport", "used",
+    )  # fmt: skip
 
     def __init__(self, pool: ConnectionOwner, limits: Limits) -> None:
         self._pool = pool

@@ -43,17 +43,9 @@ class RequestHead:
     """A checked request head. `fields` has each lower-case name once, repeated values joined by ', '."""
 
     __slots__ = (
-        "body",
-        "fields",
-        "headers",
-        "host",
-        "http11",
-        "keep_alive",
-        "length",
-        "method",
-        "target",
+        "body", "fields", "headers", "host", "http11", "keep_alive", "length", "method", "target",
         "upgrade",
-    )
+    )  # fmt: skip
 
     def __init__(
         self,

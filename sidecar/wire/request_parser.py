@@ -25,23 +25,10 @@ class RequestParser:
     """Parses all requests of one connection; after a `ProtocolError` event it is of no more use."""
 
     __slots__ = (
-        "_body_bytes",
-        "_chunked",
-        "_chunks",
-        "_events",
-        "_fault",
-        "_fields",
-        "_head_at",
-        "_headers",
-        "_limits",
-        "_message_bytes",
-        "_open",
-        "_parser",
-        "_target",
-        "_trailer_bytes",
-        "in_head",
+        "_body_bytes", "_chunked", "_chunks", "_events", "_fault", "_fields", "_head_at", "_headers",
+        "_limits", "_message_bytes", "_open", "_parser", "_target", "_trailer_bytes", "in_head",
         "unread",
-    )
+    )  # fmt: skip
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         self._limits = limits

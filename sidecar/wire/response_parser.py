@@ -18,23 +18,10 @@ class ResponseParser:
     """Parses the responses of one connection, one request at a time: `expect`, then `feed` or `eof`."""
 
     __slots__ = (
-        "_body",
-        "_chunked",
-        "_dirty",
-        "_done",
-        "_events",
-        "_fault",
-        "_fields",
-        "_head_request",
-        "_headers",
-        "_in_head",
-        "_limits",
-        "_message_bytes",
-        "_parser",
-        "_reason",
-        "_trailer_bytes",
+        "_body", "_chunked", "_dirty", "_done", "_events", "_fault", "_fields", "_head_request",
+        "_headers", "_in_head", "_limits", "_message_bytes", "_parser", "_reason", "_trailer_bytes",
         "unread",
-    )
+    )  # fmt: skip
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         self._limits = limits

@@ -1,0 +1,124 @@
+"""One try of a request, where tries go (`Target`), and what is kept to make another (`KeptBody`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from .errors import Flag, MeshError
+from .policy.outcome import Outcome
+from .policy.retry import Refusal, Retry
+from .stack import Pick, Rejection
+from .wire.events import ResponseHead
+from .wire.serialize import chunk
+
+if TYPE_CHECKING:
+    from .balance.endpoints import Endpoint
+    from .policy.settings import UpstreamPolicy
+
+# A request body up to this size is kept for a retry (Linkerd's bound); beyond it there is none.
+REPLAY_BYTES = 64 * 1024
+
+# What an attempt that ended this way is called in logs.
+FLAG_OF: dict[Outcome, Flag] = {
+    Outcome.CONNECT_FAILURE: Flag.UF,
+    Outcome.RESET: Flag.UC,
+    Outcome.TIMEOUT_TRY: Flag.UT,
+    Outcome.SHED: Flag.UO,
+    Outcome.RATE_LIMITED: Flag.RL,
+    Outcome.APP_FAILURE: Flag.URX,
+}
+_FINE = frozenset((Outcome.SUCCESS, Outcome.CLIENT_ERROR, Outcome.CANCELLED))
+
+
+class Routed(Protocol):
+    """Who asked for a route and is told later."""
+
+    def routed(self, found: Target | MeshError) -> None: ...
+
+
+class Target(Protocol):
+    """Where exchanges go: `stack.Upstream`, or the one app behind an inbound listener."""
+
+    name: str
+    policy: UpstreamPolicy
+
+    def start(self) -> Rejection | None: ...
+    def abandon_wait(self) -> None: ...
+    def finish(self) -> None: ...
+    def pick(
+        self, tried: Sequence[Endpoint], key: int | None = None, probe_ok: bool = True
+    ) -> Pick | Rejection: ...
+    def settle(
+        self, pick: Pick, outcome: Outcome, elapsed_s: float, retry_after_s: float | None = None
+    ) -> None: ...
+    def may_retry(
+        self,
+        outcome: Outcome,
+        attempts: int,
+        idempotent: bool,
+        replayable: bool,
+        response_started: bool,
+        remaining_s: float,
+        retry_after_s: float | None = None,
+        *,
+        status: int = 0,
+    ) -> Retry | Refusal: ...
+    def per_try_timeout(self, remaining_s: float, last: bool = False) -> float: ...
+    def hedge_after(self, remaining_s: float) -> float | None: ...
+    def reconsider(self, pick: Pick) -> float | None: ...
+
+
+class Attempt:
+    """One try, as the access log and the trace tell it. Times are of the data path's clock; 0 = not yet."""
+
+    __slots__ = (
+        "connected", "ended", "endpoint", "number", "outcome", "reason", "span_id", "started", "status",
+    )  # fmt: skip
+
+    def __init__(self, number: int, endpoint: Endpoint, started: float, span_id: bytes, reason: str) -> None:
+        self.number = number
+        self.endpoint = endpoint
+        self.started = started
+        self.connected = 0.0
+        self.ended = 0.0
+        self.span_id = span_id
+        self.reason = reason  # why there is this try; empty for the first
+        self.outcome = Outcome.CANCELLED
+        self.status = 0
+
+    @property
+    def failed(self) -> bool:
+        return self.outcome not in _FINE
+
+
+class KeptBody:
+    """The pieces of a request body that a later try, or the first connection, still needs."""
+
+    __slots__ = ("_chunked", "_pieces", "size")
+
+    def __init__(self, chunked: bool) -> None:
+        self._chunked = chunked
+        self._pieces: list[bytes] = []
+        self.size = 0
+
+    @property
+    def too_large(self) -> bool:
+        """Whether it is more than is kept for a retry."""
+        return self.size > REPLAY_BYTES
+
+    def add(self, data: bytes) -> None:
+        self._pieces.append(data)
+        self.size += len(data)
+
+    def framed(self) -> list[bytes]:
+        """The pieces as they go on the wire."""
+        if self._chunked:
+            return [chunk(piece) for piece in self._pieces]
+        return list(self._pieces)
+
+
+def retry_after(head: ResponseHead) -> float | None:
+    """Seconds that the callee asks to wait; its other form, a date, is not used between services."""
+    value = head.fields.get(b"retry-after")
+    return float(value) if value is not None and value.isdigit() and len(value) < 6 else None
