@@ -370,7 +370,7 @@ def launch(preload: Sequence[str], log: Path, journal: Path) -> Launched:
     # -P: a `services` or `registry` folder where the user stands is not ours
     command = [sys.executable, "-P", "-m", "mesh.forkserver"]
     command += ["--preload", ",".join(preload), "--journal", str(journal)]
-    with theirs, log.open("ab") as errors:
+    with theirs, log.open("wb") as errors:
         process = subprocess.Popen(
             command,
             stdin=theirs.fileno(),

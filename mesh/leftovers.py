@@ -1,6 +1,5 @@
 """What a mesh that did not end by itself left behind, and its end."""
 
-import time
 from collections.abc import Callable
 
 from mesh.identity import kill_group
@@ -12,8 +11,8 @@ KILL_POLL_S = 0.01
 
 def kill_leftovers(
     state: StateDirectory,
-    clock: Callable[[], float] = time.monotonic,  # noqa: TID251 - the default at the edge; tests pass their own
-    sleep: Callable[[float], None] = time.sleep,  # noqa: TID251
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
 ) -> list[str]:
     """Kill every process of the last mesh that still lives, wait until all are gone, forget the mesh.
 

@@ -4,6 +4,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from mesh.errors import NotRunning, UsageError
+from mesh.state import ACCESS, StateDirectory
+from mesh.words import unknown_name
+
 # From the end backwards, until enough lines are found or this much was read.
 BLOCK_BYTES = 64 * 1024
 MAX_TAIL_BYTES = 16 * 1024 * 1024
@@ -32,6 +36,23 @@ def last_line(path: Path) -> str:
         if line.strip():
             return line.strip()
     return ""
+
+
+def log_files(state: StateDirectory, instance: str, part: str | None) -> dict[str, Path]:
+    """Part -> file of an instance; raises UnknownName with the one that was perhaps meant."""
+    found: dict[str, dict[str, Path]] = {}
+    for path in sorted(state.logs.glob("*.*.log")):
+        name, of_part, _ = path.name.rsplit(".", 2)
+        if of_part != ACCESS:
+            found.setdefault(name, {})[of_part] = path
+    if not found:
+        raise NotRunning("no mesh has run here: there are no logs")
+    if instance not in found:
+        raise unknown_name("instance", instance, found)
+    files = found[instance]
+    if part is not None and part not in files:
+        raise UsageError(f"{instance} has no {part} (it has only its {' and '.join(files)})")
+    return files if part is None else {part: files[part]}
 
 
 class Follower:

@@ -27,9 +27,6 @@ INGRESS = "ingress"
 REGISTRY = "registry"
 LOADGEN = "loadgen"
 
-# The fork server imports these by name, first what starts first.
-PROGRAMS = ("registry.__main__", "sidecar.__main__", "services.__main__", "loadgen.__main__")
-
 
 class Part(StrEnum):
     """One of an instance's processes; registry and load generator have an app only, the ingress a sidecar."""
@@ -238,7 +235,7 @@ class _Planner:
     def _ingress(self, port: int) -> InstancePlan:
         ports = {"outbound": port, "admin": self._ports.free()}
         entrypoint = self._topology.entrypoint.name
-        spec = self._sidecar(INGRESS, ports, "--ingress", "--default-service", entrypoint)
+        spec = self._sidecar(INGRESS, ports, "--default-service", entrypoint)
         return InstancePlan(INGRESS, Kind.INGRESS, INGRESS, "", "", {Part.SIDECAR: spec}, ports)
 
     def _loadgen(self, ingress_port: int) -> InstancePlan:

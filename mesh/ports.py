@@ -8,6 +8,7 @@ cannot share a port in this way: there the reservation is given up just before t
 """
 
 import errno
+import resource
 import socket
 import sys
 
@@ -19,6 +20,22 @@ HIGHEST_PORT = 65535
 
 # A listener on this machine answers a connect in well under a millisecond.
 PROBE_TIMEOUT_S = 0.5
+
+
+# Beside ports: connections of the control API, polls, logs, the channel.
+SPARE_DESCRIPTORS = 256
+PORTS_PER_INSTANCE = 4
+
+
+def allow_descriptors(instances: int) -> None:
+    """Raise the soft limit on open files as far as the reservations of so many instances need."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = instances * PORTS_PER_INSTANCE + SPARE_DESCRIPTORS
+    if soft == resource.RLIM_INFINITY or wanted <= soft:
+        return
+    if hard != resource.RLIM_INFINITY and wanted > hard:
+        raise UsageError(f"{instances} instances need {wanted} open files, the limit is {hard} (ulimit -Hn)")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class PortInUse(UsageError):

@@ -109,8 +109,7 @@ class Processes(asyncio.Protocol):
     async def connect(cls, channel: socket.socket) -> "Processes":
         """Take over the supervisor's end of the socket pair."""
         channel.setblocking(False)
-        loop = asyncio.get_running_loop()
-        _, protocol = await loop.create_connection(cls, sock=channel)
+        _, protocol = await asyncio.get_running_loop().create_unix_connection(cls, sock=channel)
         return protocol
 
     async def spawn(self, spec: ProcessSpec, watcher: Callable[[Process], None]) -> Process:

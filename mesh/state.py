@@ -21,6 +21,9 @@ from mesh.identity import identity, same_process
 
 STATE_DIRECTORY = ".mesh"
 
+# The "part" of a sidecar's access log, which is one JSON object a line and not what a process said.
+ACCESS = "access"
+
 
 @dataclass(frozen=True, slots=True)
 class Leader:
@@ -58,13 +61,14 @@ class StateDirectory:
 
     def access_log_path(self, instance: str) -> Path:
         """Where a sidecar's access log goes."""
-        return self.logs / f"{instance}.access.log"
+        return self.log_path(instance, ACCESS)
 
-    def clear_logs(self) -> None:
-        """Empty the logs of the last mesh."""
+    def clear_logs(self, keep: Iterable[Path] = ()) -> None:
+        """Remove the logs of the last mesh, but not `keep`."""
         with contextlib.suppress(FileNotFoundError):
             for file in self.logs.iterdir():
-                file.unlink(missing_ok=True)
+                if file not in keep:
+                    file.unlink(missing_ok=True)
 
     def write_mesh(self, document: dict[str, Any]) -> None:
         """Replace mesh.json in one step: a reader sees the old one or the new one."""
@@ -104,8 +108,11 @@ class StateDirectory:
         self.journal_path.unlink(missing_ok=True)
 
     def remove_if_unused(self) -> None:
-        """Remove the directory again when it holds no log: nothing was started, nothing is left."""
+        """Remove the directory again when it holds no words: nothing was started, nothing is left."""
         with contextlib.suppress(OSError):
+            for file in self.logs.iterdir():
+                if file.stat().st_size == 0:
+                    file.unlink()
             self.logs.rmdir()
             (self.path / ".gitignore").unlink(missing_ok=True)
             self.path.rmdir()

@@ -153,6 +153,13 @@ class Supervisor:
             "load": self._load.document,
         }
 
+    def progress(self) -> dict[str, Any]:
+        """How far the start is."""
+        waiting = [each.plan.name for each in (*self._services, self._ingress) if not each.healthy]
+        total = len(self._services)
+        healthy = sum(instance.healthy for instance in self._services)
+        return {"topology": self.plan.topology, "healthy": healthy, "total": total, "waiting": waiting}
+
     async def fresh_status(self) -> dict[str, Any]:
         """`status` with the load generator's numbers of this moment."""
         await self._load.refresh()

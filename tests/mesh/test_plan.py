@@ -119,7 +119,6 @@ def test_the_ingress_leads_to_the_entrypoint_and_the_load_goes_in_there(ports: P
     """People and the load generator have one address."""
     plan = planned(ports)
     assert flags(plan.ingress, Part.SIDECAR)["--default-service"] == "front"
-    assert "--ingress" in plan.ingress.parts[Part.SIDECAR].argv
     assert plan.entrypoint_url == f"http://127.0.0.1:{plan.ingress.ports['outbound']}"
     assert plan.loadgen.parts[Part.APP].argv[0] == plan.entrypoint_url
 

@@ -12,6 +12,7 @@ from mesh.errors import AlreadyRunning, NotRunning
 from mesh.identity import identity, process_age, same_process
 from mesh.leftovers import kill_leftovers
 from mesh.state import Journal, Leader, Lock, StateDirectory, describe
+from tests.fakes.clock import FakeClock
 
 SLEEPER = [sys.executable, "-c", "import sys, time; print(flush=True); time.sleep(600)"]
 
@@ -136,11 +137,11 @@ def test_leftovers_are_killed_and_strangers_are_not(
     journal.add(as_leader(sleeper), [])
     journal.close()
     state.write_mesh({"supervisor": {"pid": 0, "start": ""}})
-    assert kill_leftovers(state) == ["a-1.app"]
+    assert kill_leftovers(state, FakeClock(), lambda _: None) == ["a-1.app"]
     assert sleeper.wait(5) == -9
     assert not state.mesh_path.exists()
     assert not state.journal_path.exists()
-    assert kill_leftovers(state) == []
+    assert kill_leftovers(state, FakeClock(), lambda _: None) == []
 
 
 def test_a_torn_journal_line_is_skipped(state: StateDirectory) -> None:

@@ -1,0 +1,266 @@
+"""The `mesh` command. Each command is thin: it reads its arguments, calls one function, prints the answer.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage. Errors are one line on standard error. Imports beyond the
+command line itself stand in the commands, because most of them need few, and `mesh status` is typed often.
+"""
+
+import contextlib
+import json
+import os
+import sys
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mesh.errors import UsageError
+from mesh.identity import process_age
+from mesh.state import StateDirectory
+
+# rich_markup_mode None: plain help, without the 40 ms that importing rich costs on every --help
+app = typer.Typer(
+    name="mesh",
+    help="A real service mesh on this machine: every replica a process behind its own sidecar.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+WATCH_EVERY_S = 1.0
+FOLLOW_EVERY_S = 0.2
+
+
+class PartChoice(StrEnum):
+    """What `--part` takes."""
+
+    APP = "app"
+    SIDECAR = "sidecar"
+    BOTH = "both"
+
+
+InstanceName = Annotated[str, typer.Argument(metavar="INSTANCE", show_default=False)]
+PartOption = Annotated[PartChoice, typer.Option(help="Which of its processes.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Rate = Annotated[float | None, typer.Option(metavar="N", min=0, help="Requests per second.")]
+
+
+@app.command(epilog="Example: mesh up shop --rate 100")
+def up(
+    topology: Annotated[
+        str, typer.Argument(metavar="[TOPOLOGY]", help="A file, or shop, chain, fanout or star.")
+    ] = "shop",
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when it is healthy.")] = False,
+    registry: Annotated[
+        str | None, typer.Option(metavar="URL", help="Use this Consul instead of the embedded registry.")
+    ] = None,
+    no_load: Annotated[bool, typer.Option("--no-load", help="Start no traffic.")] = False,
+    rate: Rate = None,
+    port: Annotated[
+        int | None, typer.Option(metavar="N", min=0, max=65535, help="Of the entrypoint (8080); 0 is any.")
+    ] = None,
+    control_port: Annotated[
+        int | None, typer.Option(metavar="N", min=0, max=65535, help="Of the control API (4200); 0 is any.")
+    ] = None,
+) -> int:
+    """Start a mesh here, and keep it until Ctrl-C or `mesh down`."""
+    from mesh.up import PROGRAMS, Request, Times
+    from mesh.up import up as run_up
+    from mesh.up import up_detached as run_up_detached
+
+    now = time.monotonic()
+    times = Times(time.monotonic, time.sleep, now - (process_age(os.getpid()) or 0.0))
+    request = Request(topology, _registry_url(registry), not no_load, rate, port, control_port)
+    if detach:
+        return run_up_detached(request, times, PROGRAMS)
+    return run_up(request, times, _make_show, PROGRAMS)
+
+
+@app.command(epilog="Example: mesh down")
+def down() -> int:
+    """End the mesh that was started here, also one whose supervisor was killed."""
+    from mesh.down import down as run_down
+
+    _print(run_down(_state(), time.monotonic, time.sleep))
+    return 0
+
+
+@app.command(epilog="Example: mesh status --json")
+def status(
+    as_json: Json = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Again each second, until Ctrl-C.")] = False,
+) -> int:
+    """Show every instance: processes, health, breakers, traffic."""
+    from mesh.client import ControlClient
+
+    client = ControlClient(_control_url())
+    with contextlib.suppress(KeyboardInterrupt):
+        if as_json:
+            _print_json(client.status(), compact=watch)
+            while watch:
+                time.sleep(WATCH_EVERY_S)
+                _print_json(client.status(), compact=True)
+            return 0
+        from rich.console import Console
+        from rich.live import Live
+
+        from mesh.table import status_table
+
+        console = Console()
+        if not watch:
+            console.print(status_table(client.status()))
+            return 0
+        with Live(console=console, auto_refresh=False) as live:
+            while True:
+                live.update(status_table(client.status()), refresh=True)
+                time.sleep(WATCH_EVERY_S)
+    return 0
+
+
+@app.command(epilog="Example: mesh kill orders-1 --part app")
+def kill(instance: InstanceName, part: PartOption = PartChoice.BOTH, as_json: Json = False) -> int:
+    """Kill an instance at once (SIGKILL); it stays down until `mesh heal`."""
+    return _act("kill", instance, part, as_json)
+
+
+@app.command(epilog="Example: mesh pause payments-2")
+def pause(instance: InstanceName, part: PartOption = PartChoice.BOTH, as_json: Json = False) -> int:
+    """Freeze an instance (SIGSTOP): it accepts connections and answers nothing."""
+    return _act("pause", instance, part, as_json)
+
+
+@app.command(epilog="Example: mesh resume payments-2")
+def resume(instance: InstanceName, part: PartOption = PartChoice.BOTH, as_json: Json = False) -> int:
+    """Let a paused instance go on."""
+    return _act("resume", instance, part, as_json)
+
+
+@app.command(epilog="Example: mesh drain users-1")
+def drain(instance: InstanceName, as_json: Json = False) -> int:
+    """Let an instance finish what it has and take nothing new; `mesh heal` brings it back."""
+    return _act("drain", instance, PartChoice.BOTH, as_json)
+
+
+@app.command(epilog="Example: mesh heal orders-1")
+def heal(instance: InstanceName, part: PartOption = PartChoice.BOTH, as_json: Json = False) -> int:
+    """Bring an instance back: start what is down on its own ports, resume what is paused."""
+    return _act("heal", instance, part, as_json)
+
+
+@app.command(epilog='Example: mesh load --rate 300 --pattern "sine:amplitude=0.5,period=30s"')
+def load(
+    rate: Rate = None,
+    pattern: Annotated[
+        str | None, typer.Option(metavar="P", help="constant, poisson, ramp, step, sine or spike.")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Change the traffic while it runs; without options, show it."""
+    from mesh.client import ControlClient
+    from mesh.show import load_line
+
+    client = ControlClient(_control_url())
+    change = {key: value for key, value in (("rate", rate), ("pattern", pattern)) if value is not None}
+    document = client.set_load(change) if change else client.status()["load"]
+    if as_json:
+        _print_json(document)
+    else:
+        _print(load_line(document))
+    return 0
+
+
+@app.command(epilog="Example: mesh logs orders-1 --part sidecar --follow")
+def logs(
+    instance: InstanceName,
+    part: PartOption = PartChoice.BOTH,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines.")] = 100,
+) -> int:
+    """Print what an instance's processes wrote; also after the mesh is down."""
+    from mesh.logs import Follower, log_files, tail
+
+    files = log_files(_state(), instance, None if part is PartChoice.BOTH else part.value)
+    followers = {name: Follower(path) for name, path in files.items()}
+    for name, path in files.items():
+        for line in tail(path, lines):
+            _print(_labelled(name, line, files))
+    with contextlib.suppress(KeyboardInterrupt):
+        while follow:
+            for name, follower in followers.items():
+                for line in follower.lines():
+                    _print(_labelled(name, line, files))
+            time.sleep(FOLLOW_EVERY_S)
+    return 0
+
+
+@app.command(epilog="Example: mesh validate my-topology.yaml")
+def validate(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A topology file.", show_default=False)],
+) -> int:
+    """Check a topology file and say every fault with its line and field; starts nothing."""
+    from services.script import TopologyError, load_topology
+
+    try:
+        topology = load_topology(file)
+    except TopologyError as error:
+        for each in (error, *error.more):
+            sys.stderr.write(f"{each}\n")
+        return UsageError.exit_code
+    services, instances = len(topology.services), len(topology.instances())
+    _print(
+        f"{file}: valid: {services} services, {instances} instances, entrypoint {topology.entrypoint.name}"
+    )
+    return 0
+
+
+def _act(action: str, instance: str, part: PartChoice, as_json: bool) -> int:
+    from mesh.client import ControlClient
+
+    document = ControlClient(_control_url()).act(action, instance, part.value)
+    if as_json:
+        _print_json(document)
+    else:
+        reason = f" ({document['reason']})" if document["reason"] else ""
+        _print(f"{document['name']} is {document['state']}{reason}")
+    return 0
+
+
+def _make_show() -> Any:
+    from mesh.show import PlainShow, TerminalShow
+
+    return TerminalShow() if sys.stdout.isatty() else PlainShow()
+
+
+def _registry_url(text: str | None) -> str | None:
+    if text is None:
+        return None
+    from urllib.parse import urlsplit
+
+    url = text if "://" in text else f"http://{text}"
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UsageError(f'--registry: "{text}" is not a URL such as http://127.0.0.1:8500')
+    return url.rstrip("/")
+
+
+def _state() -> StateDirectory:
+    return StateDirectory(Path.cwd())
+
+
+def _control_url() -> str:
+    return str(_state().running_mesh()["control"])
+
+
+def _labelled(name: str, line: str, files: dict[str, Path]) -> str:
+    return line if len(files) == 1 else f"{name:7} | {line}"
+
+
+def _print(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _print_json(document: dict[str, Any], *, compact: bool = False) -> None:
+    _print(json.dumps(document, indent=None if compact else 2, ensure_ascii=False))

@@ -1,0 +1,55 @@
+"""The `mesh` command's way to the control API: plain blocking HTTP, because a command does one thing."""
+
+import http.client
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from mesh.errors import MeshError, UsageError
+
+# An action waits for its effect (a few seconds at most); a supervisor that needs longer hangs.
+TIMEOUT_S = 15.0
+
+
+class ControlClient:
+    """Calls the control API at `url`; raises MeshError, or UsageError for what the caller got wrong."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._host, self._port = parts.hostname or "", parts.port or 80
+
+    def status(self) -> dict[str, Any]:
+        """The document of `mesh status --json`."""
+        return self._call("GET", "/api/status")
+
+    def act(self, action: str, name: str, part: str) -> dict[str, Any]:
+        """Kill, pause, …; returns the instance."""
+        return self._call("POST", f"/api/instances/{quote(name, safe='')}/{action}?part={quote(part)}")
+
+    def set_load(self, change: Mapping[str, Any]) -> dict[str, Any]:
+        """`rate`, `pattern` or both; returns the load."""
+        return self._call("PUT", "/api/load", change)
+
+    def shutdown(self) -> None:
+        """Ask the mesh to end; it goes on ending after the answer."""
+        self._call("POST", "/api/shutdown")
+
+    def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=TIMEOUT_S)
+        try:
+            text = None if body is None else json.dumps(body)
+            connection.request(method, path, text, {"Content-Type": "application/json"} if text else {})
+            answer = connection.getresponse()
+            document = json.loads(answer.read())
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            words = str(error) or type(error).__name__
+            raise MeshError(f"the mesh does not answer at {self._host}:{self._port}: {words}") from error
+        finally:
+            connection.close()
+        if answer.status in (400, 404):
+            raise UsageError(document["error"])
+        if answer.status >= 400:
+            raise MeshError(document["error"])
+        assert isinstance(document, dict)
+        return document

@@ -1,0 +1,76 @@
+"""The composition root of a running mesh: loop, HTTP session, control API, supervisor, signals, show."""
+
+import asyncio
+import logging
+import signal
+
+import aiohttp
+import uvloop
+from aiohttp import web
+
+from mesh.control.app import control_app
+from mesh.forkserver import Launched
+from mesh.plan import MeshPlan
+from mesh.ports import LOOPBACK, Ports
+from mesh.processes import Processes
+from mesh.show import Show
+from mesh.state import StateDirectory
+from mesh.supervisor import Supervisor
+from mesh.traces import TraceStore
+from mesh.up import PROCESS, SUPERVISOR, Times
+
+# A browser's kept connections do not hold up the end.
+CONTROL_END_S = 0.2
+
+
+def serve(
+    plan: MeshPlan, launched: Launched, ports: Ports, state: StateDirectory, show: Show, times: Times
+) -> int:
+    """Run the mesh until SIGINT, SIGTERM, SIGHUP or the control API ends it; returns the exit code."""
+    logging.basicConfig(
+        filename=state.log_path(SUPERVISOR, PROCESS),
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(plan, launched, ports, state, show, times))
+    return 0
+
+
+async def _serve(
+    plan: MeshPlan, launched: Launched, ports: Ports, state: StateDirectory, show: Show, times: Times
+) -> None:
+    processes = await Processes.connect(launched.channel)
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        supervisor = Supervisor(
+            plan, processes, ports, state, session, times.began, launched.process.pid, times.clock
+        )
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, supervisor.stop)
+        control = web.AppRunner(
+            control_app(supervisor, TraceStore(), plan.control_port),
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=CONTROL_END_S,
+        )
+        await control.setup()
+        try:
+            ports.hand_over(plan.control_port)
+            await web.TCPSite(control, LOOPBACK, plan.control_port, reuse_address=True).start()
+            async with asyncio.TaskGroup() as tasks:
+                shown = tasks.create_task(show.run(supervisor), name="show")
+                await supervisor.run()
+                shown.cancel()
+        except* Exception as group:
+            # one error is one line for the person; a group of one only hides it
+            raise _only(group) from None
+        finally:
+            await control.cleanup()
+            processes.close()
+
+
+def _only(group: BaseException) -> BaseException:
+    while isinstance(group, BaseExceptionGroup) and len(group.exceptions) == 1:
+        group = group.exceptions[0]
+    return group

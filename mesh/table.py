@@ -1,0 +1,82 @@
+"""The status document as a table for a terminal."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from mesh.show import load_line, milliseconds
+
+# Green healthy, yellow in between, red offline; the state's word stands beside it for who sees no colours.
+COLOURS = {
+    "healthy": "green",
+    "starting": "yellow",
+    "degraded": "yellow",
+    "draining": "yellow",
+    "paused": "red",
+    "down": "red",
+}
+CALLERS_SHOWN = 3
+
+
+def status_table(status: Mapping[str, Any]) -> RenderableType:
+    """Every instance with its health, the breakers in front of it and its traffic; then load and URLs."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("instance", "app", "sidecar", "health", "breakers of callers"):
+        table.add_column(heading, no_wrap=heading != "health")
+    for heading in ("req/s", "p50", "p99", "errors"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for instance in (*status["instances"], *status["extras"]):
+        table.add_row(*_row(instance))
+    return Group(table, Text(), *_footer(status))
+
+
+def progress_line(progress: Mapping[str, Any]) -> str:
+    """What is shown while it starts."""
+    waiting = ", ".join(progress["waiting"][:CALLERS_SHOWN])
+    more = ", …" if len(progress["waiting"]) > CALLERS_SHOWN else ""
+    words = f"{progress['topology']}: {progress['healthy']} of {progress['total']} healthy"
+    return f"{words} (waiting for {waiting}{more})" if waiting else words
+
+
+def _row(instance: Mapping[str, Any]) -> list[RenderableType]:
+    state = instance["state"]
+    health = Text(f"● {state}", style=COLOURS.get(state, ""))
+    if instance["reason"]:
+        health.append(f" {instance['reason']}", style="dim")
+    traffic = instance["traffic"]
+    errors = traffic["error_rate"] or 0.0
+    return [
+        instance["name"],
+        _pid(instance["pids"]["app"]),
+        _pid(instance["pids"]["sidecar"]),
+        health,
+        _breakers(instance["breakers"]),
+        f"{traffic['rps'] or 0:.1f}",
+        milliseconds(traffic["p50_ms"]),
+        milliseconds(traffic["p99_ms"]),
+        Text(f"{errors:.1%}", style="red" if errors else ""),
+    ]
+
+
+def _breakers(breakers: Mapping[str, list[str]]) -> Text:
+    words = Text()
+    for state, colour in (("open", "red"), ("half-open", "yellow")):
+        callers = breakers[state]
+        if callers:
+            more = ", …" if len(callers) > CALLERS_SHOWN else ""
+            words.append(f"{state}: {', '.join(callers[:CALLERS_SHOWN])}{more} ", style=colour)
+    if not words and breakers["closed"]:
+        words.append("closed", style="green")
+    return words
+
+
+def _footer(status: Mapping[str, Any]) -> list[RenderableType]:
+    urls = f"entrypoint {status['entrypoint']}   control {status['control']}   registry {status['registry']}"
+    return [Text(f"load  {load_line(status['load'])}"), Text(urls, style="dim")]
+
+
+def _pid(pid: int | None) -> str:
+    return "-" if pid is None else str(pid)

@@ -1,0 +1,170 @@
+"""`mesh up`: takes the lock, starts the fork server first thing, plans, serves, and leaves nothing behind.
+
+The fork server needs longest to be ready, so it is started before anything else is imported here; that is
+why this module's own imports are few, and the others stand where they are needed.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mesh.detached import PipeShow, follow
+from mesh.errors import MeshError, UsageError
+from mesh.forkserver import Launched, launch
+from mesh.leftovers import kill_leftovers
+from mesh.state import Lock, StateDirectory
+
+if TYPE_CHECKING:
+    from mesh.plan import MeshPlan, Options
+    from mesh.ports import Ports
+    from mesh.show import Show
+    from services.script import Topology
+
+# The fork server imports these by name, what starts first first.
+PROGRAMS = ("registry.__main__", "sidecar.__main__", "services.__main__", "loadgen.__main__")
+
+SUPERVISOR, FORK_SERVER = "supervisor", "forkserver"
+PROCESS = "process"  # the part of these two in the names of their logs
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """The real clock, and when the person gave the command by it."""
+
+    clock: Callable[[], float]
+    sleep: Callable[[float], None]
+    began: float
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was typed after `mesh up`."""
+
+    topology: str
+    registry: str | None = None
+    load: bool = True
+    rate: float | None = None
+    port: int | None = None
+    control_port: int | None = None
+
+    def options(self) -> "Options":
+        """For the plan."""
+        from mesh.plan import Options
+
+        return Options(self.registry, self.load, self.rate, self.port, self.control_port)
+
+
+def up(request: Request, times: Times, make_show: Callable[[], "Show"], programs: tuple[str, ...]) -> int:
+    """Run a mesh until it is told to end; returns the exit code. Raises MeshError when it could not start."""
+    state, lock = _take_place()
+    return _run(request, times, state, lock, make_show, programs)
+
+
+def up_detached(request: Request, times: Times, programs: tuple[str, ...]) -> int:
+    """Start a mesh that goes on by itself; returns when it is healthy, or says what it lacks."""
+    state, lock = _take_place()
+    log = state.log_path(SUPERVISOR, PROCESS)
+    read_end, write_end = os.pipe()
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid:
+        os.close(write_end)
+        lock.abandon()  # the child holds it on
+        return follow(read_end, pid, log)
+    code = MeshError.exit_code
+    try:
+        os.close(read_end)
+        _leave_terminal(log)
+        show = PipeShow(write_end)
+        try:
+            code = _run(request, times, state, lock, lambda: show, programs)
+        except MeshError as error:
+            show.failed(error)
+            code = error.exit_code
+    finally:
+        os._exit(code)
+
+
+def _take_place() -> tuple[StateDirectory, Lock]:
+    state = StateDirectory(Path.cwd())
+    try:
+        state.create()
+    except OSError as error:
+        raise MeshError(f"cannot write {state.path}: {error.strerror}") from error
+    lock = Lock(state.lock_path)
+    lock.acquire()
+    state.log_path(SUPERVISOR, PROCESS).unlink(missing_ok=True)
+    return state, lock
+
+
+def _run(
+    request: Request,
+    times: Times,
+    state: StateDirectory,
+    lock: Lock,
+    make_show: Callable[[], "Show"],
+    programs: tuple[str, ...],
+) -> int:
+    launched: Launched | None = None
+    ports: Ports | None = None
+    # one that comes before the loop runs must not skip the clean-up
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        kill_leftovers(state, times.clock, times.sleep)
+        launched = launch(programs, state.log_path(FORK_SERVER, PROCESS), state.journal_path)
+        topology, ports = _load(request.topology)
+        plan = _plan(topology, request, ports, state)
+        state.clear_logs(keep=(state.log_path(FORK_SERVER, PROCESS), state.log_path(SUPERVISOR, PROCESS)))
+        from mesh.serve import serve
+
+        return serve(plan, launched, ports, state, make_show(), times)
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)  # this takes milliseconds, and must be whole
+        if launched is not None:
+            launched.end()
+        kill_leftovers(state, times.clock, times.sleep)
+        if ports is not None:
+            ports.close()
+        lock.release()
+        state.remove_if_unused()
+
+
+def _load(name: str) -> "tuple[Topology, Ports]":
+    from mesh.ports import Ports
+    from services.script import TopologyError, load_topology
+
+    try:
+        return load_topology(name), Ports()
+    except TopologyError as error:
+        more = f" [and {len(error.more)} more: mesh validate {name}]" if error.more else ""
+        raise UsageError(f"{error}{more}") from error
+
+
+def _plan(topology: "Topology", request: Request, ports: "Ports", state: StateDirectory) -> "MeshPlan":
+    from mesh.plan import make_plan
+    from mesh.ports import allow_descriptors
+    from services.script import TopologyError
+
+    try:
+        allow_descriptors(len(topology.instances()))
+        return make_plan(topology, request.options(), ports, state, os.environ)
+    except TopologyError as error:
+        raise UsageError(str(error)) from error
+
+
+def _leave_terminal(log: Path) -> None:
+    os.setsid()
+    null = os.open(os.devnull, os.O_RDONLY)
+    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for source, target in ((null, 0), (out, 1), (out, 2)):
+        os.dup2(source, target)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
