@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import sys
@@ -26,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             format=f"%(asctime)s %(levelname)s {config.name} %(name)s: %(message)s",
         )
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(run(config))
+            runner.run(run(config, lambda bound: print(json.dumps(bound), flush=True)))
     except ConfigError as error:
         print(f"sidecar: {error}", file=sys.stderr)
         return 2

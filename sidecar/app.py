@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import random
 import signal
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
@@ -75,7 +74,7 @@ class Sidecar:
         self._deadlines = Deadlines(
             lambda at, call: self._loop.call_later(max(0.0, at - self.clock()), call), self.clock
         )
-        self._access_log = AccessLog(config.access_log, time.time) if config.access_log else None
+        self._access_log = self._open_access_log()
         self._tracer = (
             Tracer(config.otlp, config.service, config.name, config.version, self.clock, time.time)
             if config.otlp
@@ -86,8 +85,8 @@ class Sidecar:
         self._tasks: asyncio.TaskGroup | None = None
         self._spawned: set[asyncio.Task[None]] = set()
 
-    async def run(self) -> None:
-        """Serve until SIGTERM or SIGINT, then drain.
+    async def run(self, announce: Callable[[dict[str, str]], None]) -> None:
+        """Serve until SIGTERM or SIGINT, then drain; `announce` gets the bound addresses once it serves.
 
         Raises:
             ConfigError: when an address cannot be bound.
@@ -142,7 +141,7 @@ class Sidecar:
                     background.append(
                         self._tasks.create_task(self._flush(self._access_log), name="access log")
                     )
-                print(json.dumps(bound), flush=True)
+                announce(bound)
                 await self.stopping.wait()
                 await self._drain()
             finally:
@@ -158,6 +157,15 @@ class Sidecar:
             await asyncio.to_thread(self._tracer.close)
 
     # -- making --------------------------------------------------------------------------------------
+
+    def _open_access_log(self) -> AccessLog | None:
+        path = self.config.access_log
+        if path is None:
+            return None
+        try:
+            return AccessLog(path, self.clock, time.time)
+        except OSError as error:
+            raise ConfigError(f"--access-log {path}: cannot be opened: {error.strerror}") from error
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
         assert self._tasks is not None
@@ -247,9 +255,8 @@ class Sidecar:
                 bound["admin"] = await admin.open(config.admin.host, config.admin.port)
         except OSError as error:
             flag, address = at
-            raise ConfigError(
-                f"--{flag} {address}: cannot listen: {error.strerror or error}; choose another port (0 = any free one)"
-            ) from error
+            words = f"cannot listen: {error.strerror or error}; choose another port (0 = any free one)"
+            raise ConfigError(f"--{flag} {address}: {words}") from error
 
     def _listener(self, name: str, proxy: Proxy) -> Listener:
         def exchange(connection: Downstream, head: RequestHead) -> Exchange:
@@ -281,7 +288,8 @@ class Sidecar:
 
     def _load_report(self) -> bytes:
         """ORCA's text form: what callers may weigh us by."""
-        assert self.inbound is not None and self.app_health is not None
+        assert self.inbound is not None
+        assert self.app_health is not None
         health = {"passing": 1.0, "warning": 0.5, "critical": 0.0}[self.app_health.status]
         return b"TEXT named_metrics.health=%.1f,named_metrics.in_flight=%d" % (
             health,
@@ -336,6 +344,6 @@ async def _logged(coroutine: Coroutine[Any, Any, None], name: str) -> None:
         log.exception("task %r failed", name)
 
 
-async def run(config: Config) -> None:
+async def run(config: Config, announce: Callable[[dict[str, str]], None]) -> None:
     """Serve until told to end."""
-    await Sidecar(config).run()
+    await Sidecar(config).run(announce)

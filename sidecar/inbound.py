@@ -16,8 +16,8 @@ from .stack import Pick, Rejection
 from .wire.forward import DROP_RESPONSE_AT_EDGE
 
 if TYPE_CHECKING:
-    from .errors import MeshError
     from .attempt import Routed, Target
+    from .errors import MeshError
     from .exchange import Exchange
     from .wire.events import RequestHead
 
@@ -123,6 +123,9 @@ class Inbound(Proxy):
             b"x-envoy-upstream-service-time: %d\r\n" % int(exchange.upstream_s * 1000),
             b"endpoint-load-metrics: %b\r\n" % self._load_report(),
         ]
+
+    def retried(self, exchange: Exchange) -> None:
+        """Never happens: `LocalApp` refuses every retry."""
 
     def series(self, exchange: Exchange) -> RequestSeries:
         source = exchange.head.fields.get(b"x-envoy-peer-metadata-id")

@@ -22,9 +22,9 @@ from .wire.forward import DROP_REQUEST, DROP_RESPONSE_AT_EDGE
 from .wire.headers import is_safe_value
 
 if TYPE_CHECKING:
+    from .attempt import Routed, Target
     from .balance.endpoints import Endpoint
     from .errors import MeshError
-    from .attempt import Routed, Target
     from .exchange import Exchange
     from .observe.access_log import AccessLog
     from .observe.events import EventLog
@@ -143,6 +143,7 @@ class Proxy(ABC):
 
     # -- what an exchange tells --------------------------------------------------------------------
 
+    @abstractmethod
     def retried(self, exchange: Exchange) -> None:
         """Another try is on its way; `exchange.flag` and `.detail` say what became of the last."""
 
@@ -150,17 +151,7 @@ class Proxy(ABC):
         """A message that never became an exchange was refused."""
         self.refusals[reason] = self.refusals.get(reason, 0) + 1
         if self._access_log is not None:
-            self._access_log.write(
-                {
-                    "direction": self.direction,
-                    "method": None,
-                    "path": None,
-                    "response_code": status,
-                    "response_flags": "DPE",
-                    "response_code_details": reason,
-                    "downstream_remote_address": peer,
-                }
-            )
+            self._access_log.refusal(self.direction, peer, status, reason)
 
     def ended(self, exchange: Exchange) -> None:
         """The exchange is over: count it, log it, trace it."""
@@ -172,28 +163,6 @@ class Proxy(ABC):
         self.window.record(now, seconds, status >= 500)
         self.series(exchange).record(status, flag, seconds, exchange.bytes_in, exchange.answer.bytes_out)
         if self._access_log is not None:
-            self._access_log.write(self._log_fields(exchange, seconds, flag))
+            self._access_log.exchange(exchange, self.direction, seconds, flag)
         if self._tracer is not None and exchange.span.sampled:
             self._tracer.record(exchange, self.direction)
-
-    def _log_fields(self, exchange: Exchange, seconds: float, flag: str) -> dict[str, object]:
-        head = exchange.head
-        attempts = exchange.attempts
-        return {
-            "direction": self.direction,
-            "method": head.method.decode("latin-1"),
-            "path": head.target.decode("latin-1"),
-            "authority": head.host.decode("latin-1"),
-            "response_code": exchange.status,
-            "response_flags": flag,
-            "response_code_details": exchange.detail,
-            "bytes_received": exchange.bytes_in,
-            "bytes_sent": exchange.answer.bytes_out,
-            "duration": round(seconds * 1000, 3),
-            "upstream_service_time": round(exchange.upstream_s * 1000, 3),
-            "upstream_cluster": exchange.target_name,
-            "upstream_host": attempts[-1].endpoint.id if attempts else None,
-            "attempts": len(attempts),
-            "request_id": exchange.request_id.decode("latin-1"),
-            "trace_id": exchange.span.trace_id.decode(),
-        }

@@ -79,7 +79,7 @@ class Admin:
     async def _guard(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        """A web page elsewhere must not be able to act on us: what changes something takes no foreign Origin."""
+        """A web page elsewhere must not act on us: what changes something takes no foreign Origin."""
         origin = request.headers.get("Origin")
         if request.method != "GET" and origin is not None and origin != f"http://{request.host}":
             return web.Response(status=403, text="requests from other origins are refused\n")

@@ -75,7 +75,8 @@ def _quantile(ordered: list[tuple[int, int]], total: int, quantile: float) -> fl
         return None
     rank = quantile * total
     seen = 0
-    for bucket, count in ordered:
+    bucket = 0
+    for bucket, count in ordered:  # noqa: B007  # the bucket at which the loop ends is the answer
         seen += count
         if seen >= rank:
             break
