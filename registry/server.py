@@ -16,14 +16,18 @@ from aiohttp import web
 
 from registry.agent import Agent
 from registry.errors import RegistryError
+from registry.events import Events
 from registry.http.agent import AgentEndpoints
 from registry.http.call import Call, HttpError, text
 from registry.http.catalog import CatalogEndpoints
+from registry.http.cluster import ClusterEndpoints
+from registry.http.event import EventEndpoints
 from registry.http.health import HealthEndpoints
 from registry.http.kv import KVEndpoints
 from registry.http.router import Router
 from registry.http.session import SessionEndpoints
 from registry.http.status import StatusEndpoints
+from registry.http.txn import TxnEndpoint
 from registry.leases import Leases
 from registry.model import Node
 from registry.probes import Prober
@@ -76,6 +80,7 @@ class Server:
         self.store = store or Store()
         self.watchers = Watchers()
         self.leases = Leases()
+        self.events = Events()
         self.stopping = False
         self.address = ""
         self.node = Node(
@@ -132,14 +137,17 @@ class Server:
             self._buried.append((now + TOMBSTONE_TTL, key, index))
 
     def _mount(self, port: int) -> None:
-        sessions = SessionEndpoints(self.store, self.leases, self.node.name, self.clock, self.rng)
+        status = StatusEndpoints(self.store, self.node, port)
         for family in (
-            StatusEndpoints(self.store, self.node, port),
+            status,
+            ClusterEndpoints(self.store, status),
             AgentEndpoints(self.agent),
             CatalogEndpoints(self.store, self.datacenter),
             HealthEndpoints(self.store),
             KVEndpoints(self.store, self.leases, self.clock),
-            sessions,
+            SessionEndpoints(self.store, self.leases, self.node.name, self.clock, self.rng),
+            TxnEndpoint(self.store, self.leases, self.datacenter, self.clock),
+            EventEndpoints(self.events, self.agent, self.rng),
         ):
             family.routes(self._router)
 
@@ -152,7 +160,7 @@ class Server:
         except HttpError as refused:
             return text(refused.status, refused.text, refused.headers)
         except RegistryError as refused:
-            return text(refused.status or 500, str(refused))
+            return text(refused.status or 500, str(refused), {"X-Consul-Index": "1"})
 
     async def _dispatch(self, call: Call) -> web.Response:
         found = self._router.find(call.path)

@@ -8,6 +8,7 @@ from registry.agent import Agent
 from registry.codec import encode
 from registry.codec.decode import check_definition, registration
 from registry.codec.fields import DecodeError, Fields, Shape
+from registry.filters import CHECK, SERVICE
 from registry.http.call import Call, HttpError, done, text
 from registry.http.router import Router
 from registry.model import CRITICAL, PASSING, STATUSES, WARNING
@@ -43,16 +44,16 @@ class AgentEndpoints:
 
     async def services(self, call: Call) -> web.Response:
         """Every service of this agent, by id."""
-        return call.respond({one.id: encode.agent_service(one) for one in self.agent.services()})
+        rows = call.keep((encode.agent_service(one) for one in self.agent.services()), SERVICE)
+        return call.respond({one["ID"]: one for one in rows})
 
     async def checks(self, call: Call) -> web.Response:
         """Every check of this agent, by id."""
         agent = self.agent
-        answer = {
-            one.check_id: encode.agent_check(one, agent.service(one.service_id), agent.node.name)
-            for one in agent.checks()
-        }
-        return call.respond(answer)
+        rows = (
+            encode.agent_check(one, agent.service(one.service_id), agent.node.name) for one in agent.checks()
+        )
+        return call.respond({one["CheckID"]: one for one in call.keep(rows, CHECK)})
 
     async def service(self, call: Call) -> web.Response:
         """One definition; `hash` blocks until it is another one."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl, unquote
 
@@ -13,6 +13,8 @@ from aiohttp import web
 from registry.codec.encode import dumps
 from registry.codec.fields import DecodeError, loads
 from registry.durations import parse_duration
+from registry.filters import Filter
+from registry.filters.fields import Struct
 from registry.watchers import Watchers
 
 DEFAULT_WAIT: Final = 300.0
@@ -85,6 +87,14 @@ class Call:
     def node_meta(self) -> dict[str, str]:
         """The `node-meta=key:value` parameters."""
         return {key: value for key, _, value in (pair.partition(":") for pair in self.all("node-meta"))}
+
+    def keep(self, rows: Iterable[dict[str, Any]], shape: Struct) -> list[dict[str, Any]]:
+        """The rows that the `filter` parameter leaves."""
+        expression = self.get("filter")
+        if not expression:
+            return list(rows)
+        wanted = Filter(expression, shape)
+        return [row for row in rows if wanted.keeps(row)]
 
     def check_common(self) -> None:
         """Refuse what Consul refuses on every endpoint that reads the catalog."""

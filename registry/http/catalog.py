@@ -9,6 +9,7 @@ from aiohttp import web
 from registry.codec import encode
 from registry.codec.decode import catalog_registration
 from registry.codec.fields import DecodeError, Fields, Shape
+from registry.filters import NODE, SERVICE, SERVICE_NODE
 from registry.http.call import Call, HttpError
 from registry.http.router import Router
 from registry.model import Node, Service
@@ -41,6 +42,9 @@ class CatalogEndpoints:
         router.add("GET", f"{base}/datacenters", self.datacenters)
         router.add("GET", f"{base}/nodes", self.nodes)
         router.add("GET", f"{base}/node/", self.node)
+        router.add("GET", f"{base}/node-services/", self.node_services)
+        router.add("GET", f"{base}/connect/", self.connect)
+        router.add("GET", f"{base}/gateway-services/", self.connect)
         router.add("GET", f"{base}/services", self.services)
         router.add("GET", f"{base}/service/", self.service)
         router.add("PUT", f"{base}/register", self.register)
@@ -57,10 +61,24 @@ class CatalogEndpoints:
         index = await call.blocking(("nodes",), lambda: state.index_of("nodes"))
         meta = call.node_meta()
         rows = [encode.node(row) for _, row in sorted(state.nodes.items()) if node_matches(row, meta)]
-        return call.respond(rows, index=index)
+        return call.respond(call.keep(rows, NODE), index=index)
 
     async def node(self, call: Call) -> web.Response:
-        """One node with its services; null when there is none."""
+        """One node with its services by id; null when there is none."""
+        row, services, index = await self._node(call)
+        if row is None:
+            return call.respond(None, index=index)
+        answer = {"Node": encode.node(row), "Services": {one["ID"]: one for one in services}}
+        return call.respond(answer, index=index)
+
+    async def node_services(self, call: Call) -> web.Response:
+        """One node with its services as a list."""
+        row, services, index = await self._node(call)
+        return call.respond(
+            {"Node": encode.node(row) if row else None, "Services": services if row else None}, index=index
+        )
+
+    async def _node(self, call: Call) -> tuple[Node | None, list[encode.Json], int]:
         call.check_common()
         if not call.rest:
             raise HttpError(400, "Missing node name")
@@ -70,12 +88,18 @@ class CatalogEndpoints:
             return state.index_of("nodes", "services") if name in state.nodes else 0
 
         index = await call.blocking((f"node/{name}", "nodes"), newest)
-        row = state.nodes.get(name)
-        if row is None:
-            return call.respond(None, index=index)
         keys = sorted(state.services_on.get(name, ()))
-        services = {state.services[key].id: encode.service(state.services[key]) for key in keys}
-        return call.respond({"Node": encode.node(row), "Services": services}, index=index)
+        return (
+            state.nodes.get(name),
+            call.keep((encode.service(state.services[key]) for key in keys), SERVICE),
+            index,
+        )
+
+    async def connect(self, call: Call) -> web.Response:
+        """Mesh proxies of a service: none, since this mesh's sidecars are the instances themselves."""
+        call.check_common()
+        index = await call.blocking(("extinction",), lambda: self.store.state.index_of("extinction"))
+        return call.respond([], index=index)
 
     async def services(self, call: Call) -> web.Response:
         """Service names with the union of their instances' tags."""
@@ -106,7 +130,7 @@ class CatalogEndpoints:
             for row in instances(state, name)
             if node_matches(state.nodes[row.node], meta) and has_tags(row, tags)
         ]
-        return call.respond(rows, index=index)
+        return call.respond(call.keep(rows, SERVICE_NODE), index=index)
 
     async def register(self, call: Call) -> web.Response:
         """Write a node, and maybe a service and checks on it, straight into the catalog."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from aiohttp import web
 
 from registry.codec import encode
+from registry.filters import CHECK, HEALTH
 from registry.http.call import Call, HttpError
 from registry.http.catalog import has_tags, node_matches
 from registry.http.router import Router
@@ -30,6 +31,8 @@ class HealthEndpoints:
         """Add them to the router."""
         base = "/v1/health"
         router.add("GET", f"{base}/service/", self.service)
+        router.add("GET", f"{base}/connect/", self.connect)
+        router.add("GET", f"{base}/ingress/", self.connect)
         router.add("GET", f"{base}/checks/", self.checks)
         router.add("GET", f"{base}/node/", self.node)
         router.add("GET", f"{base}/state/", self.state)
@@ -45,8 +48,9 @@ class HealthEndpoints:
             (service_index(name),), lambda: service_answer_index(state, name, checks=True)
         )
         passing, tags, meta = call.flag("passing"), call.all("tag"), call.node_meta()
-        if call.has("pretty") or meta:
-            return call.respond(self._service(name, passing=passing, tags=tags, meta=meta), index=index)
+        if call.has("pretty") or meta or call.get("filter"):
+            rows = self._service(name, passing=passing, tags=tags, meta=meta)
+            return call.respond(call.keep(rows, HEALTH), index=index)
         query = (name, str(passing), *tags)
         known = self._answers.get(query)
         if known is None or known[0] != state.index_of(service_index(name)):
@@ -71,6 +75,12 @@ class HealthEndpoints:
                 continue
             rows.append(encode.health_entry(node, row, checks))
         return rows
+
+    async def connect(self, call: Call) -> web.Response:
+        """Mesh proxies and gateways of a service: none, since this mesh's sidecars are the instances."""
+        call.check_common()
+        index = await call.blocking(("extinction",), lambda: self.store.state.index_of("extinction"))
+        return call.respond([], index=index)
 
     async def checks(self, call: Call) -> web.Response:
         """The checks of one service's instances."""
@@ -112,4 +122,4 @@ class HealthEndpoints:
         meta = call.node_meta()
         nodes = self.store.state.nodes
         rows = [encode.check(check) for check in checks if node_matches(nodes[check.node], meta)]
-        return call.respond(rows, index=index)
+        return call.respond(call.keep(rows, CHECK), index=index)
