@@ -108,9 +108,7 @@ class Actions:
         for part in instance.parts:
             if part in parts:
                 await self._crew.start(instance, part)
-        await self._effect(
-            lambda: not any(instance.parts[part].phase in (Phase.IDLE, Phase.STARTING) for part in parts)
-        )
+        await self._effect(lambda: instance.standing().state is not State.STARTING)
 
     async def _end_draining(self, instance: Instance) -> None:
         """A sidecar that drains closes its listeners for good: a new one takes its place."""

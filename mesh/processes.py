@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from mesh.errors import ForkServerLost, SpawnFailed
 from mesh.identity import same_process
@@ -152,8 +152,7 @@ class Processes(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The channel is ours."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are not of asyncio's classes
 
     def data_received(self, data: bytes) -> None:
         """Reports; a line may come in pieces."""

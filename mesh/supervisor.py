@@ -40,7 +40,8 @@ STARTS_AT_ONCE = 2 * (os.cpu_count() or 2)
 STARTED_S = 5.0  # after which an instance gives its place to the next, ready or not
 # A graceful end: the load first, then what it ran through, then the registry. After these, SIGKILL.
 LOAD_END_S = 0.5
-INSTANCES_END_S = 1.5
+INGRESS_END_S = 0.5
+INSTANCES_END_S = 1.2
 REGISTRY_END_S = 0.4
 
 
@@ -283,9 +284,8 @@ class Supervisor:
     async def _end(self) -> None:
         assert self._crew is not None
         registry = [each for each in self._extras if each.plan is self.plan.registry]
-        instances = [*self._services, self._ingress]
         async with asyncio.TaskGroup() as tasks:
-            graceful = tasks.create_task(self._end_in_order(self._crew, instances, registry), name="end")
+            graceful = tasks.create_task(self._end_in_order(self._crew, registry), name="end")
             at_once = tasks.create_task(self._stop_at_once.wait(), name="second stop")
             await asyncio.wait((graceful, at_once), return_when=asyncio.FIRST_COMPLETED)
             graceful.cancel()
@@ -293,10 +293,11 @@ class Supervisor:
         for process in self._processes.running():
             self._processes.signal(process, signal.SIGKILL)
 
-    async def _end_in_order(self, crew: Crew, instances: list[Instance], registry: list[Instance]) -> None:
+    async def _end_in_order(self, crew: Crew, registry: list[Instance]) -> None:
         for group, seconds in (
             ([self._loadgen], LOAD_END_S),
-            (instances, INSTANCES_END_S),
+            ([self._ingress], INGRESS_END_S),
+            (self._services, INSTANCES_END_S),
             (registry, REGISTRY_END_S),
         ):
             crew.terminate(group)
