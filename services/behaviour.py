@@ -1,0 +1,50 @@
+"""What one request gets: the draws of error, latency and probability, made from a service's script.
+
+Pure: nothing here waits or sends. Each request is drawn on its own, never counted: with an
+error rate of 30 % three consecutive errors are as likely as anywhere.
+"""
+
+import random
+from dataclasses import dataclass
+
+from services.topology import Call, Concurrent, Service, Sleep, Step
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is to be done for one request: fail at once, or the steps in their order."""
+
+    fails: bool
+    steps: tuple[Step, ...]
+
+
+_FAIL = Decision(True, ())
+
+
+class Behaviour:
+    """The behaviour of one instance.
+
+    `service` may be replaced while it runs: the next request is drawn from the new one.
+    """
+
+    def __init__(self, service: Service, rng: random.Random) -> None:
+        self.service = service
+        self._rng = rng
+
+    def decide(self) -> Decision:
+        """Draw for one request: first the error, as isotope does, then the latency, then each call."""
+        service, rng = self.service, self._rng
+        if service.error_rate and rng.random() < service.error_rate:
+            return _FAIL
+        steps: list[Step] = []
+        if service.latency is not None:
+            steps.append(Sleep(service.latency.sample(rng)))
+        for step in service.script:
+            if isinstance(step, Concurrent):
+                steps.append(Concurrent(tuple(part for part in step.steps if self._happens(part))))
+            elif self._happens(step):
+                steps.append(step)
+        return Decision(False, tuple(steps))
+
+    def _happens(self, step: Sleep | Call) -> bool:
+        return isinstance(step, Sleep) or step.probability >= 1 or self._rng.random() < step.probability
