@@ -12,10 +12,15 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import uvloop
 
+from registry.journal import Journal, JournalError
 from registry.server import Options, Server
+from registry.store import State
+
+log = logging.getLogger("registry")
 
 EXAMPLE = """example:
   python -m registry --http 127.0.0.1:8500 --ephemeral
@@ -70,6 +75,14 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
+def stored_node(state: State) -> str:
+    """The node whose agent wrote this state; "" = none.
+
+    A container gets another host name each time it is made; its catalog must not get another node.
+    """
+    return next((node for node, service in state.services if service == "consul"), "")
+
+
 async def serve(args: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT; 1 when the address cannot be bound."""
     stop = asyncio.Event()
@@ -79,13 +92,22 @@ async def serve(args: argparse.Namespace) -> int:
     options = Options(args.host, args.port, datacenter=args.datacenter, token=args.token)
     if args.node:
         options.node = args.node
-    server = Server(options, clock=time.monotonic, rng=random.Random())
+    try:
+        journal = None if args.ephemeral else Journal(Path(args.data))
+    except JournalError as bad:
+        log.error("%s", bad)
+        return 1
+    if journal is not None:
+        if not args.node:
+            options.node = stored_node(journal.state) or options.node
+        log.info("recovered %d records from %s", journal.recovered.records, args.data)
+    server = Server(options, journal=journal, clock=time.monotonic, rng=random.Random())
     try:
         async with server.running():
             print(json.dumps({"http": server.address}), flush=True)
             await stop.wait()
     except OSError as bad:
-        logging.getLogger("registry").error("cannot listen on %s: %s", args.http, bad)
+        log.error("cannot listen on %s: %s", args.http, bad)
         return 1
     return 0
 

@@ -28,6 +28,7 @@ from registry.http.router import Router
 from registry.http.session import SessionEndpoints
 from registry.http.status import StatusEndpoints
 from registry.http.txn import TxnEndpoint
+from registry.journal import Journal
 from registry.leases import Leases
 from registry.model import Node
 from registry.probes import Prober
@@ -63,13 +64,17 @@ class Options:
 
 
 class Server:
-    """One registry. `async with Server(options).running() as server:` serves until the block ends."""
+    """One registry. `async with Server(…).running() as server:` serves until the block ends.
+
+    With a `journal` its state is durable; else it lives in `store`, or in a new one.
+    """
 
     def __init__(
         self,
         options: Options,
         *,
         store: Store | None = None,
+        journal: Journal | None = None,
         clock: Callable[[], float],
         rng: random.Random,
     ) -> None:
@@ -77,7 +82,8 @@ class Server:
         self.datacenter = options.datacenter
         self.clock = clock
         self.rng = rng
-        self.store = store or Store()
+        self.journal = journal
+        self.store = Store(journal.state, journal.append) if journal else store or Store()
         self.watchers = Watchers()
         self.leases = Leases()
         self.events = Events()
@@ -115,7 +121,9 @@ class Server:
             async with asyncio.TaskGroup() as group:
                 self.prober.open(group)
                 self._start(port)
-                ticker = group.create_task(self._tick_forever(), name="registry ticker")
+                tasks = [group.create_task(self._tick_forever(), name="registry ticker")]
+                if self.journal is not None:
+                    tasks.append(group.create_task(self.journal.keep_up(), name="registry journal"))
                 try:
                     yield self
                 finally:
@@ -124,9 +132,12 @@ class Server:
                     listener.close()
                     await http.shutdown(STOP_TIMEOUT)
                     await self.prober.close()
-                    ticker.cancel()
+                    for task in tasks:
+                        task.cancel()
         finally:
             listener.close()
+            if self.journal is not None:
+                self.journal.close()
 
     def _start(self, port: int) -> None:
         self.agent.start(port)

@@ -203,7 +203,8 @@ class Write:
         )
 
     def rollback(self) -> None:
-        """Put every row and index back as it was."""
+        """Put every row and index back as it was, also after `commit`."""
+        self.state.index = self.index - 1
         for change in reversed(self._changes):
             self.state.put(change.table, change.key, change.old)
         for name, value in self._old_indexes.items():

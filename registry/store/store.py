@@ -11,8 +11,10 @@ from registry.store.state import Commit, State, Write
 class Store:
     """State plus what happens on each commit (the journal first, then the watchers)."""
 
-    def __init__(self, state: State | None = None) -> None:
+    def __init__(self, state: State | None = None, keep: Callable[[Commit], None] | None = None) -> None:
+        """`keep` makes a commit durable; when it raises, the commit did not happen."""
         self.state = state or State()
+        self._keep = keep
         self._listeners: list[Callable[[Commit], None]] = []
 
     def on_commit(self, listener: Callable[[Commit], None]) -> None:
@@ -30,5 +32,11 @@ class Store:
             raise
         commit = write.commit()
         if commit is not None:
+            if self._keep is not None:
+                try:
+                    self._keep(commit)
+                except BaseException:
+                    write.rollback()
+                    raise
             for listener in self._listeners:
                 listener(commit)
