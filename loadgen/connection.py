@@ -30,9 +30,6 @@ class Owner(Protocol):
     def broke(self, connection: "Connection", reason: str) -> None:
         """The connection ended or made no sense, before the answer was whole."""
 
-    def went(self, connection: "Connection") -> None:
-        """The connection closed while it carried nothing."""
-
 
 class Connection(asyncio.Protocol):
     """States: idle, or busy with one request; `closed` is final."""
@@ -82,9 +79,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """asyncio: bytes of an answer; on an idle connection there can be none, so it is given up."""
         if not self._busy:
-            if not self.closed:
-                self.abort()
-                self._owner.went(self)
+            self.abort()
             return
         if not self._head_done:
             self._head_bytes += len(data)
@@ -105,11 +100,10 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """asyncio: the connection is gone."""
-        was_closed, self.closed = self.closed, True
+        self.closed = True
         if not self._busy:
-            if not was_closed:
-                self._owner.went(self)
-        elif self._head_done and self._body_until_close and exc is None:
+            return  # nobody waits; the owner sees `closed` before it would send again
+        if self._head_done and self._body_until_close and exc is None:
             self._busy = False
             self._owner.answered(self, self._parser.get_status_code(), False)
         elif exc is not None:

@@ -80,7 +80,7 @@ class Pool:
 
     @property
     def idle(self) -> int:
-        """Connections that wait for a request."""
+        """Connections that wait for a request; some may have been closed by the server since."""
         return len(self._idle)
 
     def request(self, exchange: Exchange, payload: bytes) -> None:
@@ -131,11 +131,6 @@ class Pool:
     def broke(self, connection: Connection, reason: str) -> None:
         """The connection's request will have no answer."""
         self._end(self._by_connection.pop(connection), None, reason)
-
-    def went(self, connection: Connection) -> None:
-        """An idle connection closed."""
-        if connection in self._idle:
-            self._idle.remove(connection)
 
     async def _connect(self, exchange: Exchange, payload: bytes) -> None:
         loop = asyncio.get_running_loop()

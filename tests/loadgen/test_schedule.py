@@ -132,6 +132,14 @@ def test_a_change_after_looking_ahead_takes_hold_at_once() -> None:
     assert len(times) == 100
 
 
+def test_a_change_cannot_reach_back_before_what_was_taken() -> None:
+    """A change with an old date holds from the last request on: times never repeat or fall."""
+    schedule = make(10)
+    taken = take(schedule, 1.0)
+    schedule.change(START + 0.2, rate=100)
+    assert take(schedule, 1.1)[0] == pytest.approx(taken[-1] + 0.01)
+
+
 def test_many_changes_between_two_looks_are_all_honoured() -> None:
     """Dragging the slider while the runner is busy: each position counts for its time."""
     schedule = make(100)
