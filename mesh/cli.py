@@ -31,6 +31,7 @@ app = typer.Typer(
 
 WATCH_EVERY_S = 1.0
 FOLLOW_EVERY_S = 0.2
+PLAIN_COLUMNS = 160
 
 
 class PartChoice(StrEnum):
@@ -108,13 +109,14 @@ def status(
 
         from mesh.table import status_table
 
-        console = Console()
+        # a pipe or a file has no width: nothing is cut there
+        console = Console() if sys.stdout.isatty() else Console(width=PLAIN_COLUMNS)
         if not watch:
-            console.print(status_table(client.status()))
+            console.print(status_table(client.status(), console.width))
             return 0
         with Live(console=console, auto_refresh=False) as live:
             while True:
-                live.update(status_table(client.status()), refresh=True)
+                live.update(status_table(client.status(), console.width), refresh=True)
                 time.sleep(WATCH_EVERY_S)
     return 0
 

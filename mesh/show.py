@@ -127,7 +127,8 @@ class TerminalShow:
                 console.print(line, highlight=False)
             with Live(console=console, auto_refresh=False, transient=True) as live:
                 while supervisor.phase is MeshPhase.UP:
-                    live.update(status_table(supervisor.status()), refresh=True)
+                    table = status_table(supervisor.status(), console.width)
+                    live.update(table, refresh=True)
                     await supervisor.changes.wait_for(
                         lambda: supervisor.phase is not MeshPhase.UP, TABLE_EVERY_S
                     )

@@ -19,17 +19,26 @@ COLOURS = {
     "down": "red",
 }
 CALLERS_SHOWN = 3
+WIDE_COLUMNS = 110
+HEALTH_COLUMNS = 10  # "● degraded"
+BREAKER_COLUMNS = 8
 
 
-def status_table(status: Mapping[str, Any]) -> RenderableType:
-    """Every instance with its health, the breakers in front of it and its traffic; then load and URLs."""
+def status_table(status: Mapping[str, Any], width: int) -> RenderableType:
+    """Every instance with its health, the breakers in front of it and its traffic; then load and URLs.
+
+    `width` in columns: where it is narrow the pids are left out, and reasons are cut.
+    """
+    wide = width >= WIDE_COLUMNS
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("instance", "app", "sidecar", "health", "breakers of callers"):
-        table.add_column(heading, no_wrap=heading != "health")
+    for heading in ("instance", "app", "sidecar") if wide else ("instance",):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("health", no_wrap=True, overflow="ellipsis", min_width=HEALTH_COLUMNS)
+    table.add_column("breakers", no_wrap=True, overflow="ellipsis", min_width=BREAKER_COLUMNS)
     for heading in ("req/s", "p50", "p99", "errors"):
         table.add_column(heading, justify="right", no_wrap=True)
     for instance in (*status["instances"], *status["extras"]):
-        table.add_row(*_row(instance))
+        table.add_row(*_row(instance, wide))
     return Group(table, Text(), *_footer(status))
 
 
@@ -41,17 +50,17 @@ def progress_line(progress: Mapping[str, Any]) -> str:
     return f"{words} (waiting for {waiting}{more})" if waiting else words
 
 
-def _row(instance: Mapping[str, Any]) -> list[RenderableType]:
+def _row(instance: Mapping[str, Any], wide: bool) -> list[RenderableType]:
     state = instance["state"]
     health = Text(f"● {state}", style=COLOURS.get(state, ""))
     if instance["reason"]:
         health.append(f" {instance['reason']}", style="dim")
     traffic = instance["traffic"]
     errors = traffic["error_rate"] or 0.0
+    pids = [_pid(instance["pids"][part]) for part in ("app", "sidecar")]
     return [
         instance["name"],
-        _pid(instance["pids"]["app"]),
-        _pid(instance["pids"]["sidecar"]),
+        *(pids if wide else ()),
         health,
         _breakers(instance["breakers"]),
         f"{traffic['rps'] or 0:.1f}",
