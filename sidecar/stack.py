@@ -40,7 +40,7 @@ from sidecar.policy.events import Listener, PolicyEvent
 from sidecar.policy.machine import WORDS, State
 from sidecar.policy.outcome import FEEDS, Evidence, Outcome, Penalty, Share
 from sidecar.policy.outlier import Outlier
-from sidecar.policy.retry import Refusal, Retry, RetryPolicy, decide_retry
+from sidecar.policy.retry import NOBODY_READY, Refusal, Retry, RetryPolicy, decide_retry
 from sidecar.policy.retry_budget import RetryBudget
 from sidecar.policy.settings import UpstreamPolicy
 
@@ -369,9 +369,9 @@ class Upstream:
     def _weigh(self, pick: Pick, evidence: int, slow: bool) -> int:
         """Turn the two conditional kinds of evidence into plain ones."""
         if evidence == Evidence.BY_SILENCE:
-            return Evidence.CERTAIN if self._silence(pick) >= 0.0 else Evidence.BAD
+            return Evidence.SILENT if self._silence(pick) >= 0.0 else Evidence.LATE
         if evidence == Evidence.IF_SLOW:
-            return Evidence.BAD if slow else Evidence.NEUTRAL
+            return Evidence.LATE if slow else Evidence.NEUTRAL
         return evidence
 
     def _silence(self, pick: Pick) -> float:
@@ -423,6 +423,8 @@ class Upstream:
         `status`: of the answer, 0 = none. `retried_below`: the answer says that a hop below has already
         retried. `policy`: the route's, if it has one.
         """
+        if self.admission.limiting and not self._ready:
+            return NOBODY_READY
         return decide_retry(
             policy or self.policy.retry,
             outcome,
@@ -611,9 +613,9 @@ class Upstream:
         self._suspects = [endpoint for endpoint in self._suspects if endpoint in ready]
         self._find_probing()
         self._find_due()
-        if held and not ready and not self.admission.limiting:
+        if not self.admission.limiting and self._outlier.all_bad():
             self.admission.limiting = True
-            self._tell(self._clock(), "admission", "", "open to all", "limiting", "no endpoint is ready")
+            self._tell(self._clock(), "admission", "", "open to all", "limiting", "every endpoint is bad")
 
     def _tell(self, now: float, kind: str, endpoint: str, before: str, after: str, reason: str) -> None:
         self._listener(PolicyEvent(now, kind, self.name, endpoint, before, after, reason))

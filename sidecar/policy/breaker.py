@@ -57,7 +57,7 @@ class Breaker:
         "_clean_samples", "_clean_since", "_machine", "_numbers", "_pool", "_ramp_step", "_rng",
         "_spoiled_at", "certain_run", "due_at", "epoch", "failure_run", "forced", "good_run", "held", "key",
         "level", "offset", "opens", "policy", "probe_deadline", "probes", "ramp", "reason", "score", "seen",
-        "since", "state", "until", "window",
+        "silent", "since", "state", "until", "window",
     )  # fmt: skip
 
     def __init__(
@@ -80,6 +80,7 @@ class Breaker:
         self.seen = 0  # attempts in this epoch
         self.failure_run = 0.0
         self.certain_run = 0
+        self.silent = False  # the last of the certain run was silence, which is a matter of comparison
         self.good_run = 0  # while probing or held
         self.probes = 0  # in flight
         self.probe_deadline = NEVER
@@ -102,7 +103,7 @@ class Breaker:
     # ---- the hot path ------------------------------------------------------------------------------
 
     def record(self, evidence: int, slow: bool, epoch: int, probe: bool, now: float) -> None:
-        """One attempt ended. `evidence` is GOOD, NEUTRAL, RATIO, BAD or CERTAIN; `probe` as the pick said."""
+        """One attempt ended. `evidence` is one of GOOD ... LATE, `probe` as the pick said."""
         if epoch != self.epoch:
             return
         if self.state is State.CLOSED and not probe:
@@ -110,6 +111,7 @@ class Breaker:
             if evidence == 0 and not slow:  # Evidence.GOOD as a number: an enum lookup costs 40 ns
                 if self.failure_run:
                     self.failure_run = max(0.0, self.failure_run - self.policy.forgive)
+                if self.certain_run:
                     self.certain_run = 0
                 self.window.record(now, 0, 0)
                 if self.level or self.held:
@@ -122,19 +124,25 @@ class Breaker:
     # ---- closed ------------------------------------------------------------------------------------
 
     def _spoiled(self, evidence: int, slow: bool, now: float) -> None:
+        if now - self._spoiled_at > RUN_MEMORY_S:
+            self.failure_run = 0.0
+            self.certain_run = 0
+        self._spoiled_at = now
         if evidence == Evidence.GOOD:
             self.window.record(now, 0, 1)
             self.failure_run = max(0.0, self.failure_run - self.policy.forgive)
             self.certain_run = 0
+        elif evidence >= Evidence.SILENT:
+            self.window.record(now, 0, 1)
+            if evidence == Evidence.SILENT:
+                self.certain_run += 1
+                self.silent = True
         else:
             self.window.record(now, 1, 0)
-            if now - self._spoiled_at > RUN_MEMORY_S:
-                self.failure_run = 0.0
-                self.certain_run = 0
-            self._spoiled_at = now
             if evidence != Evidence.RATIO:
                 self.failure_run += 1.0
                 self.certain_run = self.certain_run + 1 if evidence == Evidence.CERTAIN else 0
+                self.silent = False
         self.good_run = 0
         self._clean_since = now
         self._clean_samples = 0
@@ -145,7 +153,7 @@ class Breaker:
 
     def verdict(self) -> Verdict | None:
         """Which rule fires on what was seen up to the last sample, if any."""
-        return judge(self.policy, self.window, self.seen, self.failure_run, self.certain_run)
+        return judge(self.policy, self.window, self.seen, self.failure_run, self.certain_run, self.silent)
 
     def _proved(self, now: float) -> None:
         """A good answer where one is worth something: a held endpoint, or a level to take back."""
@@ -260,11 +268,13 @@ class Breaker:
         self._pool.changed(self, "floor", before, "held", self._numbers)
 
     def release(self, now: float) -> None:
-        """Held -> closed, by the ramp."""
+        """Held -> closed; by the ramp, if it had got nothing but probes."""
+        dead = self.dead
         self.held = False
         self.score = 0.0
         self.reason = f"{self.good_run} good answers in a row"
-        self._begin_ramp(now)
+        if dead:
+            self._begin_ramp(now)
         self._numbers = {"share": self.ramp}
         self._reset(now)
         self._pool.changed(self, "floor", "held", "closed", self._numbers)

@@ -50,8 +50,10 @@ class Evidence(IntEnum):
     RATIO = 2  # worsens the ratio, does not make a run, does not pass a probe
     BAD = 3  # it answered, with a failure
     CERTAIN = 4  # it does not answer at all: three in a row are enough
-    BY_SILENCE = 5  # CERTAIN if the endpoint answered nobody since, else BAD
-    IF_SLOW = 6  # BAD if the attempt was already slow, else NEUTRAL
+    SILENT = 5  # no answer in time, to anyone: as certain as CERTAIN, but a slow call, not a failed one
+    LATE = 6  # no answer in time, though others get theirs: a slow call
+    BY_SILENCE = 7  # SILENT if the endpoint answered nobody since, else LATE
+    IF_SLOW = 8  # LATE if the attempt was already slow, else NEUTRAL
 
 
 class RetryRule(IntEnum):

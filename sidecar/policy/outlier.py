@@ -6,6 +6,8 @@ rule condemns beyond the floor is *held*: still closed, but
 - on certain evidence (refused, reset, silent, everything failed: score >= 0.9) it gets only probes, one at a
   time with the same growing pauses as an open one, as long as any other endpoint is ready;
 - on partial evidence it keeps a share of `1 - score`.
+Verdicts about time (slow, silent) fall only if the others are less than half as slow. Where all are silent,
+each is held with half a share: nobody is preferred, and admission begins.
 N = 2, one dead: floor 1, the dead one is opened. N = 3, two dead: floor 2, one is opened, one held, and all
 traffic goes to the third. N = 3, all dead: one open, two held, none ready: requests are spread over the held
 ones and thinned by `admission.py`. N = 1: never opened, held at once, and admission does the work.
@@ -24,6 +26,7 @@ from sidecar.policy.trip_rules import BreakerPolicy, Verdict
 SWAP_MARGIN: Final = 0.2  # how much worse one must be to take the place of an open one
 SLOW_CHECK_S: Final = 0.5  # asking all others whether they are as slow costs O(N): not for every sample
 PEER_SHARE: Final = 0.5  # others at least half as slow: the service is slow, not the endpoint
+SILENT_SCORE: Final = 1.0  # of a verdict by silence; those by slow calls are below
 PARTIAL_SHARE_MIN: Final = 0.05
 
 
@@ -102,7 +105,9 @@ class Outlier:
 
     def trip(self, breaker: Breaker, verdict: Verdict, now: float) -> None:
         """A rule fired: open it if the floor allows, else trade places with a milder one, else hold it."""
-        if verdict.slow and not self._slower_than_others(breaker, now):
+        if verdict.slow and not self._slower_than_others(breaker, verdict, now):
+            if verdict.score >= SILENT_SCORE and not breaker.held:
+                breaker.hold(now, Verdict(verdict.reason + ", as everywhere", 0.5, True, verdict.numbers))
             return
         room = len(self._breakers) - self.floor - self.opened
         if room > 0:
@@ -157,6 +162,12 @@ class Outlier:
 
     # ---- gates -------------------------------------------------------------------------------------
 
+    def all_bad(self) -> bool:
+        """Nobody is left that no rule has condemned."""
+        return bool(self._breakers) and not any(
+            breaker.state is State.CLOSED and not breaker.held for breaker in self._breakers.values()
+        )
+
     def gate(self, breaker: Breaker) -> float:
         """What part of its normal traffic the endpoint may have: 0 = none but probes."""
         if breaker.state is not State.CLOSED or breaker.dead:
@@ -175,8 +186,8 @@ class Outlier:
 
     # ---- inside ------------------------------------------------------------------------------------
 
-    def _slower_than_others(self, breaker: Breaker, now: float) -> bool:
-        if now < self._slow_check_at:
+    def _slower_than_others(self, breaker: Breaker, verdict: Verdict, now: float) -> bool:
+        if now < self._slow_check_at and verdict.score < SILENT_SCORE:
             return False
         self._slow_check_at = now + SLOW_CHECK_S
         total = slow = 0

@@ -108,6 +108,7 @@ NOT_RETRYABLE: Final = Refusal("outcome_not_retryable")
 NOT_IDEMPOTENT: Final = Refusal("not_idempotent")
 LIMIT: Final = Refusal("attempts_exhausted")
 RETRIED_BELOW: Final = Refusal("retried_below")
+NOBODY_READY: Final = Refusal("no_endpoint_ready")  # all are bad: another attempt only adds load
 NO_TIME: Final = Refusal("no_time_left")
 NO_BUDGET: Final = Refusal("budget_exhausted")
 

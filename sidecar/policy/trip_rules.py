@@ -80,7 +80,10 @@ def wilson_lower(bad: int, total: int, z: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Why a rule fired. `score` orders endpoints worst first: 1 = certainly dead, else the bound itself."""
+    """Why a rule fired. `score` orders endpoints worst first: 1 = certainly dead, else the bound itself.
+
+    `slow`: it is a matter of time, so the others must be asked whether they are as slow.
+    """
 
     reason: str
     score: float
@@ -89,13 +92,13 @@ class Verdict:
 
 
 def judge(
-    policy: BreakerPolicy, window: CountWindow, seen: int, failure_run: float, certain_run: int
+    policy: BreakerPolicy, window: CountWindow, seen: int, failure_run: float, certain_run: int, silent: bool
 ) -> Verdict | None:
     """The first rule that holds for what was seen up to the last sample (`seen` attempts in this epoch)."""
     bad, total, slow = window.bad, window.total, window.slow
     if certain_run >= policy.certain_run:
         reason = f"{certain_run} attempts in a row without any answer"
-        return Verdict(reason, 1.0, False, {"in_a_row": certain_run})
+        return Verdict(reason, 1.0, silent, {"in_a_row": certain_run})
     if failure_run >= policy.failure_run:
         score = bad / total if total else 1.0
         numbers: dict[str, float] = {"run": failure_run, "failed": bad, "of": total}

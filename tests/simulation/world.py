@@ -1,8 +1,8 @@
 """The machine: events in virtual time, servers that fail on demand, callers that run the real stack.
 
-Fast because the future is known when an attempt starts: the server says at once when it will answer, so a timer
-event exists only for attempts that outlive their timers. What a switch changes under an attempt in flight (kill,
-freeze) is noticed when its answer would have come; a kill then counts from its own moment.
+Fast because the future is known when an attempt starts: the server says at once when it will answer, so a
+timer event exists only for attempts that outlive their timers. What a switch changes under an attempt in
+flight (kill, freeze) is noticed when its answer would have come; a kill then counts from its own moment.
 """
 
 import heapq
@@ -78,6 +78,15 @@ class Server:
         """SIGCONT."""
         self.frozen = False
 
+    def become(self, **change: float) -> Callable[[], None]:
+        """A switch for `World.at`: sets `slowdown` or `error_rate` when it is called."""
+
+        def switch() -> None:
+            for name, value in change.items():
+                setattr(self, name, value)
+
+        return switch
+
     def answer_in(self, now: float) -> tuple[float, Outcome]:
         """Seconds until the answer to an attempt that arrives now, and what it is."""
         rng = self.world.rng
@@ -97,7 +106,17 @@ class Server:
 class Call:
     """One request of a caller: where it is in its attempts."""
 
-    __slots__ = ("attempt_at", "attempts", "caller", "done", "idempotent", "pick", "server", "started", "tried")
+    __slots__ = (
+        "attempt_at",
+        "attempts",
+        "caller",
+        "done",
+        "idempotent",
+        "pick",
+        "server",
+        "started",
+        "tried",
+    )
 
     def __init__(
         self, caller: "Caller", started: float, idempotent: bool, done: Callable[[bool], None] | None
@@ -114,7 +133,9 @@ class Call:
 
 
 class Caller:
-    """One sidecar that calls one service; `starts`, `latencies` and `ok` hold one entry per finished request."""
+    """One sidecar that calls one service; `starts`, `latencies` and `ok` hold one entry per finished
+    request.
+    """
 
     def __init__(self, world: "World", name: str, servers: list[Server], policy: UpstreamPolicy) -> None:
         self.world = world
@@ -198,10 +219,9 @@ class Caller:
                 world.push(max(world.now, call.attempt_at + hedge), self._look, (call, pick))
             world.push(max(world.now, call.attempt_at + 2.0), self._timeout, (call, pick))
             return
-        if call.attempt_at <= server.killed_at:
-            if server.killed_at <= world.now:
-                self._failed((call, pick, Outcome.RESET))
-                return
+        if call.attempt_at <= server.killed_at <= world.now:
+            self._failed((call, pick, Outcome.RESET))
+            return
         if outcome is Outcome.SUCCESS:
             upstream = self.upstream
             upstream.settle(pick, outcome, world.now - call.attempt_at)
@@ -304,7 +324,11 @@ class World:
 
     def at(self, when: float, action: Callable[[], object]) -> None:
         """A switch of the scenario."""
-        self.push(when, lambda _: action(), None)
+
+        def switch(_: None) -> None:
+            action()
+
+        self.push(when, switch, None)
 
     def servers(self, count: int, latency: Latency, workers: int = 0, name: str = "s") -> list[Server]:
         """`count` replicas; `workers` > 0 gives each a queue before so many workers."""

@@ -1,0 +1,268 @@
+"""One breaker through all its states, with a clock that the test owns."""
+
+import random
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sidecar.policy.breaker import NEVER, Breaker
+from sidecar.policy.errors import PolicyError
+from sidecar.policy.machine import State
+from sidecar.policy.outcome import Evidence
+from sidecar.policy.trip_rules import BreakerPolicy, Verdict
+from tests.fakes.clock import FakeClock
+
+
+@dataclass
+class OpenAtOnce:
+    """A pool without a floor: what a rule condemns is opened."""
+
+    told: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def trip(self, breaker: Breaker, verdict: Verdict, now: float) -> None:
+        """No second thoughts."""
+        breaker.open(now, verdict)
+
+    def changed(
+        self, breaker: Breaker, kind: str, before: str, after: str, numbers: dict[str, float]
+    ) -> None:
+        """Remember it."""
+        if kind:
+            self.told.append((kind, before, after))
+
+
+class Bench:
+    """A breaker, its clock, and shorthands."""
+
+    def __init__(self, policy: BreakerPolicy | None = None) -> None:
+        self.clock = FakeClock()
+        self.pool = OpenAtOnce()
+        self.breaker = Breaker("orders-1", policy or BreakerPolicy(), self.pool, 0.0, random.Random(3))
+
+    def state(self) -> State:
+        """Of the breaker, read anew."""
+        return self.breaker.state
+
+    def see(self, evidence: Evidence, times: int = 1, slow: bool = False) -> None:
+        """Attempts that ended now, outside of probes."""
+        for _ in range(times):
+            self.breaker.record(evidence, slow, self.breaker.epoch, False, self.clock.now)
+
+    def wait_for_half_open(self) -> None:
+        """Let the open time pass."""
+        self.clock.advance(self.breaker.until - self.clock.now)
+        self.breaker.advance(self.clock.now)
+
+    def probe(self, evidence: Evidence) -> None:
+        """One probe, answered at once."""
+        epoch = self.breaker.epoch
+        self.breaker.start_probe(self.clock.now)
+        self.breaker.record(evidence, False, epoch, True, self.clock.now)
+
+
+def test_three_silences_open_it_and_pybreaker_says_so() -> None:
+    """Closed -> open, told once, with the reason."""
+    bench = Bench()
+    bench.see(Evidence.CERTAIN, 2)
+    assert bench.state() is State.CLOSED
+    bench.see(Evidence.CERTAIN)
+    assert bench.state() is State.OPEN
+    assert bench.pool.told == [("breaker", "closed", "open")]
+    assert repr(bench.breaker) == "<Breaker open level=0 epoch=1>"
+
+
+def test_a_success_between_breaks_the_row() -> None:
+    """Two refused, one answer, two refused: no trip of an endpoint with a history."""
+    bench = Bench()
+    bench.see(Evidence.GOOD, 100)
+    for evidence in (Evidence.CERTAIN, Evidence.CERTAIN, Evidence.GOOD) * 2:
+        bench.see(evidence)
+    assert bench.state() is State.CLOSED
+
+
+def test_429_makes_no_run_and_passes_no_probe() -> None:
+    """It worsens the ratio only; as a probe's answer it opens again."""
+    bench = Bench(BreakerPolicy(failure_ratio=1.0))
+    bench.see(Evidence.RATIO, 50)
+    assert bench.state() is State.CLOSED
+    bench.see(Evidence.CERTAIN, 3)
+    bench.wait_for_half_open()
+    bench.probe(Evidence.RATIO)
+    assert bench.state() is State.OPEN
+
+
+def test_open_time_doubles_with_jitter_and_is_capped() -> None:
+    """Open k lasts between 2^k and 1.5 x 2^k seconds (offset 0), at most 45 s."""
+    bench = Bench()
+    bench.see(Evidence.CERTAIN, 3)
+    lengths = []
+    for _ in range(8):
+        lengths.append(bench.breaker.until - bench.clock.now)
+        bench.wait_for_half_open()
+        bench.probe(Evidence.BAD)
+    for level, length in enumerate(lengths):
+        nominal = min(30.0, 2.0**level)
+        assert nominal <= length <= 1.5 * nominal
+
+
+def test_three_good_probes_in_a_row_and_then_the_ramp() -> None:
+    """5, 10, 25, 50, 100 % over ten seconds, and no step early."""
+    bench = Bench()
+    bench.see(Evidence.CERTAIN, 3)
+    bench.wait_for_half_open()
+    for _ in range(2):
+        bench.probe(Evidence.GOOD)
+    assert bench.state() is State.HALF_OPEN
+    bench.probe(Evidence.GOOD)
+    shares = []
+    for _ in range(5):
+        shares.append(bench.breaker.ramp)
+        bench.clock.advance(2.5)
+        bench.breaker.advance(bench.clock.now)
+    assert shares == [0.05, 0.10, 0.25, 0.50, 1.0]
+    assert bench.breaker.due_at == NEVER
+
+
+def test_a_relapse_in_the_ramp_keeps_the_backoff_and_adds_to_it() -> None:
+    """The second open time is a doubled one."""
+    bench = Bench()
+    bench.see(Evidence.CERTAIN, 3)
+    bench.wait_for_half_open()
+    for _ in range(3):
+        bench.probe(Evidence.GOOD)
+    bench.see(Evidence.CERTAIN, 3)
+    assert bench.state() is State.OPEN
+    assert bench.breaker.level == 1
+    assert bench.breaker.until - bench.clock.now >= 2.0
+
+
+def test_the_level_comes_down_only_by_proof() -> None:
+    """Time alone proves nothing; twenty good answers over ten seconds take one doubling back."""
+    bench = Bench()
+    bench.see(Evidence.CERTAIN, 3)
+    bench.wait_for_half_open()
+    bench.probe(Evidence.BAD)
+    bench.wait_for_half_open()
+    for _ in range(3):
+        bench.probe(Evidence.GOOD)
+    bench.clock.advance(60.0)
+    bench.breaker.advance(bench.clock.now)
+    bench.see(Evidence.GOOD, 19)
+    bench.clock.advance(10.0)
+    assert bench.breaker.level == 1
+    bench.see(Evidence.GOOD)
+    assert bench.breaker.level == 0
+
+
+def test_a_probe_that_never_answers_counts_as_failed() -> None:
+    """After its deadline the breaker opens again, and the late answer changes nothing."""
+    bench = Bench()
+    bench.see(Evidence.CERTAIN, 3)
+    bench.wait_for_half_open()
+    epoch = bench.breaker.epoch
+    bench.breaker.start_probe(bench.clock.now)
+    assert not bench.breaker.probe_free
+    bench.clock.advance(2.0)
+    bench.breaker.advance(bench.clock.now)
+    assert bench.state() is State.OPEN
+    bench.breaker.record(Evidence.GOOD, False, epoch, True, bench.clock.now)
+    assert bench.state() is State.OPEN
+
+
+def test_a_cancelled_probe_gives_its_permit_back_and_decides_nothing() -> None:
+    """The caller went away: neither success nor failure."""
+    bench = Bench()
+    bench.see(Evidence.CERTAIN, 3)
+    bench.wait_for_half_open()
+    bench.probe(Evidence.NEUTRAL)
+    assert bench.state() is State.HALF_OPEN
+    assert bench.breaker.probe_free
+    assert bench.breaker.due_at == NEVER
+
+
+def test_an_answer_sent_before_the_trip_decides_no_probe() -> None:
+    """Samples carry their epoch."""
+    bench = Bench()
+    old = bench.breaker.epoch
+    bench.see(Evidence.CERTAIN, 3)
+    bench.wait_for_half_open()
+    for _ in range(3):
+        bench.breaker.record(Evidence.GOOD, False, old, False, bench.clock.now)
+        bench.breaker.record(Evidence.BAD, False, old, False, bench.clock.now)
+    assert bench.state() is State.HALF_OPEN
+
+
+def test_an_operator_pins_for_a_time() -> None:
+    """Forced open ends in half-open, forced closed ignores every rule, and both end by themselves."""
+    bench = Bench()
+    bench.breaker.force(State.OPEN, 5.0, bench.clock.now)
+    assert bench.state() is State.OPEN
+    bench.clock.advance(5.0)
+    bench.breaker.advance(bench.clock.now)
+    assert bench.state() is State.HALF_OPEN
+    bench.breaker.force(State.CLOSED, 5.0, bench.clock.now)
+    bench.see(Evidence.CERTAIN, 50)
+    assert bench.state() is State.CLOSED
+    bench.clock.advance(5.0)
+    bench.breaker.advance(bench.clock.now)
+    bench.see(Evidence.CERTAIN, 3)
+    assert bench.state() is State.OPEN
+    with pytest.raises(PolicyError, match="ttl"):
+        bench.breaker.force(State.OPEN, 1e9, bench.clock.now)
+    with pytest.raises(PolicyError, match="only open and closed"):
+        bench.breaker.force(State.HALF_OPEN, 1.0, bench.clock.now)
+
+
+EVENTS = st.sampled_from(
+    ["good", "bad", "certain", "ratio", "slow", "probe", "answer", "fail", "drop", "wait", "long"]
+)
+
+
+@settings(max_examples=300)
+@given(st.lists(EVENTS, max_size=120), st.integers(1, 3))
+def test_invariants_hold_whatever_happens(events: list[str], permits: int) -> None:
+    """Probes in flight <= permits; only legal transitions; an old epoch changes nothing; `due_at` is
+    honoured.
+    """
+    bench = Bench(BreakerPolicy(permits=permits))
+    breaker, clock = bench.breaker, bench.clock
+    probes: list[int] = []
+    for event in events:
+        before, epoch = breaker.state, breaker.epoch
+        if event in ("good", "slow"):
+            bench.see(Evidence.GOOD, slow=event == "slow")
+        elif event in ("bad", "certain", "ratio"):
+            bench.see(Evidence[event.upper()])
+        elif event == "probe":
+            if breaker.probe_free:
+                breaker.start_probe(clock.now)
+                probes.append(breaker.epoch)
+        elif event in ("answer", "fail", "drop"):
+            if probes:
+                kind = {"answer": Evidence.GOOD, "fail": Evidence.BAD, "drop": Evidence.NEUTRAL}[event]
+                breaker.record(kind, False, probes.pop(), True, clock.now)
+        else:
+            clock.advance(0.3 if event == "wait" else 5.0)
+            breaker.advance(clock.now)
+            assert breaker.due_at > clock.now or breaker.due_at == NEVER
+        assert 0 <= breaker.probes <= permits
+        assert 0.0 < breaker.ramp <= 1.0
+        if before is not breaker.state:
+            assert (before, breaker.state) in {
+                (State.CLOSED, State.OPEN),
+                (State.OPEN, State.HALF_OPEN),
+                (State.HALF_OPEN, State.OPEN),
+                (State.HALF_OPEN, State.CLOSED),
+            }
+            assert breaker.epoch > epoch
+        snapshot = (breaker.state, breaker.epoch, breaker.window.total, breaker.good_run, breaker.probes)
+        breaker.record(Evidence.CERTAIN, True, breaker.epoch - 1, True, clock.now)
+        assert snapshot == (
+            breaker.state,
+            breaker.epoch,
+            breaker.window.total,
+            breaker.good_run,
+            breaker.probes,
+        )

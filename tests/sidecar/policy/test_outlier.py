@@ -1,0 +1,175 @@
+"""The floor: never everybody open, the worst first, and the dead are not fed."""
+
+import random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sidecar.policy.breaker import Breaker
+from sidecar.policy.events import PolicyEvent
+from sidecar.policy.machine import State
+from sidecar.policy.outcome import Evidence
+from sidecar.policy.outlier import Outlier
+from sidecar.policy.trip_rules import BreakerPolicy
+from tests.fakes.clock import FakeClock
+
+
+class Bench:
+    """A pool of `count` breakers."""
+
+    def __init__(self, count: int) -> None:
+        self.clock = FakeClock()
+        self.events: list[PolicyEvent] = []
+        self.rng = random.Random(5)
+        self.pool = Outlier("orders", BreakerPolicy(), self.events.append, lambda: None, self.clock)
+        self.breakers: list[Breaker] = []
+        for _ in range(count):
+            self.join()
+
+    def join(self) -> None:
+        """One more."""
+        breaker = Breaker(
+            f"o-{len(self.events)}-{len(self.breakers)}", BreakerPolicy(), self.pool, 0.0, self.rng
+        )
+        self.breakers.append(breaker)
+        self.pool.add(breaker)
+
+    def leave(self, index: int) -> None:
+        """One less."""
+        self.pool.remove(self.breakers.pop(index).key)
+        self.pool.enforce_floor()
+
+    def see(self, index: int, evidence: Evidence, times: int = 1, slow: bool = False) -> None:
+        """Attempts at one endpoint that ended now."""
+        breaker = self.breakers[index]
+        for _ in range(times):
+            breaker.record(evidence, slow, breaker.epoch, False, self.clock.now)
+
+
+def test_one_dead_of_two_is_opened() -> None:
+    """Floor 1."""
+    bench = Bench(2)
+    bench.see(0, Evidence.CERTAIN, 3)
+    assert bench.pool.describe() == "closed=1 open=1"
+
+
+def test_two_dead_of_three_one_open_one_held_and_fed_by_probes_only() -> None:
+    """Floor 2; the held one is closed for pybreaker and gets no normal traffic."""
+    bench = Bench(3)
+    bench.see(0, Evidence.CERTAIN, 3)
+    bench.see(1, Evidence.CERTAIN, 3)
+    assert bench.pool.describe() == "closed=1 held=1 open=1"
+    assert bench.breakers[1].state is State.CLOSED
+    assert [bench.pool.gate(breaker) for breaker in bench.breakers] == [0.0, 0.0, 1.0]
+    assert bench.events[-1].kind == "floor"
+    assert bench.pool.refusals == 1
+
+
+def test_a_held_one_is_probed_and_released_by_the_ramp() -> None:
+    """Probes come one at a time after a growing pause; three good ones bring it back at 5 %."""
+    bench = Bench(1)
+    breaker = bench.breakers[0]
+    bench.see(0, Evidence.CERTAIN, 3)
+    assert breaker.held
+    assert not breaker.probe_free
+    bench.clock.advance(breaker.until - bench.clock.now)
+    bench.pool.advance(bench.clock.now)
+    for _ in range(3):
+        assert breaker.probe_free
+        epoch = breaker.epoch
+        breaker.start_probe(bench.clock.now)
+        assert not breaker.probe_free
+        breaker.record(Evidence.GOOD, False, epoch, True, bench.clock.now)
+    assert (breaker.held, breaker.ramp) == (False, 0.05)
+
+
+def test_the_worse_one_takes_the_place() -> None:
+    """A dead endpoint is opened although a half-bad one holds the only place; that one is held instead."""
+    bench = Bench(2)
+    bench.see(0, Evidence.GOOD, 400)
+    bench.see(0, Evidence.RATIO, 200)
+    assert bench.breakers[0].state is State.OPEN
+    bench.see(1, Evidence.CERTAIN, 3)
+    assert bench.breakers[1].state is State.OPEN
+    assert bench.breakers[0].held
+    assert 0.5 < bench.pool.gate(bench.breakers[0]) < 0.9
+
+
+def test_slow_everywhere_opens_nobody_slow_alone_opens() -> None:
+    """A service that became slow keeps its endpoints; one slow endpoint of two goes."""
+    bench = Bench(2)
+    for _ in range(30):
+        bench.see(0, Evidence.GOOD, slow=True)
+        bench.see(1, Evidence.GOOD, slow=True)
+    assert bench.pool.describe() == "closed=2"
+    alone = Bench(2)
+    for _ in range(30):
+        alone.see(0, Evidence.GOOD, slow=True)
+        alone.see(1, Evidence.GOOD)
+        alone.clock.advance(0.1)
+    assert alone.pool.describe() == "closed=1 open=1"
+    assert "slow" in alone.breakers[0].reason
+
+
+def test_shrinking_under_the_open_ones_holds_the_mildest() -> None:
+    """Four with two open lose both good ones: one may stay open."""
+    bench = Bench(4)
+    bench.see(0, Evidence.CERTAIN, 3)
+    bench.see(1, Evidence.CERTAIN, 3)
+    assert bench.pool.describe() == "closed=2 open=2"
+    bench.leave(3)
+    bench.leave(2)
+    assert bench.pool.describe() == "held=1 open=1"
+
+
+def test_a_removed_endpoint_is_not_heard_any_more() -> None:
+    """An answer in flight while it left changes nothing and tells nothing."""
+    bench = Bench(2)
+    gone = bench.breakers[0]
+    bench.leave(0)
+    told = len(bench.events)
+    for _ in range(5):
+        gone.record(Evidence.CERTAIN, False, gone.epoch, False, bench.clock.now)
+    assert len(bench.events) == told
+    assert bench.pool.describe() == "closed=1"
+
+
+MOVES = st.tuples(
+    st.sampled_from(["good", "bad", "certain", "slow", "probe", "wait", "long", "join", "leave"]),
+    st.integers(0, 9),
+)
+
+
+@settings(max_examples=200)
+@given(st.integers(1, 6), st.lists(MOVES, max_size=150))
+def test_never_more_open_than_the_floor_allows(count: int, moves: list[tuple[str, int]]) -> None:
+    """Open and half-open endpoints <= N - max(1, ceil(N/2)), through failures, time and membership."""
+    bench = Bench(count)
+    for move, pick in moves:
+        size = len(bench.breakers)
+        index = pick % size if size else 0
+        if move == "join" and size < 8:
+            bench.join()
+        elif not size:
+            continue
+        elif move == "leave":
+            bench.leave(index)
+        elif move in ("good", "slow"):
+            bench.see(index, Evidence.GOOD, 4, slow=move == "slow")
+        elif move in ("bad", "certain"):
+            bench.see(index, Evidence[move.upper()], 4)
+        elif move == "probe":
+            breaker = bench.breakers[index]
+            if breaker.probe_free:
+                epoch = breaker.epoch
+                breaker.start_probe(bench.clock.now)
+                breaker.record(
+                    Evidence.GOOD if pick % 2 else Evidence.BAD, False, epoch, True, bench.clock.now
+                )
+        else:
+            bench.clock.advance(0.5 if move == "wait" else 7.0)
+            bench.pool.advance(bench.clock.now)
+        size = len(bench.breakers)
+        open_now = sum(breaker.state is not State.CLOSED for breaker in bench.breakers)
+        assert open_now == bench.pool.opened
+        assert open_now <= max(0, size - max(1, -(-size // 2)))

@@ -1,0 +1,86 @@
+"""Bulkhead, admission and deadline: small enough to share a file."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.policy.admission import Admission, AdmissionPolicy
+from sidecar.policy.concurrency import ENTERED, FULL, MUST_WAIT, Bulkhead, BulkheadPolicy
+from sidecar.policy.deadline import hopeless, parse_remaining, per_try, render_remaining, time_allowed
+from tests.fakes.clock import FakeClock
+
+
+@given(st.lists(st.sampled_from(["enter", "leave", "promote", "abandon"]), max_size=200))
+def test_the_bulkhead_never_holds_more_than_its_caps(moves: list[str]) -> None:
+    """active <= max_active, pending <= max_pending, and neither below zero."""
+    bulkhead = Bulkhead(BulkheadPolicy(max_active=3, max_pending=2))
+    for move in moves:
+        if move == "enter":
+            assert bulkhead.enter() in (ENTERED, MUST_WAIT, FULL)
+        elif move == "leave" and bulkhead.active:
+            bulkhead.leave()
+        elif move == "promote" and bulkhead.pending:
+            bulkhead.promote()
+        elif move == "abandon" and bulkhead.pending:
+            bulkhead.abandon()
+        assert 0 <= bulkhead.active <= 3
+        assert 0 <= bulkhead.pending <= 2
+
+
+def test_nobody_overtakes_the_queue() -> None:
+    """A place that came free belongs to who waits, not to who comes."""
+    bulkhead = Bulkhead(BulkheadPolicy(max_active=1, max_pending=2))
+    assert [bulkhead.enter(), bulkhead.enter()] == [ENTERED, MUST_WAIT]
+    bulkhead.leave()
+    assert bulkhead.enter() == MUST_WAIT
+    assert bulkhead.enter() == FULL
+    assert bulkhead.promote()
+    assert bulkhead.overflows == 1
+
+
+@pytest.mark.parametrize(("ok", "expected"), [(100, 0.0), (50, 0.0), (25, 0.495), (0, 0.9)])
+def test_admission_holds_back_what_fails_beyond_half(ok: int, expected: float) -> None:
+    """(n - 2 ok) / (n + 1), capped at 0.9, of 100 attempts."""
+    clock = FakeClock()
+    admission = Admission(AdmissionPolicy(), clock, random.Random(1))
+    for index in range(100):
+        admission.window.record(clock.now, int(index >= ok), 0)
+    assert admission.probability() == pytest.approx(expected, abs=0.001)
+
+
+def test_admission_opens_by_a_slope_as_the_window_slides() -> None:
+    """Five seconds after the last failure everybody gets in."""
+    clock = FakeClock()
+    admission = Admission(AdmissionPolicy(), clock, random.Random(1))
+    for _ in range(50):
+        admission.window.record(clock.now, 1, 0)
+    assert not all(admission.admit() for _ in range(100))
+    clock.advance(5.0)
+    assert admission.probability() == 0.0
+
+
+def test_deadlines() -> None:
+    """The smaller of both rules; a try gets half unless it is the last; the header carries whole
+    milliseconds.
+    """
+    assert time_allowed(5.0, 1.5) == 1.5
+    assert time_allowed(5.0, None) == 5.0
+    assert per_try(5.0, 2.0, last=False) == 2.0
+    assert per_try(1.0, 2.0, last=False) == 0.5
+    assert per_try(1.0, 0.1, last=True) == 1.0
+    assert render_remaining(1.0) == b"998"
+    assert render_remaining(0.001) == b"0"
+    assert hopeless(0.0, None)
+    assert hopeless(0.004, 0.005)
+    assert not hopeless(0.004, None)
+
+
+@given(st.binary(max_size=12))
+def test_a_deadline_header_is_a_number_or_nothing(value: bytes) -> None:
+    """Whatever a caller sends, it is a count of milliseconds up to a day, or ignored."""
+    seconds = parse_remaining(value)
+    assert seconds is None or 0.0 <= seconds <= 86_400.0
+    assert parse_remaining(b"250") == 0.25
+    assert parse_remaining(b"-1") is None
