@@ -107,7 +107,7 @@ class Schedule:
     def change(self, at: float, *, rate: float | None = None, pattern: Pattern | None = None) -> None:
         """From `at` on, use another rate, another pattern (which begins there), or both."""
         last = self._segments[-1]
-        at = max(at, last.start, self._from)
+        at = max(at, last.start)
         shape_start = last.shape_start if pattern is None else at
         self._segments.append(
             _Segment(at, last.rate if rate is None else rate, pattern or last.pattern, shape_start)
