@@ -30,7 +30,8 @@ class Deadlines:
     def __init__(self) -> None:
         self._due: dict[str, float] = {}
         self._heap: list[tuple[float, str]] = []
-        self._queued: set[str] = set()
+        # The one entry of each name that counts; others in the heap are left-overs of moves.
+        self._queued: dict[str, float] = {}
 
     def __len__(self) -> int:
         return len(self._due)
@@ -40,11 +41,14 @@ class Deadlines:
 
     def set(self, name: str, due: float) -> None:
         """Start or move a deadline."""
-        sooner = name in self._queued and due < self._due.get(name, due)
         self._due[name] = due
-        if name not in self._queued or sooner:
-            self._queued.add(name)
-            heapq.heappush(self._heap, (due, name))
+        queued = self._queued.get(name)
+        if queued is None or due < queued:
+            self._queue(name, due)
+
+    def _queue(self, name: str, due: float) -> None:
+        self._queued[name] = due
+        heapq.heappush(self._heap, (due, name))
 
     def drop(self, name: str) -> None:
         """Forget a name; unknown names are fine."""
@@ -54,16 +58,18 @@ class Deadlines:
         """Take out and return every name that is due, earliest first."""
         taken: list[str] = []
         while self._heap and self._heap[0][0] <= now:
-            _, name = heapq.heappop(self._heap)
+            queued, name = heapq.heappop(self._heap)
+            if self._queued.get(name) != queued:
+                continue
+            del self._queued[name]
             due = self._due.get(name)
             if due is None:
-                self._queued.discard(name)
-            elif due <= now:
+                continue
+            if due <= now:
                 del self._due[name]
-                self._queued.discard(name)
                 taken.append(name)
             else:
-                heapq.heappush(self._heap, (due, name))
+                self._queue(name, due)
         return taken
 
 

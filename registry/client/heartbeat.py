@@ -84,8 +84,9 @@ class Heartbeat:
     async def beat(self) -> float:
         """One report, or one registration; seconds until the next."""
         status, output = self._probe()
+        was_registered = self.registered
         try:
-            if self.registered:
+            if was_registered:
                 await self._client.update_check(self._check_id, status, output)
             else:
                 await self._client.register(self._as(status))
@@ -96,8 +97,9 @@ class Heartbeat:
         except NotFound as forgotten:
             # The registry lost us: say so and register at once, for callers are already looking.
             self._failed(forgotten, "is unknown to the registry, registering it again")
-            twice, self.registered = not self.registered, False
-            return self._backoff.failed() if twice else 0.0
+            self.registered = False
+            # At once, but once: a registry that forgets as fast as it is told gets the back-off.
+            return 0.0 if was_registered else self._backoff.failed()
         except RegistryError as lost:
             self._failed(lost, "cannot report to the registry")
             return self._backoff.failed()
