@@ -3,7 +3,7 @@
 Pure functions over edges.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.errors import Fault, Path
@@ -11,6 +11,8 @@ from services.errors import Fault, Path
 # One request from outside that causes more calls than this is a slip (a fan-out per level
 # multiplies), and would hold a laptop for seconds; isotope's largest example makes 999.
 MAX_CALLS_PER_REQUEST = 10_000.0
+# A cycle that has not settled by then ends too late to be meant: it is as good as endless.
+MAX_ROUNDS = 1000
 # How near the sum must be to its limit to count as settled.
 _SETTLED = 1e-6
 
@@ -105,21 +107,39 @@ def _find_cycle(edges: Sequence[Edge]) -> list[Edge] | None:
 def _too_many_calls(edges: Sequence[Edge]) -> str | None:
     """A service whose expected number of calls, its callees' included, is over the limit or endless.
 
-    Expected calls E[a] = sum over a's calls of p * (1 + E[callee]), summed up level by level from
-    below: it grows to the answer, or past every limit when a cycle feeds itself.
+    Expected calls E[a] = sum over a's calls of p * (1 + E[callee]). Without cycles one round from the
+    callees up gives it; with them it grows to the answer, or past every limit when a cycle feeds itself.
     """
     calls = _calls_by_caller(edges)
-    expected: Mapping[str, float] = dict.fromkeys(calls, 0.0)
-    # A chain needs one pass per service; a thousand more settle any cycle that ends soon.
-    for _ in range(len(calls) + 1000):
-        nearer = {
-            name: sum(edge.probability * (1 + expected.get(edge.callee, 0.0)) for edge in own)
-            for name, own in calls.items()
-        }
-        worst = max(nearer, key=lambda name: nearer[name], default=None)
-        if worst is None or nearer[worst] > MAX_CALLS_PER_REQUEST:
-            return worst
-        if all(nearer[name] - expected[name] <= _SETTLED * nearer[name] for name in nearer):
+    order = _callees_first(calls)
+    expected = dict.fromkeys(calls, 0.0)
+    for _ in range(MAX_ROUNDS):
+        settled = True
+        for name in order:
+            total = sum(edge.probability * (1 + expected.get(edge.callee, 0.0)) for edge in calls[name])
+            if total > MAX_CALLS_PER_REQUEST:
+                return name
+            settled = settled and total - expected[name] <= _SETTLED * total
+            expected[name] = total
+        if settled:
             return None
-        expected = nearer
-    return max(expected, key=lambda name: expected[name], default=None)
+    return max(order, key=lambda name: expected[name])
+
+
+def _callees_first(calls: dict[str, list[Edge]]) -> list[str]:
+    """Those who call, each after those it calls, as far as cycles let it."""
+    order: list[str] = []
+    seen: set[str] = set()
+    for start in calls:
+        pending = [(start, iter(calls[start]))] if start not in seen else []
+        seen.add(start)
+        while pending:
+            name, rest = pending[-1]
+            edge = next(rest, None)
+            if edge is None:
+                order.append(name)
+                pending.pop()
+            elif edge.callee in calls and edge.callee not in seen:
+                seen.add(edge.callee)
+                pending.append((edge.callee, iter(calls[edge.callee])))
+    return order

@@ -31,10 +31,14 @@ class Peers:
     Args:
         outbound: `host:port` of the sidecar's outbound listener, used as HTTP proxy; None = the
             services' names are looked up and called directly.
+        max_answer: bytes of an answer's body; a larger one is a failed call.
     """
 
-    def __init__(self, outbound: str | None, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, outbound: str | None, clock: Callable[[], float], max_answer: int = MAX_ANSWER_BYTES
+    ) -> None:
         self._clock = clock
+        self._max_answer = max_answer
         self._session = ClientSession(
             connector=TCPConnector(limit=MAX_CONNECTIONS, keepalive_timeout=30),
             cookie_jar=DummyCookieJar(),
@@ -58,7 +62,7 @@ class Peers:
                 timeout=ClientTimeout(total=call.timeout or DEFAULT_TIMEOUT_S),
                 allow_redirects=False,
             ) as response:
-                body = await _read(response)
+                body = await _read(response, self._max_answer)
                 record.answer = parse_tree(body)
                 record.status = response.status
                 record.error = ""
@@ -74,7 +78,7 @@ class Peers:
         except (ClientError, OSError) as error:
             record.error = f"{type(error).__name__}: {error}"
         except _TooLarge:
-            record.error = f"the answer is larger than {MAX_ANSWER_BYTES:,} bytes"
+            record.error = f"the answer is larger than {self._max_answer:,} bytes"
         finally:
             record.duration_ms = (self._clock() - begun) * 1000
 
@@ -83,14 +87,14 @@ class _TooLarge(Exception):
     pass
 
 
-async def _read(response: ClientResponse) -> bytes:
-    if (response.content_length or 0) > MAX_ANSWER_BYTES:
+async def _read(response: ClientResponse, limit: int) -> bytes:
+    if (response.content_length or 0) > limit:
         raise _TooLarge
     chunks = []
     length = 0
     async for chunk in response.content.iter_any():
         length += len(chunk)
-        if length > MAX_ANSWER_BYTES:
+        if length > limit:
             raise _TooLarge
         chunks.append(chunk)
     return b"".join(chunks)

@@ -62,7 +62,7 @@ def load_topology(path_or_name: str) -> Topology:
             file, None, "", "the file is larger than 1 MiB", "name a topology, not a data file"
         )
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode("utf-8")  # YAML itself skips a byte order mark
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise TopologyError(file, line, "", "not UTF-8 text", "save the file as UTF-8") from error

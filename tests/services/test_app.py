@@ -62,7 +62,7 @@ def run() -> Run:
             clock.advance(seconds)
 
         async with FakeOutbound() as outbound:
-            peers = Peers(outbound.address, clock)
+            peers = Peers(outbound.address, clock, max_answer=50_000)
             behaviour = Behaviour(instance.service, random.Random(1))
             service = ScriptedService(instance, behaviour, peers, clock, sleep)
             health = Health({"outbound": connect_check(outbound.address, "the sidecar")})
@@ -102,13 +102,13 @@ async def test_a_call_is_a_proxy_request_as_the_script_says(run: Run) -> None:
     script = """\
 script:
 - call: {service: users, size: 1 KB, extra-header: {x-user: ada}}
-- call: {service: orders, method: POST, path: "/orders?new=%201"}"""
+- call: {service: orders, method: POST, path: "/a%2Fb?new=%7E1"}"""
     async with run(script) as service:
         await service.ask()
         users, orders = service.outbound.seen
     assert (users.method, users.target, users.headers["x-user"]) == ("GET", "http://users/", "ada")
     assert len(users.body) == 1024
-    assert (orders.method, orders.target, orders.body) == ("POST", "http://orders/orders?new=%201", b"")
+    assert (orders.method, orders.target, orders.body) == ("POST", "http://orders/a%2Fb?new=%7E1", b"")
 
 
 async def test_connections_to_the_sidecar_are_kept(run: Run) -> None:
@@ -124,6 +124,48 @@ async def test_any_method_does_the_script_and_a_body_is_read(run: Run) -> None:
             status, _ = await service.ask(method=method, body=b"x" * 500_000)
             assert status == 200
         assert service.called == ["users"] * 4
+
+
+async def test_it_answers_after_the_whole_request_has_come(run: Run) -> None:
+    """An answer amid the caller's sending would cost the connection, or the caller's patience."""
+    async with run("") as service:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(service.base.rpartition(":")[2]))
+        writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.readline(), 0.1)
+        writer.write(b"cd")
+        assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+        writer.close()
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_an_answer_without_end_is_a_failed_call(run: Run, chunked: bool) -> None:
+    """Whether it says its length before or not."""
+
+    async def endless(_: Seen) -> web.Response:
+        response = web.Response(body=b" " * 50_001)
+        if chunked:
+            response.enable_chunked_encoding()
+        return response
+
+    async with run("script: [call: users]") as service:
+        service.outbound.answer("users", endless)
+        status, tree = await service.ask()
+    assert status == 502
+    assert tree["calls"][0]["error"] == "the answer is larger than 50,000 bytes"
+
+
+async def test_a_redirect_is_an_answer(run: Run) -> None:
+    """Where a mesh sends a caller is the caller's to see, not the client library's to hide."""
+
+    async def elsewhere(_: Seen) -> web.Response:
+        return web.Response(status=302, headers={"Location": "http://orders/"})
+
+    async with run("script: [call: users]") as service:
+        service.outbound.answer("users", elsewhere)
+        status, tree = await service.ask()
+        assert service.called == ["users"]
+    assert (status, tree["calls"][0]["status"]) == (200, 302)
 
 
 async def test_concurrent_calls_run_at_once_and_are_shown_in_the_scripts_order(run: Run) -> None:
@@ -239,7 +281,8 @@ async def test_a_call_has_a_timeout_of_its_own(run: Run) -> None:
         "script: [call: {service: users, timeout: 20ms, required: false}, call: orders]"
     ) as service:
         service.outbound.answer("users", hang)
-        status, tree = await service.ask()
+        async with asyncio.timeout(0.8):
+            status, tree = await service.ask()
     assert status == 200
     assert tree["calls"][0]["error"] == "no answer within 0.02 s"
     assert tree["calls"][1]["status"] == 200

@@ -7,6 +7,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from aiohttp.typedefs import Handler
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,7 +34,8 @@ class Service:
         self.work: Work = self.call
         self.outbound = outbound
         self.cancelled = False
-        app = web.Application(middlewares=[mesh_context(self.clock)])
+        self.afterwards: list[object] = []
+        app = web.Application(middlewares=[self._outermost, mesh_context(self.clock)])
         app.router.add_get("/", self._handle)
         self.server = TestServer(app)
         self.session = aiohttp.ClientSession(middlewares=[pass_on], proxy=f"http://{outbound.address}")
@@ -41,6 +43,12 @@ class Service:
 
     async def call(self, session: aiohttp.ClientSession) -> None:
         await (await session.get("http://users/")).read()
+
+    @web.middleware
+    async def _outermost(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        response = await handler(request)
+        self.afterwards.append(current_context())
+        return response
 
     async def _handle(self, request: web.Request) -> web.Response:
         try:
@@ -91,6 +99,7 @@ async def test_the_next_request_of_the_connection_starts_anew(service: Service) 
     await service.ask(BROUGHT)
     await service.ask({"x-request-id": "r-2"})
     assert service.passed == {"x-request-id": "r-2"}
+    assert service.afterwards == [None, None]
 
 
 async def test_requests_at_the_same_time_keep_their_own(service: Service) -> None:

@@ -107,11 +107,45 @@ async def test_what_was_begun_is_finished_and_nothing_new_is_taken(topology: str
             await arrived.wait()
             stopped = group.create_task(running.stop())
             await _refuses(running.ready["http"])
+            await asyncio.sleep(0.2)  # in real time: as long as it takes, not as long as it happens to
             assert not asked.done()
             release.set()
             status, tree = await asked
             assert (status, tree["calls"][0]["answer"]) == (200, {"service": "a"})
             assert await stopped == (0, b"")
+
+
+async def test_a_caller_that_goes_away_takes_its_work_with_it(topology: str) -> None:
+    """Nobody waits for the answer: it is counted as 499, and the call to the peer ends."""
+    arrived = asyncio.Event()
+
+    async def hang(_: Seen) -> web.Response:
+        arrived.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with FakeOutbound() as outbound, aiohttp.ClientSession() as session:
+        outbound.answer("a", hang)
+        flags = ("--topology", topology, "--service", "front", "--listen", "127.0.0.1:0")
+        async with program(*flags, "--outbound", outbound.address) as running:
+            host, port = running.ready["http"].split(":")
+            _, writer = await asyncio.open_connection(host, int(port))
+            writer.write(b"GET / HTTP/1.1\r\nHost: front\r\n\r\n")
+            await arrived.wait()
+            writer.close()
+            counted = 'http_requests_total{method="GET",route="/{path}",status_code="499"} 1.0'
+            while counted not in await (await session.get(f"{running.base}/metrics")).text():
+                pass
+            assert await running.stop() == (0, b"")
+
+
+async def test_a_service_that_calls_others_checks_its_way_out(topology: str) -> None:
+    async with FakeOutbound() as outbound, aiohttp.ClientSession() as session:
+        flags = ("--topology", topology, "--listen", "127.0.0.1:0", "--outbound", outbound.address)
+        for service, checks in (("front", {"event_loop", "outbound"}), ("a", {"event_loop"})):
+            async with program(*flags, "--service", service) as running:
+                health = await (await session.get(f"{running.base}/health")).json()
+                assert set(health["checks"]) == checks
 
 
 async def test_every_flag_has_a_variable(topology: str) -> None:

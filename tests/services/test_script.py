@@ -82,6 +82,20 @@ def test_isotopes_default_in_the_singular() -> None:
     assert parse_topology(text, "f").service("a").response_size == 1024
 
 
+def test_a_service_can_say_none_where_the_defaults_say_some() -> None:
+    """An empty script is a script, no bytes are a size, and a command has no script at all."""
+    text = """\
+defaults: {script: [call: a, call: files], requestSize: 1 KB}
+services:
+- {name: a, script: []}
+- {name: files, command: serve}
+- {name: b, isEntrypoint: true, script: [call: {service: a, size: 0}, call: a]}
+"""
+    a, files, b = parse_topology(text, "f").services
+    assert a.script == files.script == ()
+    assert b.script == (Call("a", size=0), Call("a", size=1024))
+
+
 OURS = """\
 defaults:
   zones: [north, south]

@@ -123,6 +123,30 @@ async def test_a_call_that_could_not_be_made_is_an_error(traced: Traced) -> None
     assert call.attributes["error.type"] == "ClientProxyConnectionError"
 
 
+async def test_a_caller_that_goes_away_ends_its_spans(traced: Traced) -> None:
+    arrived, gone = asyncio.Event(), asyncio.Event()
+
+    async def hang(_: Seen) -> web.Response:
+        arrived.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            gone.set()
+        raise AssertionError
+
+    traced.outbound.answer("users", hang)
+    async with asyncio.TaskGroup() as group:
+        asking = group.create_task(traced.ask(f"00-{TRACE}-{CALLER}-01"))
+        await arrived.wait()
+        asking.cancel()
+    await gone.wait()
+    call, request = await traced.spans()
+    assert call.attributes is not None
+    assert call.attributes["error.type"] == "CancelledError"
+    assert request.attributes is not None
+    assert request.attributes["http.response.status_code"] == 499
+
+
 class Collector(SpanExporter):
     """A collector that is there or not, by `working`; `log` says what was asked of it."""
 
