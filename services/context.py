@@ -8,7 +8,8 @@ it must pass on the trace, the request id, the deadline and the criticality. Two
 
 From then on every `session.get("http://orders/…")` made while a request is handled carries its
 headers, and work whose caller has given up stops: 504 is answered when the time is over, and what was
-still running is cancelled. Headers that you set yourself on a call are left alone.
+still running is cancelled. Headers that you set yourself on a call are left alone. What you call
+outside of the mesh deserves a session of its own: these headers are nobody else's business.
 
     traceparent, tracestate, x-request-id, x-mesh-criticality    passed on as they came
     x-envoy-expected-rq-timeout-ms                               the time left, less what was spent here
