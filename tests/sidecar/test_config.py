@@ -1,0 +1,83 @@
+"""Settings: precedence, units, and one line for each mistake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from sidecar.config import Address, parse
+from sidecar.errors import ConfigError
+
+MINIMAL = ["--name", "orders-1", "--outbound", "127.0.0.1:0"]
+
+
+def test_defaults() -> None:
+    """A name and a listener are enough; the service is the name without its number."""
+    config = parse(MINIMAL, {})
+    assert config.service == "orders"
+    assert config.version == "v1"
+    assert config.outbound == Address("127.0.0.1", 0)
+    assert config.upstream_timeout == 15.0
+    assert config.inbound is None
+
+
+def test_flag_beats_environment_beats_file(tmp_path: Path) -> None:
+    """The order of precedence, one setting from each place."""
+    file = tmp_path / "sidecar.yaml"
+    file.write_text("idle-timeout: 7s\nzone: file\nversion: file\n")
+    config = parse(
+        [*MINIMAL, "--version", "flag", "--config", str(file)],
+        {"SIDECAR_VERSION": "env", "SIDECAR_ZONE": "env"},
+    )
+    assert (config.version, config.zone, config.idle_timeout) == ("flag", "env", 7.0)
+
+
+def test_upstreams() -> None:
+    """Several addresses of one service, IPv6 in brackets, several services from the environment."""
+    config = parse([*MINIMAL, "--upstream", "a=127.0.0.1:1,[::1]:2"], {})
+    assert config.upstreams == (("a", (Address("127.0.0.1", 1), Address("::1", 2))),)
+    config = parse(MINIMAL, {"SIDECAR_UPSTREAM": "a=h:1;b=h:2"})
+    assert [name for name, _ in config.upstreams] == ["a", "b"]
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("500ms", 0.5), ("10s", 10), ("2m", 120), ("1.5h", 5400)])
+def test_durations(text: str, seconds: float) -> None:
+    """Units as Istio and Consul write them."""
+    assert parse([*MINIMAL, "--idle-timeout", text], {}).idle_timeout == seconds
+
+
+@pytest.mark.parametrize(
+    ("argv", "environ", "message"),
+    [
+        ([], {}, "--name is missing"),
+        (["--name", "a"], {}, "nothing to listen on"),
+        (["--name", "a", "--inbound", "h:1"], {}, "--inbound needs --app"),
+        ([*MINIMAL, "--admin", "8080"], {}, "--admin: '8080' is not HOST:PORT"),
+        ([*MINIMAL, "--admin", "h:99999"], {}, "--admin: 'h:99999' is not HOST:PORT"),
+        ([*MINIMAL, "--idle-timeout", "5"], {}, "--idle-timeout: '5' is not a duration"),
+        ([*MINIMAL, "--idle-timeout", "0s"], {}, "--idle-timeout: '0s' is not a duration"),
+        (MINIMAL, {"SIDECAR_DRAIN_TIMEOUT": "x"}, "SIDECAR_DRAIN_TIMEOUT: 'x' is not a duration"),
+        ([*MINIMAL, "--upstream", "a"], {}, "--upstream: 'a' is not SERVICE=HOST:PORT"),
+        ([*MINIMAL, "--trace-sample", "2"], {}, "--trace-sample: '2' is not a number from 0 to 1"),
+        ([*MINIMAL, "--trace-sample", "nan"], {}, "--trace-sample: 'nan' is not a number from 0 to 1"),
+        ([*MINIMAL, "--log-level", "loud"], {}, "--log-level: 'loud' is not a level"),
+        ([*MINIMAL, "--config", "/nowhere/x"], {}, "--config /nowhere/x: cannot be read"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_place(
+    argv: list[str], environ: dict[str, str], message: str
+) -> None:
+    """Every wrong value names its flag or variable, and fits one line."""
+    with pytest.raises(ConfigError) as caught:
+        parse(argv, environ)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_key_in_the_file_is_named(tmp_path: Path) -> None:
+    """A typing error in the file is found, not ignored."""
+    file = tmp_path / "sidecar.yaml"
+    file.write_text("outbond: 127.0.0.1:1\n")
+    with pytest.raises(ConfigError, match="outbond: no such setting"):
+        parse(["--config", str(file)], {})

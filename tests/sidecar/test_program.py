@@ -1,0 +1,216 @@
+"""The sidecar as a process: its ready line, its listeners, its admin paths, its end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+
+class Sidecar:
+    """A running `python -m sidecar`."""
+
+    def __init__(self, process: asyncio.subprocess.Process, ready: dict[str, str]) -> None:
+        self.process = process
+        self.ready = ready
+
+    @classmethod
+    async def start(cls, *argv: str) -> Sidecar:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "sidecar",
+            *argv,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        assert process.stdout is not None
+        line = await asyncio.wait_for(process.stdout.readline(), 20)
+        return cls(process, json.loads(line) if line else {})
+
+    def url(self, listener: str, path: str) -> str:
+        return f"http://{self.ready[listener]}{path}"
+
+    async def stop(self) -> int:
+        if self.process.returncode is None:
+            self.process.send_signal(signal.SIGTERM)
+        await asyncio.wait_for(self.process.communicate(), 10)
+        assert self.process.returncode is not None
+        return self.process.returncode
+
+
+class Receiver:
+    """An app and an OTLP collector in one."""
+
+    def __init__(self) -> None:
+        self.spans: list[Any] = []
+        self.requests: list[web.Request] = []
+        self.address = ""
+
+    async def app(self, request: web.Request) -> web.Response:
+        self.requests.append(request)
+        status = int(request.query.get("status", "200"))
+        return web.Response(status=status, text="hello", headers={"x-envoy-overloaded": "forged"})
+
+    async def traces(self, request: web.Request) -> web.Response:
+        export = ExportTraceServiceRequest.FromString(await request.read())
+        for resource in export.resource_spans:
+            for scope in resource.scope_spans:
+                self.spans += scope.spans
+        return web.Response(body=b"", content_type="application/x-protobuf")
+
+    def attributes(self, span: Any) -> dict[str, Any]:
+        return {item.key: getattr(item.value, item.value.WhichOneof("value")) for item in span.attributes}
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    receiver = Receiver()
+    application = web.Application()
+    application.router.add_post("/v1/traces", receiver.traces)
+    application.router.add_route("*", "/{path:.*}", receiver.app)
+    runner = web.AppRunner(application, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    receiver.address = "{}:{}".format(*runner.addresses[0])
+    yield receiver
+    await runner.cleanup()
+
+
+async def test_both_directions_and_every_admin_path(receiver: Receiver, tmp_path: Path) -> None:
+    """A request goes out through one listener and in through the other; all that is told of it agrees."""
+    log = tmp_path / "access.log"
+    inner = await Sidecar.start(
+        *("--name", "orders-1", "--inbound", "127.0.0.1:0", "--app", receiver.address),
+        *("--admin", "127.0.0.1:0", "--app-health", "/health", "--otlp", f"http://{receiver.address}"),
+    )
+    outer = await Sidecar.start(
+        *("--name", "gateway-1", "--outbound", "127.0.0.1:0", "--admin", "127.0.0.1:0"),
+        *("--upstream", f"orders={inner.ready['inbound']}", "--access-log", str(log)),
+        *("--otlp", f"http://{receiver.address}"),
+    )
+    async with aiohttp.ClientSession() as session:
+        async with session.get(outer.url("outbound", "/a?b=c"), headers={"Host": "orders"}) as answer:
+            assert (answer.status, await answer.text()) == (200, "hello")
+            assert "x-envoy-upstream-service-time" in answer.headers
+            assert "x-envoy-overloaded" not in answer.headers
+        proxied = session.get("http://orders/p", proxy=f"http://{outer.ready['outbound']}")
+        async with proxied as answer:
+            assert answer.status == 200
+        seen = next(request for request in receiver.requests if request.path == "/a")
+        assert seen.headers["Host"] == "orders"
+        assert seen.headers["x-envoy-attempt-count"] == "1"
+        assert 0 < int(seen.headers["x-envoy-expected-rq-timeout-ms"]) <= 15000
+        assert seen.headers["Via"] == "1.1 gateway-1"
+        assert "x-envoy-peer-metadata-id" not in seen.headers
+
+        async with session.get(inner.url("admin", "/ready")) as answer:
+            assert (answer.status, await answer.text()) == (200, "LIVE\n")
+        async with session.get(inner.url("admin", "/metrics")) as answer:
+            text = await answer.text()
+            assert 'source_workload="gateway"' in text
+            assert 'reporter="destination"' in text
+        async with session.get(outer.url("admin", "/stats/prometheus")) as answer:
+            text = await answer.text()
+            assert 'circuit_breaker_state{endpoint="orders-1",service="orders"} 0.0' in text
+        async with session.get(outer.url("admin", "/snapshot")) as answer:
+            snapshot = await answer.json()
+            assert snapshot["outbound"]["requests"] == 2
+            assert snapshot["upstreams"]["orders"]["endpoints"][0]["requests"] == 2
+            assert snapshot["app"] is None
+        async with session.get(outer.url("admin", "/clusters?format=json")) as answer:
+            clusters = await answer.json()
+            assert clusters["cluster_statuses"][0]["host_statuses"][0]["id"] == "orders-1"
+        async with session.get(outer.url("admin", "/clusters")) as answer:
+            assert "::breaker::closed" in await answer.text()
+        async with session.get(outer.url("admin", "/config_dump")) as answer:
+            assert (await answer.json())["bootstrap"]["name"] == "gateway-1"
+
+        async with session.post(inner.url("admin", "/healthcheck/fail")) as answer:
+            assert answer.status == 200
+        async with session.get(inner.url("admin", "/ready")) as answer:
+            assert answer.status == 503
+            assert "failed by an operator" in await answer.text()
+        async with session.post(
+            inner.url("admin", "/quitquitquit"), headers={"Origin": "http://evil.example"}
+        ) as answer:
+            assert answer.status == 403
+        async with session.post(inner.url("admin", "/logging?level=loud")) as answer:
+            assert answer.status == 400
+            assert "debug" in await answer.text()
+        async with session.get(inner.url("admin", "/events")) as answer:
+            event = await answer.content.readuntil(b"\n\n")
+            assert b"event: health" in event
+    assert await outer.stop() == 0
+    assert await inner.stop() == 0
+
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [line["path"] for line in lines] == ["/a?b=c", "/p"]
+    assert lines[0]["upstream_host"] == "orders-1"
+    by_trace = [span for span in receiver.spans if span.trace_id.hex() == lines[0]["trace_id"]]
+    names = sorted(span.name for span in by_trace)
+    assert names == ["GET /a", "GET orders", "attempt 1 orders-1"]
+    parents = {span.name: span.parent_span_id for span in by_trace}
+    ids = {span.name: span.span_id for span in by_trace}
+    assert parents["GET orders"] == b""
+    assert parents["attempt 1 orders-1"] == ids["GET orders"]
+    assert parents["GET /a"] == ids["attempt 1 orders-1"]
+    attempt = next(span for span in by_trace if span.name.startswith("attempt"))
+    assert receiver.attributes(attempt)["mesh.endpoint"] == "orders-1"
+
+
+async def test_the_ingress_believes_no_stranger(receiver: Receiver) -> None:
+    """With a default service: every host goes there, and forged mesh headers do not."""
+    ingress = await Sidecar.start(
+        *("--name", "ingress", "--outbound", "127.0.0.1:0"),
+        *("--upstream", f"web={receiver.address}", "--default-service", "web"),
+    )
+    forged = {
+        "x-envoy-expected-rq-timeout-ms": "1",
+        "x-envoy-attempt-count": "7",
+        "x-mesh-criticality": "critical",
+        "x-forwarded-for": "6.6.6.6",
+        "x-request-id": "mine",
+    }
+    async with aiohttp.ClientSession() as session, session.get(ingress.url("outbound", "/x"), headers=forged) as answer:
+            assert answer.status == 200
+            assert answer.headers["x-request-id"] == "mine"
+            assert answer.headers["traceresponse"].startswith("00-")
+            assert "x-envoy-overloaded" not in answer.headers
+    seen = receiver.requests[0].headers
+    assert seen["x-envoy-attempt-count"] == "1"
+    assert int(seen["x-envoy-expected-rq-timeout-ms"]) > 10_000
+    assert seen["x-forwarded-for"] == "127.0.0.1"
+    assert "x-mesh-criticality" not in seen
+    assert await ingress.stop() == 0
+
+
+async def test_a_port_in_use_is_one_line_and_exit_2(receiver: Receiver) -> None:
+    """Nothing is half started."""
+    sidecar = await Sidecar.start("--name", "a-1", "--outbound", receiver.address)
+    _, errors = await sidecar.process.communicate()
+    assert sidecar.process.returncode == 2
+    assert errors.decode().count("\n") == 1
+    assert f"--outbound {receiver.address}: cannot listen: " in errors.decode()
+
+
+async def test_an_unknown_service_is_named(receiver: Receiver) -> None:
+    """The answer says who made it, why, and what there is."""
+    sidecar = await Sidecar.start(
+        *("--name", "a-1", "--outbound", "127.0.0.1:0", "--upstream", f"orders={receiver.address}")
+    )
+    async with aiohttp.ClientSession() as session:
+        async with session.get(sidecar.url("outbound", "/"), headers={"Host": "ordrs"}) as answer:
+            assert answer.status == 503
+            assert answer.headers["server"] == "mesh"
+            assert answer.headers["x-mesh-reason"] == "NC: no service is named 'ordrs'; known are orders"
+    assert await sidecar.stop() == 0
