@@ -9,13 +9,14 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from mesh.errors import UsageError
+from mesh.errors import MeshError, UsageError
 from mesh.identity import process_age
 from mesh.state import StateDirectory
 
@@ -46,6 +47,28 @@ InstanceName = Annotated[str, typer.Argument(metavar="INSTANCE", show_default=Fa
 PartOption = Annotated[PartChoice, typer.Option(help="Which of its processes.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Rate = Annotated[float | None, typer.Option(metavar="N", min=0, help="Requests per second.")]
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code; an error is one line on standard error."""
+    name = f"mesh {arguments[0]}" if arguments and not arguments[0].startswith("-") else "mesh"
+    try:
+        return int(app(list(arguments), prog_name="mesh", standalone_mode=False) or 0)
+    except typer.Exit as end:
+        return end.exit_code
+    except MeshError as error:
+        sys.stderr.write(f"{name}: {error}\n")
+        return error.exit_code
+    except typer.TyperException as error:
+        words = " ".join(error.format_message().split())
+        sys.stderr.write(f"{name}: {words} (see: {name} --help)\n")
+        return error.exit_code
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    except BrokenPipeError:
+        # `mesh logs … | head`: nobody is there to read a complaint, not even the interpreter's own
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return MeshError.exit_code
 
 
 @app.command(epilog="Example: mesh up shop --rate 100")

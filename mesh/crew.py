@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from mesh.changes import Changes
 from mesh.errors import ForkServerLost, SpawnFailed
 from mesh.instance import Instance
+from mesh.logs import last_line
 from mesh.plan import Part
 from mesh.ports import Ports
 from mesh.processes import Process, Processes
@@ -101,7 +102,7 @@ class Crew:
             return
         if process.exit is not None:
             del self._running[key]
-            delay = instance.ended(part, process.exit)
+            delay = instance.ended(part, process.exit, last_line(process.spec.log))
             log.info("%s: %s (pid %d) %s", instance.plan.name, part, process.pid, process.exit)
             if delay is not None:
                 self._restart_after(instance, part, delay)

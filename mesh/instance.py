@@ -28,6 +28,9 @@ STABLE_S = 30.0
 # Somebody asked for these ends, `mesh kill` or a person with a shell; a restart would undo what they wanted.
 ASKED_FOR = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 
+# Of what a program said last, so that a table's row stays one line.
+LAST_WORDS = 120
+
 # One slow answer of a busy sidecar says nothing; this many in a row do.
 SILENT_AFTER_MISSES = 3
 
@@ -125,8 +128,11 @@ class Instance:
         if record.alive:
             record.phase = Phase.FROZEN if stopped else Phase.RUNNING if ready else Phase.STARTING
 
-    def ended(self, part: Part, end: Exit) -> float | None:
-        """It is gone; returns the seconds after which it is to be started again, None if it stays down."""
+    def ended(self, part: Part, end: Exit, last_words: str = "") -> float | None:
+        """It is gone; returns the seconds after which it is to be started again, None if it stays down.
+
+        `last_words`, the end of its log, are the reason when it failed by itself.
+        """
         record = self.parts[part]
         record.phase = Phase.ENDED
         record.pid = None
@@ -135,6 +141,8 @@ class Instance:
             self._forget_snapshot()
         if end.signal in ASKED_FOR or end.code == 0:
             return None
+        if last_words:
+            record.words += f" ({last_words[:LAST_WORDS]})"
         return self._restart_in(record)
 
     def not_started(self, part: Part, words: str) -> float:

@@ -144,6 +144,10 @@ def test_a_crash_is_restarted_with_growing_delays(healthy: Instance, clock: Fake
     assert healthy.standing() == Standing(State.DOWN, "app killed by SIGSEGV, starts again in 0.5 s")
     clock.advance(0.2)
     assert healthy.standing().reason == "app killed by SIGSEGV, starts again in 0.3 s"
+    healthy.spawned(Part.APP, 300)
+    healthy.ended(Part.APP, Exit(1, None), "ImportError: no module " + "x" * 200)
+    assert healthy.standing().reason.startswith("app exited with 1 (ImportError: no module xxx")
+    assert len(healthy.standing().reason) < 180
 
 
 def test_a_failed_start_is_tried_again_until_it_is_told_to_stay_down(clock: FakeClock) -> None:

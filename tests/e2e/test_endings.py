@@ -1,0 +1,145 @@
+"""However a mesh ends, it leaves no process, no listener, no lock; and the next one starts."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.real_mesh import RealMesh, alive, listens, send, until
+
+pytestmark = pytest.mark.e2e
+
+# Of the star, graceful; a second Ctrl-C does not wait for anything.
+GRACEFUL_S = 3.0
+
+
+@pytest.fixture
+def mesh(tmp_path: Path) -> Iterator[RealMesh]:
+    real = RealMesh(tmp_path)
+    yield real
+    real.run("down")
+
+
+def all_gone(mesh_leaders: list[int], ports: set[int]) -> bool:
+    return not any(alive(pid) for pid in mesh_leaders) and not any(listens(port) for port in ports)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_gracefully(mesh: RealMesh, number: signal.Signals) -> None:
+    """Ctrl-C, SIGTERM and a closed terminal; exit code 0, in time."""
+    with mesh.attached("star") as process, mesh.leaves_nothing():
+        began = time.monotonic()
+        process.send_signal(number)
+        assert process.wait(10) == 0
+        assert time.monotonic() - began < GRACEFUL_S
+        _, err = process.communicate()
+        assert err == ""
+
+
+def test_a_second_ctrl_c_ends_it_at_once(mesh: RealMesh) -> None:
+    """Also where the first one waits for a process that does not listen."""
+    with mesh.attached("star") as process, mesh.leaves_nothing():
+        for each in mesh.status()["instances"]:
+            send(each["pids"]["app"], signal.SIGSTOP)
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGINT)
+        process.wait(2)
+
+
+def test_ctrl_c_while_it_starts_leaves_nothing(mesh: RealMesh) -> None:
+    """At any moment of the start."""
+    for delay in (0.15, 0.3, 0.5, 0.9):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mesh", "up", "shop", "--port", "0", "--control-port", "0"],
+            cwd=mesh.directory,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        time.sleep(delay)
+        leaders = mesh.leaders()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=10)
+        assert err == b""
+        assert process.returncode in (0, 130, -signal.SIGINT)  # the last: before our first line ran
+        until(lambda leaders=leaders: not any(leader.alive() for leader in leaders), 5)
+        assert not mesh.state.lock_path.exists()
+        assert not mesh.state.journal_path.exists()
+
+
+def test_down_ends_it_and_may_be_said_twice(mesh: RealMesh) -> None:
+    """And `status` then says so with exit code 1."""
+    mesh.up("star", "--no-load")
+    with mesh.leaves_nothing():
+        began = time.monotonic()
+        assert mesh.ok("down") == "star is down\n"
+        assert time.monotonic() - began < GRACEFUL_S
+    assert mesh.ok("down") == "no mesh is running here\n"
+    ran = mesh.run("status")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == "mesh status: no mesh is running here (start one with: mesh up)\n"
+
+
+def test_after_sigkill_of_the_supervisor_everything_ends_by_itself(mesh: RealMesh) -> None:
+    """The fork server's channel closes, and it takes all with it; `down` clears what is left of the state."""
+    mesh.up("star")
+    with mesh.leaves_nothing():
+        pids = [leader.pid for leader in mesh.leaders()]
+        ports = mesh.ports()
+        send(mesh.status()["supervisor"]["pid"], signal.SIGKILL)
+        until(lambda: all_gone(pids, ports), 5)
+        assert mesh.run("status").code == 1
+        mesh.ok("down")
+
+
+def test_after_sigkill_of_supervisor_and_fork_server_down_finds_the_orphans(mesh: RealMesh) -> None:
+    """Nobody is left who knows them but the journal."""
+    mesh.up("star", "--no-load")
+    with mesh.leaves_nothing():
+        status = mesh.status()
+        apps = [each["pids"]["app"] for each in status["instances"]]
+        send(status["supervisor"]["forkserver"], signal.SIGSTOP)  # so that it cannot clean up
+        send(status["supervisor"]["pid"], signal.SIGKILL)
+        send(status["supervisor"]["forkserver"], signal.SIGKILL)
+        until(lambda: not alive(status["supervisor"]["forkserver"]))
+        assert all(alive(pid) for pid in apps)
+        # three apps, three sidecars, the ingress and the registry
+        assert mesh.ok("down") == "ended 8 processes that a killed mesh had left\n"
+
+
+def test_after_both_were_killed_up_starts_anew(mesh: RealMesh) -> None:
+    """The orphans of the last mesh end before the first of the new one starts."""
+    mesh.up("star", "--no-load")
+    old = mesh.leaders()
+    status = mesh.status()
+    send(status["supervisor"]["forkserver"], signal.SIGSTOP)
+    send(status["supervisor"]["pid"], signal.SIGKILL)
+    send(status["supervisor"]["forkserver"], signal.SIGKILL)
+    until(lambda: not alive(status["supervisor"]["pid"]))
+    mesh.up("chain")
+    assert not any(leader.alive() for leader in old)
+    assert mesh.status()["topology"] == "chain"
+    with mesh.leaves_nothing():
+        mesh.ok("down")
+
+
+def test_the_death_of_the_fork_server_ends_the_mesh_with_a_word(mesh: RealMesh) -> None:
+    """It is the parent of all: without it nothing could be started or reaped."""
+    with mesh.attached("star", "--no-load") as process, mesh.leaves_nothing():
+        send(mesh.status()["supervisor"]["forkserver"], signal.SIGKILL)
+        _, err = process.communicate(timeout=10)
+        assert process.returncode == 1
+        assert err == "mesh up: the fork server died, and the mesh with it\n"
+
+
+def test_a_detached_start_that_fails_says_why(mesh: RealMesh) -> None:
+    """The one who waits gets the line and the exit code; the supervisor is gone."""
+    ran = mesh.run("up", "nowhere.yaml", "--detach", "--port", "0", "--control-port", "0")
+    assert ran.code == 2
+    assert ran.err.startswith("mesh up: nowhere.yaml: no such file (")
+    assert ran.err.count("\n") == 1
+    assert list(mesh.directory.iterdir()) == []
