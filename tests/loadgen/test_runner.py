@@ -76,33 +76,28 @@ async def test_each_request_has_its_own_trace() -> None:
 
 
 async def test_a_live_change_of_rate_reaches_the_server() -> None:
-    """Arrivals per time follow the knob, the counts go on."""
+    """Arrivals per time follow the knob, the counts go on.
+
+    Expected numbers come from how long each rate was really in force, so that a busy machine changes nothing.
+    """
+    phases = [(50.0, 0.4), (400.0, 0.4), (0.0, 0.2), (100.0, 0.2)]
     async with target_server() as server:
-        runner = runner_for(server.url, 50)
+        runner = runner_for(server.url, phases[0][0])
         loop = asyncio.get_running_loop()
+        seen: list[tuple[float, int, int]] = []
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(runner.run())
-            await asyncio.sleep(0.4)
-            slow = len(server.arrivals)
-            runner.set_rate(400)
-            changed = loop.time()
-            await asyncio.sleep(0.4)
-            fast = len(server.arrivals) - slow
-            runner.set_rate(0)
-            await asyncio.sleep(0.05)
-            before, turned_off = len(server.arrivals), loop.time()
-            await asyncio.sleep(0.2)
-            assert len(server.arrivals) == before
-            assert turned_off > changed
-            runner.set_rate(100)
-            await asyncio.sleep(0.2)
-            again = len(server.arrivals) - before
+            await asyncio.sleep(0)
+            for rate, seconds in phases:
+                runner.set_rate(rate)
+                began, before = loop.time(), len(server.arrivals) + runner.in_flight
+                await asyncio.sleep(seconds)
+                seen.append((rate * (loop.time() - began), before, len(server.arrivals) + runner.in_flight))
             runner.stop()
-        assert slow == pytest.approx(20, abs=3)
-        assert fast == pytest.approx(160, rel=0.15)
-        assert again == pytest.approx(20, abs=4)
+        for expected, before, after in seen:
+            assert after - before == pytest.approx(expected, rel=0.1, abs=3)
         assert runner.measurement.counts().planned == len(server.arrivals)
-        assert [change.rate for change in runner.changes] == [50, 400, 0, 100]
+        assert [change.rate for change in runner.changes] == [rate for rate, _ in phases]
         assert_adds_up(runner)
 
 
