@@ -110,8 +110,14 @@ class Server:
     async def running(self) -> AsyncIterator[Server]:
         """Bind, serve, expire and probe; on leaving, answer who waits and stop."""
         loop = asyncio.get_running_loop()
+        # A client that went away must not leave its blocking query behind for minutes.
         http = web.Server(
-            self._handle, access_log=None, keepalive_timeout=IDLE_TIMEOUT, lingering_time=0.0, logger=log
+            self._handle,
+            handler_cancellation=True,
+            access_log=None,
+            keepalive_timeout=IDLE_TIMEOUT,
+            lingering_time=0.0,
+            logger=log,
         )
         listener = await loop.create_server(http, self.options.host, self.options.port, backlog=1024)
         port = listener.sockets[0].getsockname()[1]
@@ -130,6 +136,7 @@ class Server:
                     self.stopping = True
                     self.watchers.wake_all()
                     listener.close()
+                    http.pre_shutdown()
                     await http.shutdown(STOP_TIMEOUT)
                     await self.prober.close()
                     for task in tasks:

@@ -21,7 +21,7 @@ from registry.client.records import (
     kv_from,
 )
 from registry.client.transport import Transport
-from registry.client.watch import Freshness, KVSettle, Query, watch_health, watch_kv, watch_services
+from registry.client.watch import Freshness, KVSettle, Query, follow_health, follow_kv
 from registry.errors import NotFound
 from registry.model import KVEntry
 
@@ -161,18 +161,29 @@ class RegistryClient:
         Survives the loss of the registry: the last view stands. Removals right after it came back, and
         an empty set always, are held back (see `LastGood`). Cancel the task that iterates to end it.
         """
-        query = self._query(f"health/{service}", f"/v1/health/service/{quote(service, safe='')}", {})
         believed = LastGood(hold=self._hold, empty_hold=self._empty_hold)
-        return watch_health(query, believed, self._clock)
+        return self._follow_health(service, believed, self._watched(f"health/{service}"))
 
-    def watch_services(self) -> AsyncIterator[frozenset[str]]:
-        """The names of all services, at first and after each change; the last ones stand while it is lost."""
-        return watch_services(self._query("services", "/v1/catalog/services", {}))
+    async def _follow_health(
+        self, service: str, believed: LastGood, fresh: Freshness
+    ) -> AsyncIterator[HealthView]:
+        async with self._transport.line() as line:
+            path = f"/v1/health/service/{quote(service, safe='')}"
+            query = Query(line, path, {}, fresh, self._clock, self._rng)
+            async for view in follow_health(query, believed, self._clock):
+                yield view
 
     def watch_kv(self, prefix: str) -> AsyncIterator[tuple[KVEntry, ...]]:
         """The entries under a prefix, at first (also when there are none) and after each change."""
-        query = self._query(f"kv/{prefix}", f"/v1/kv/{quote(prefix, safe='/')}", {"recurse": "1"})
-        return watch_kv(query, KVSettle(self._hold), self._clock)
+        return self._follow_kv(prefix, self._watched(f"kv/{prefix}"))
+
+    async def _follow_kv(self, prefix: str, fresh: Freshness) -> AsyncIterator[tuple[KVEntry, ...]]:
+        settle = KVSettle(self._hold)
+        async with self._transport.line() as line:
+            path = f"/v1/kv/{quote(prefix, safe='/')}"
+            query = Query(line, path, {"recurse": "1"}, fresh, self._clock, self._rng)
+            async for tree in follow_kv(query, settle, self._clock):
+                yield tree
 
     def staleness(self, kind_and_name: str) -> float:
         """Seconds for which a watch ("health/orders", "kv/mesh/policy/") has had no good answer; 0.0 = fresh.
@@ -184,6 +195,6 @@ class RegistryClient:
             raise NotFound(f"no watch named {kind_and_name!r}; there are {sorted(self._fresh)}")
         return fresh.staleness()
 
-    def _query(self, name: str, path: str, params: dict[str, str]) -> Query:
+    def _watched(self, name: str) -> Freshness:
         fresh = self._fresh[name] = Freshness(self._clock)
-        return Query(self._transport, path, params, fresh, self._clock, self._rng)
+        return fresh

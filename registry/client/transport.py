@@ -9,7 +9,9 @@ session, and errors become ours before its callbacks see them.
 from __future__ import annotations
 
 import ssl as tls
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -28,6 +30,7 @@ CONNECT_TIMEOUT: Final = 2.0
 MAX_ANSWER: Final = 64 * 1024 * 1024
 """Bytes of one answer: 20,000 instances. More is no registry's answer."""
 
+_NOT_OPEN: Final = "the client is not open: use `async with RegistryClient(…)`"
 _UNAVAILABLE: Final = frozenset({429, 502, 503, 504})
 
 
@@ -48,6 +51,19 @@ class Target:
         return f"{self.scheme}://{self.host}:{self.port}"
 
 
+class NewConnection(RegistryUnavailable):
+    """A query that may only go where the last one went would have needed a new connection."""
+
+
+class _OnlyReuse(aiohttp.ClientError):
+    """Raised where aiohttp would connect."""
+
+
+async def _refuse_to_connect(session: aiohttp.ClientSession, context: SimpleNamespace, _: object) -> None:
+    if context.trace_request_ctx is _OnlyReuse:
+        raise _OnlyReuse("the connection is gone")
+
+
 class Transport:
     """Sends, and turns everything that can go wrong into our errors."""
 
@@ -66,24 +82,48 @@ class Transport:
         self._namespace = namespace
         self._ssl = ssl
         self._session: aiohttp.ClientSession | None = None
+        self._lines: set[aiohttp.ClientSession] = set()
         self.consul: Any = None
 
     async def open(self) -> None:
         """Open the session; needs a running loop."""
-        # No cap: one connection per watch, and a heartbeat never queues behind them.
-        connector = aiohttp.TCPConnector(limit=0, ssl=self._ssl)
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            timeout=aiohttp.ClientTimeout(total=CALL_TIMEOUT, sock_connect=CONNECT_TIMEOUT),
-            headers={"User-Agent": "local-mesh"},
-        )
+        # No cap: a heartbeat never queues behind anything.
+        self._session = self._new_session(limit=0)
         self.consul = _Consul(self)
 
+    def _new_session(
+        self, *, limit: int, traces: list[aiohttp.TraceConfig] | None = None
+    ) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=limit, ssl=self._ssl),
+            timeout=aiohttp.ClientTimeout(total=CALL_TIMEOUT, sock_connect=CONNECT_TIMEOUT),
+            headers={"User-Agent": "local-mesh"},
+            trace_configs=traces,
+        )
+
     async def close(self) -> None:
-        """Close the session with every connection in it."""
+        """Close the session and every line, with the connections in them."""
         if self._session is not None:
             await self._session.close()
             self._session = None
+        for line in list(self._lines):
+            await line.close()
+        self._lines.clear()
+
+    @asynccontextmanager
+    async def line(self) -> AsyncIterator[Line]:
+        """One connection of its own, for a watch."""
+        if self._session is None:
+            raise RegistryError(_NOT_OPEN)
+        traces = aiohttp.TraceConfig()
+        traces.on_connection_create_start.append(_refuse_to_connect)
+        session = self._new_session(limit=1, traces=[traces])
+        self._lines.add(session)
+        try:
+            yield Line(self, session)
+        finally:
+            self._lines.discard(session)
+            await session.close()
 
     def headers(self, token: str | None = None) -> dict[str, str]:
         """Token and namespace as headers, so that neither ends in somebody's access log."""
@@ -108,19 +148,30 @@ class Transport:
         params: Mapping[str, str] | None = None,
         data: bytes | str | None = None,
         timeout: float = CALL_TIMEOUT,
+        session: aiohttp.ClientSession | None = None,
+        only_reuse: bool = False,
     ) -> tuple[int, Mapping[str, str], bytes]:
         """One exchange: (status, headers, body); 2xx and 404 come back, the rest is raised."""
-        if self._session is None:
-            raise RegistryError("the client is not open: use `async with RegistryClient(…)`")
+        session = session or self._session
+        if session is None:
+            raise RegistryError(_NOT_OPEN)
         limits = aiohttp.ClientTimeout(total=timeout, sock_connect=CONNECT_TIMEOUT)
         try:
-            async with self._session.request(
-                method, url, headers=headers or self.headers(), params=params, data=data, timeout=limits
+            async with session.request(
+                method,
+                url,
+                headers=headers or self.headers(),
+                params=params,
+                data=data,
+                timeout=limits,
+                trace_request_ctx=_OnlyReuse if only_reuse else None,
             ) as answer:
                 body = await answer.content.read(MAX_ANSWER)
                 status, answered = answer.status, answer.headers
                 if not answer.content.at_eof():
                     raise RegistryError(f"{method} {url}: an answer of more than {MAX_ANSWER} bytes")
+        except _OnlyReuse as gone:
+            raise NewConnection(f"registry {self.target.url}: {gone}") from gone
         except (aiohttp.ClientError, OSError, TimeoutError) as lost:
             words = str(lost) or type(lost).__name__
             raise RegistryUnavailable(f"registry {self.target.url}: {words}") from lost
@@ -129,13 +180,26 @@ class Transport:
         return status, answered, body
 
     async def get(
-        self, path: str, params: Mapping[str, str], *, timeout: float = CALL_TIMEOUT
+        self,
+        path: str,
+        params: Mapping[str, str],
+        *,
+        timeout: float = CALL_TIMEOUT,
+        session: aiohttp.ClientSession | None = None,
+        only_reuse: bool = False,
     ) -> tuple[int, int, Any]:
         """A query: (status, index, JSON or None on 404)."""
         query = dict(params)
         if self._datacenter:
             query["dc"] = self._datacenter
-        status, headers, body = await self.send("GET", self.target.url + path, params=query, timeout=timeout)
+        status, headers, body = await self.send(
+            "GET",
+            self.target.url + path,
+            params=query,
+            timeout=timeout,
+            session=session,
+            only_reuse=only_reuse,
+        )
         try:
             index = int(headers.get("X-Consul-Index", "0"))
             return status, index, None if status == 404 else loads(body)
@@ -147,6 +211,27 @@ class Transport:
         status, _, answer = await self.send("PUT", self.target.url + path, data=body)
         if status == 404:
             raise NotFound(answer.decode("utf-8", "replace"), status=404)
+
+
+class Line:
+    """A connection of its own. It tells whether a query reached the same registry as the one before.
+
+    On a shared pool nobody could tell: another call may have connected to a registry that was born
+    meanwhile, and an index from the old one would let a blocking query wait there for nothing.
+    """
+
+    def __init__(self, transport: Transport, session: aiohttp.ClientSession) -> None:
+        self._transport = transport
+        self._session = session
+
+    async def get(
+        self, path: str, params: Mapping[str, str], *, timeout: float, only_reuse: bool
+    ) -> tuple[int, Any]:
+        """(index, JSON or None on 404). `only_reuse`: NewConnection rather than reach out anew."""
+        _, index, value = await self._transport.get(
+            path, params, timeout=timeout, session=self._session, only_reuse=only_reuse
+        )
+        return index, value
 
 
 def _refusal(status: int, body: bytes) -> RegistryError:

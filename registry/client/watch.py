@@ -10,7 +10,7 @@ from typing import Any
 from registry.client.cursor import ANSWER_SLACK, WAIT, Backoff, Cursor, Pace, jittered_wait
 from registry.client.last_good import LastGood
 from registry.client.records import HealthView, instances_from, kv_from
-from registry.client.transport import Transport
+from registry.client.transport import CALL_TIMEOUT, Line, NewConnection
 from registry.durations import format_duration
 from registry.errors import RegistryError
 from registry.model import KVEntry
@@ -46,14 +46,14 @@ class Query:
 
     def __init__(
         self,
-        transport: Transport,
+        line: Line,
         path: str,
         params: dict[str, str],
         freshness: Freshness,
         clock: Callable[[], float],
         rng: random.Random,
     ) -> None:
-        self._transport = transport
+        self._line = line
         self._path = path
         self._params = params
         self._freshness = freshness
@@ -63,23 +63,16 @@ class Query:
         self._backoff = Backoff(rng)
 
     async def next(self, *, at_most: float | None = None) -> tuple[int, bool, Any] | None:
-        """(index, went backwards, JSON or None on 404); None when the query failed, after its back-off.
+        """(index, doubt, JSON or None on 404); None when the query failed, after its back-off.
 
+        `doubt`: the registry may have begun anew, since its index went backwards or the
+        connection is another one.
         `at_most` caps the wait in seconds, for a caller that must look again by then.
         """
         if delay := self._pace.delay():
             await asyncio.sleep(delay)
-        wait = jittered_wait(WAIT, self._rng)
-        if at_most is not None:
-            wait = max(MIN_WAIT, min(wait, at_most))
-        params = dict(self._params)
-        if self._cursor.index:
-            # Whole milliseconds: Consul's older parsers take no exponents.
-            params |= {"index": str(self._cursor.index), "wait": format_duration(round(wait, 3))}
         try:
-            _, index, value = await self._transport.get(
-                self._path, params, timeout=wait * (1 + 1 / 16) + ANSWER_SLACK
-            )
+            index, value, another = await self._ask(at_most)
         except RegistryError:
             # Also an answer that refuses us: a token may come back, and the last good set is still good.
             self._cursor.lost()
@@ -88,10 +81,32 @@ class Query:
             return None
         self._backoff.worked()
         self._freshness.good()
-        return index, self._cursor.answered(index), value
+        back = self._cursor.answered(index)
+        return index, back or another, value
+
+    async def _ask(self, at_most: float | None) -> tuple[int, Any, bool]:
+        another = False
+        if self._cursor.index:
+            wait = jittered_wait(WAIT, self._rng)
+            if at_most is not None:
+                wait = max(MIN_WAIT, min(wait, at_most))
+            # Whole milliseconds: Consul's parser takes no exponents.
+            params = {"index": str(self._cursor.index), "wait": format_duration(round(wait, 3))}
+            params |= self._params
+            timeout = wait * (1 + 1 / 16) + ANSWER_SLACK
+            try:
+                index, value = await self._line.get(self._path, params, timeout=timeout, only_reuse=True)
+                return index, value, False
+            except NewConnection:
+                # What answers there may be a registry that began anew, whose index ours is ahead of:
+                # look first. (It closed the connection between two queries, so no query failed.)
+                self._cursor.lost()
+                another = True
+        index, value = await self._line.get(self._path, self._params, timeout=CALL_TIMEOUT, only_reuse=False)
+        return index, value, another
 
 
-async def watch_health(
+async def follow_health(
     query: Query, believed: LastGood, clock: Callable[[], float]
 ) -> AsyncIterator[HealthView]:
     """A view for every change of what is believed about one service."""
@@ -100,26 +115,13 @@ async def watch_health(
         if answer is None:
             believed.lost()
             continue
-        index, back, value = answer
-        changed = believed.observe(clock(), instances_from(value), reset=back)
+        index, doubt, value = answer
+        changed = believed.observe(clock(), instances_from(value), reset=doubt)
         if changed is not None:
             yield HealthView(changed, index, believed.held)
 
 
-async def watch_services(query: Query) -> AsyncIterator[frozenset[str]]:
-    """The names of all services, at first and after every change."""
-    believed: frozenset[str] | None = None
-    while True:
-        answer = await query.next()
-        if answer is None:
-            continue
-        names = frozenset(answer[2] or ())
-        if names != believed:
-            believed = names
-            yield names
-
-
-async def watch_kv(
+async def follow_kv(
     query: Query, settle: KVSettle, clock: Callable[[], float]
 ) -> AsyncIterator[tuple[KVEntry, ...]]:
     """The entries under a prefix, at first and after every change."""
@@ -128,8 +130,8 @@ async def watch_kv(
         if answer is None:
             settle.lost()
             continue
-        _, back, value = answer
-        changed = settle.observe(clock(), tuple(kv_from(row) for row in value or ()), reset=back)
+        _, doubt, value = answer
+        changed = settle.observe(clock(), tuple(kv_from(row) for row in value or ()), reset=doubt)
         if changed is not None:
             yield changed
 
