@@ -1,7 +1,7 @@
 """THE order of policies for one request to one upstream, with the reason for each position.
 
     start()   1 budget.deposit     first, so that a request that is turned away still counts as demand
-              2 admission          before the bulkhead: a service that is down must not fill places
+              2 service breaker    before the bulkhead: a service that is down must not fill places
               3 bulkhead           before the pick: a full upstream must not raise a candidate's pending
     pick()    4 time               opens turn half-open, ramps climb, by the clock, before anyone is compared
               5 probes             a half-open endpoint gets its probe before the ready ones are compared
@@ -9,7 +9,7 @@
     settle()  7 pending, silence   first: the verdicts below read them
               8 latency, penalty   before the breaker, so that a trip's own numbers are in the estimate
               9 breaker            last of the charges; it may change who is ready
-             10 admission window   counts attempts, whatever the breaker made of them
+             10 service window     counts attempts, whatever the breaker made of them
     may_retry 11 rules, budget     after settle: the failed endpoint is charged before the next pick
     finish()                       gives the place back
 
@@ -26,81 +26,53 @@ asleep), and when the budget is empty (the whole service became slow): giving up
 import random
 import zlib
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
+from sidecar.balance.attempt_ledger import Pick, another_answers, measure, penalise, silence
+from sidecar.balance.chooser import chooser_for
 from sidecar.balance.endpoints import Diff, Endpoint, EndpointSet, EndpointSpec, Memory
-from sidecar.balance.p2c import cost_of, is_stalled, pick_by_cost
-from sidecar.balance.peak_ewma import penalised, updated
+from sidecar.balance.health import factor_of, parse_report
+from sidecar.balance.p2c import pick_by_cost
 from sidecar.balance.reference import Reference
-from sidecar.policy.admission import Admission
+from sidecar.balance.shares import assign
+from sidecar.balance.view import candidates_view, endpoint_view, reference_view
 from sidecar.policy.breaker import Breaker
 from sidecar.policy.concurrency import ENTERED, FULL, Bulkhead
 from sidecar.policy.deadline import per_try
 from sidecar.policy.events import Listener, PolicyEvent
-from sidecar.policy.machine import WORDS, State
+from sidecar.policy.fallback import LastGood
+from sidecar.policy.machine import State
 from sidecar.policy.outcome import FEEDS, Evidence, Outcome, Penalty, Share
 from sidecar.policy.outlier import Outlier
+from sidecar.policy.rejection import Rejection
 from sidecar.policy.retry import NOBODY_READY, Refusal, Retry, RetryPolicy, decide_retry
 from sidecar.policy.retry_budget import RetryBudget
+from sidecar.policy.service_breaker import ServiceBreaker
 from sidecar.policy.settings import UpstreamPolicy
 
 GRACE_S: Final = 0.010  # for answers that already wait in our own socket when a hedge comes due
 AGAIN_S: Final = 0.050  # when to look again if nobody else could take the request
-PENALTY_MAX_S: Final = 30.0  # a Retry-After beyond is somebody's mistake
+GATEWAY_STATUSES: Final = frozenset({502, 503, 504})
+
+__all__ = ["Pick", "Rejection", "Upstream"]
 
 _FEEDS: Final = tuple(tuple(row) for row in FEEDS)  # plain tuples of enums: unpacked once per attempt
 
 
-class Pick:
-    """One attempt at one endpoint; hand it back to `settle` exactly once."""
-
-    __slots__ = ("endpoint", "epoch", "looked", "probe", "started")
-
-    def __init__(self, endpoint: Endpoint, epoch: int, probe: bool, started: float) -> None:
-        self.endpoint = endpoint
-        self.epoch = epoch
-        self.probe = probe
-        self.started = started
-        self.looked = False
-
-    def __repr__(self) -> str:
-        return f"<Pick {self.endpoint.id}{' probe' if self.probe else ''} epoch={self.epoch}>"
-
-
-class Rejection:
-    """No attempt can be made. `flag` is the response flag, `reason` = flag and words (for
-    `x-mesh-reason`).
-    """
-
-    __slots__ = ("flag", "overloaded", "reason", "retry_after", "status", "wait_s")
-
-    def __init__(
-        self,
-        flag: str,
-        words: str,
-        status: int = 503,
-        retry_after: float | None = None,
-        overloaded: bool = False,
-        wait_s: float = 0.0,
-    ) -> None:
-        self.flag = flag
-        self.reason = f"{flag} {words}"
-        self.status = status
-        self.retry_after = retry_after
-        self.overloaded = overloaded  # answer with `x-envoy-overloaded`: callers must not retry
-        self.wait_s = wait_s  # > 0: the request may wait this long for a place (it is counted as pending)
-
-    def __repr__(self) -> str:
-        return f"<Rejection {self.status} {self.reason}>"
+def _last_good(policy: UpstreamPolicy, clock: Callable[[], float]) -> LastGood | None:
+    fallback = policy.fallback
+    if fallback is None or fallback.last_good_s is None:
+        return None
+    return LastGood(fallback.last_good_s, clock)
 
 
 class Upstream:
     """One destination service as this sidecar calls it; lives as long as the sidecar."""
 
     __slots__ = (
-        "_answered_at", "_bulkhead", "_caller", "_clock", "_due_at", "_held", "_known", "_listener",
-        "_memory", "_outlier", "_probing", "_ready", "_rng", "_suspects", "admission", "budget", "endpoints",
-        "name", "policy", "reference",
+        "_answered_at", "_bulkhead", "_caller", "_chooser", "_clock", "_counted", "_due_at", "_held",
+        "_known", "_listener", "_memory", "_outlier", "_probing", "_ready", "_rng", "_suspects", "_zone",
+        "budget", "endpoints", "last_good", "name", "policy", "reference", "service",
     )  # fmt: skip
 
     def __init__(
@@ -117,9 +89,13 @@ class Upstream:
         self.endpoints = EndpointSet()
         self.reference = Reference()
         self.budget = RetryBudget(policy.budget, clock)
-        self.admission = Admission(policy.admission, clock, rng)
         self._bulkhead = Bulkhead(policy.bulkhead)
         self._outlier = Outlier(name, policy.breaker, listener, self._rebuild, clock)
+        self.service = ServiceBreaker(name, policy.admission, self._outlier.all_bad, listener, clock, rng)
+        self.last_good = _last_good(policy, clock)
+        self._counted = self.service.admission.window
+        self._chooser = chooser_for(policy.balance, "", rng)
+        self._zone = ""
         self._memory = Memory()
         self._ready: list[Endpoint] = []  # closed, with a share of normal traffic
         self._held: list[Endpoint] = []  # closed, but dead as far as we know
@@ -170,7 +146,7 @@ class Upstream:
         recalled = self._memory.recall(spec.id, now)
         if recalled is not None:
             breaker = recalled[1]
-            breaker.policy = self.policy.breaker
+            breaker.set_policy(self.policy.breaker)
             if breaker.state is State.CLOSED and not breaker.held:
                 breaker.slow_start(now, "came back")
             else:
@@ -184,15 +160,46 @@ class Upstream:
 
     def set_policy(self, policy: UpstreamPolicy) -> None:
         """New settings; latency, breakers, counts and the budget's window stay."""
+        if policy.balance != self.policy.balance:
+            self._chooser = chooser_for(policy.balance, self._zone, self._rng)
+        if policy.fallback != self.policy.fallback:
+            self.last_good = _last_good(policy, self._clock)
         self.policy = policy
-        self.budget.policy = policy.budget
-        self.admission.policy = policy.admission
+        self.budget.set_policy(policy.budget)
+        self.service.admission.set_policy(policy.admission)
+        self._counted = self.service.admission.window
         self._bulkhead.policy = policy.bulkhead
         self._outlier.set_policy(policy.breaker)
         self._rebuild()
 
+    def set_zone(self, zone: str) -> None:
+        """The caller's own zone, for policies that prefer it."""
+        self._zone = zone
+        self._chooser = chooser_for(self.policy.balance, zone, self._rng)
+        self._rebuild()
+
+    def report(self, endpoint: Endpoint, header: bytes) -> None:
+        """`endpoint-load-metrics` of an answer: the callee's own word about its health and load."""
+        if header == endpoint.report_raw:
+            return  # nearly always: it changes ten times a second at most
+        endpoint.report_raw = header
+        report = parse_report(header)
+        if report is None:
+            return
+        endpoint.report = report
+        factor = factor_of(report)
+        if factor != endpoint.reported:
+            endpoint.reported = factor
+            self._rebuild()
+
     def force(self, endpoint_id: str, state: State | None, ttl_s: float = 60.0) -> bool:
-        """An operator pins a breaker open or closed for a time, None unpins; False if no such endpoint."""
+        """An operator pins a breaker open or closed for a time, None unpins; '' is the service's own breaker.
+
+        False if no such endpoint.
+        """
+        if not endpoint_id:
+            self.service.force(state, ttl_s)
+            return True
         endpoint = self.endpoints.get(endpoint_id)
         if endpoint is None:
             return False
@@ -208,13 +215,9 @@ class Upstream:
         `promote`.
         """
         self.budget.deposit()
-        if self.admission.limiting and not self._admitted():
-            return Rejection(
-                "UH",
-                f"every endpoint of {self.name} fails, {self.admission.probability():.0%} are held back",
-                retry_after=1.0,
-                overloaded=True,
-            )
+        if self.service.watching and not self.service.admit():
+            words = f"the breaker of {self.name} is open: {self.service.reason}"
+            return Rejection("UH", words, retry_after=1.0, overloaded=True)
         entered = self._bulkhead.enter()
         if entered == ENTERED:
             return None
@@ -246,16 +249,6 @@ class Upstream:
         """An admitted request is over, however."""
         self._bulkhead.leave()
 
-    def _admitted(self) -> bool:
-        if self.admission.admit():
-            if self._ready and self.admission.probability() <= 0.0:
-                self.admission.limiting = False
-                self._tell(
-                    self._clock(), "admission", "", "limiting", "open to all", "the share of success is good"
-                )
-            return True
-        return False
-
     # ---- an attempt --------------------------------------------------------------------------------
 
     def pick(
@@ -278,8 +271,10 @@ class Upstream:
         ready = self._ready
         if len(ready) == 1 and not tried:
             endpoint: Endpoint | None = ready[0]
-        else:
+        elif self._chooser is None:
             endpoint = pick_by_cost(ready, tried, self.reference, now, self._rng)
+        else:
+            endpoint = self._chooser.choose(tried, key, self.reference, now)
         if endpoint is None:
             endpoint = self._pick_least_bad(tried, now)
             if endpoint is None:
@@ -330,9 +325,17 @@ class Upstream:
         return Rejection("UH", words, retry_after=1.0)
 
     def settle(
-        self, pick: Pick, outcome: Outcome, elapsed_s: float, retry_after_s: float | None = None
+        self,
+        pick: Pick,
+        outcome: Outcome,
+        elapsed_s: float,
+        retry_after_s: float | None = None,
+        status: int = 0,
     ) -> None:
-        """The attempt ended; `elapsed_s` to the first byte of the answer, or to the failure."""
+        """The attempt ended; `elapsed_s` to the first byte of the answer, or to the failure.
+
+        `status` of a failed answer matters only to a policy that counts gateway errors apart.
+        """
         now = self._clock()
         endpoint = pick.endpoint
         reference = self.reference
@@ -343,15 +346,15 @@ class Upstream:
         if answered:
             endpoint.answered_at = endpoint.silent_since = self._answered_at = now
         if evidence:  # anything but GOOD
-            evidence = self._weigh(pick, evidence, slow)
+            evidence = self._weigh(pick, evidence, slow, status, now)
             if share is Share.FAILED:
                 endpoint.failures += 1
         if latency:
             endpoint.latency.record(elapsed_s, now)
             if answered or elapsed_s > endpoint.ewma:
-                self._measure(endpoint, elapsed_s, now)
+                measure(endpoint, elapsed_s, reference, now)
         if penalty:
-            self._penalise(endpoint, penalty, elapsed_s, retry_after_s, now)
+            penalise(endpoint, penalty == Penalty.SOFT, elapsed_s, retry_after_s, reference, now)
         breaker = endpoint.breaker
         breaker.record(evidence, slow, pick.epoch, pick.probe, now)
         if breaker.certain_run:
@@ -364,43 +367,17 @@ class Upstream:
             self._find_probing()
             self._find_due()
         if share:
-            self.admission.window.record(now, share - 1, 0)
+            self._counted.record(now, share - 1, 0)
 
-    def _weigh(self, pick: Pick, evidence: int, slow: bool) -> int:
-        """Turn the two conditional kinds of evidence into plain ones."""
+    def _weigh(self, pick: Pick, evidence: int, slow: bool, status: int, now: float) -> int:
+        """Turn the conditional kinds of evidence into plain ones."""
         if evidence == Evidence.BY_SILENCE:
-            return Evidence.SILENT if self._silence(pick) >= 0.0 else Evidence.LATE
+            return Evidence.SILENT if silence(pick, self.reference, now) >= 0.0 else Evidence.LATE
         if evidence == Evidence.IF_SLOW:
             return Evidence.LATE if slow else Evidence.NEUTRAL
+        if status in GATEWAY_STATUSES and self.policy.breaker.gateway_certain:
+            return Evidence.CERTAIN
         return evidence
-
-    def _silence(self, pick: Pick) -> float:
-        """Seconds beyond `hedge_s` for which the endpoint has answered nobody; negative = until it would be
-        so.
-
-        An attempt of its own age counts as silent only if nothing was answered after it was sent.
-        """
-        endpoint = pick.endpoint
-        if endpoint.answered_at <= pick.started:
-            return 0.0
-        return self._clock() - endpoint.answered_at - self.reference.hedge_s
-
-    def _measure(self, endpoint: Endpoint, elapsed_s: float, now: float) -> None:
-        if endpoint.measured:
-            endpoint.ewma = updated(endpoint.ewma, elapsed_s, now - endpoint.ewma_at, self.reference.decay_s)
-        else:
-            endpoint.ewma = elapsed_s
-            endpoint.measured = True
-        endpoint.ewma_at = now
-
-    def _penalise(
-        self, endpoint: Endpoint, penalty: int, elapsed_s: float, retry_after_s: float | None, now: float
-    ) -> None:
-        worth = max(self.reference.penalty_s, elapsed_s, min(retry_after_s or 0.0, PENALTY_MAX_S))
-        dt = now - endpoint.ewma_at
-        decayed = updated(endpoint.ewma, 0.0, dt, self.reference.decay_s)
-        endpoint.ewma = penalised(decayed, worth, penalty == Penalty.SOFT)
-        endpoint.ewma_at = now
 
     # ---- what next ---------------------------------------------------------------------------------
 
@@ -423,7 +400,7 @@ class Upstream:
         `status`: of the answer, 0 = none. `retried_below`: the answer says that a hop below has already
         retried. `policy`: the route's, if it has one.
         """
-        if self.admission.limiting and not self._ready:
+        if self.service.watching and not self._ready:
             return NOBODY_READY
         return decide_retry(
             policy or self.policy.retry,
@@ -456,18 +433,35 @@ class Upstream:
         delay = self.reference.hedge_s
         return delay if delay < remaining_s else None
 
+    def hedge_delay(self, remaining_s: float) -> float | None:
+        """For an idempotent first attempt: when to ask `may_hedge`; None unless the policy wants hedges."""
+        hedge = self.policy.hedge
+        if not hedge.enabled or len(self._ready) < 2:
+            return None
+        reference = self.reference
+        usual = {0.5: reference.p50_s, 0.95: reference.p95_s, 0.99: reference.p99_s}[hedge.quantile]
+        if usual is None:
+            return None
+        delay = max(usual, hedge.min_delay_s)
+        return delay if delay < remaining_s else None
+
+    def may_hedge(self, pick: Pick) -> bool:
+        """Begin a second attempt beside this one (`pick((first.endpoint,))`)? A yes has taken its token.
+
+        Who answers first wins; the other is aborted and settled as CANCELLED.
+        """
+        others = another_answers(pick.endpoint, self._ready, self.reference, self._clock())
+        return others and self.budget.withdraw()
+
     def reconsider(self, pick: Pick) -> float:
         """The attempt has no head yet: 0.0 = give it up now (settle TIMEOUT_TRY, then `may_retry` will
         agree), more = ask again after that many seconds, None = let it run to its timeout."""
-        endpoint = pick.endpoint
-        silence = self._silence(pick)
-        if silence < 0.0:
-            return -silence  # it answered others: this request is slow, the endpoint is not dead
-        if self.budget.tokens() < 1.0:
-            return AGAIN_S
         now = self._clock()
         reference = self.reference
-        if not any(other is not endpoint and not is_stalled(other, reference, now) for other in self._ready):
+        beyond = silence(pick, reference, now)
+        if beyond < 0.0:
+            return -beyond  # it answered others: this request is slow, the endpoint is not dead
+        if self.budget.tokens() < 1.0 or not another_answers(pick.endpoint, self._ready, reference, now):
             return AGAIN_S
         if not pick.looked and now - self._answered_at > reference.stall_s:
             pick.looked = True  # nobody answered lately: perhaps it was we who slept
@@ -493,76 +487,14 @@ class Upstream:
             "active_high_water": high_water,
             "pending": self._bulkhead.pending,
             "overflows": self._bulkhead.overflows,
-            "admission": {
-                "limiting": self.admission.limiting,
-                "probability": round(self.admission.probability(), 3) if self.admission.limiting else 0.0,
-                "turned_away": self.admission.turned_away,
-            },
-            "reference": self._describe_reference(),
-            "endpoints": [self._describe(endpoint) for endpoint in self.endpoints.all],
+            "service": self.service.snapshot(),
+            "reference": reference_view(self.reference),
+            "endpoints": [endpoint_view(endpoint) for endpoint in self.endpoints.all],
         }
 
     def explain(self) -> list[dict[str, object]]:
-        """Every endpoint with what the pick would see now: cost, share, state; for sampled requests only."""
-        now = self._clock()
-        reference = self.reference
-        rows: list[dict[str, object]] = []
-        for endpoint in self.endpoints.all:
-            usable = endpoint.share > 0.0
-            rows.append(
-                {
-                    "id": endpoint.id,
-                    "cost_ms": round(1000 * cost_of(endpoint, reference, now), 3) if usable else None,
-                    "share": round(endpoint.share, 4),
-                    "gate": round(endpoint.gate, 4),
-                    "pending": endpoint.pending,
-                    "stalled": is_stalled(endpoint, reference, now),
-                    "breaker": WORDS[endpoint.breaker.state],
-                    "held": endpoint.breaker.held,
-                }
-            )
-        return rows
-
-    def _describe_reference(self) -> dict[str, float | None]:
-        reference = self.reference
-
-        def ms(seconds: float | None) -> float | None:
-            return None if seconds is None or seconds == float("inf") else round(seconds * 1000, 3)
-
-        return {
-            "p50_ms": ms(reference.p50_s),
-            "p95_ms": ms(reference.p95_s),
-            "p99_ms": ms(reference.p99_s),
-            "slow_ms": ms(reference.slow_s),
-            "stall_ms": ms(reference.stall_s),
-            "hedge_ms": ms(reference.hedge_s),
-        }
-
-    def _describe(self, endpoint: Endpoint) -> dict[str, object]:
-        breaker = endpoint.breaker
-        window: dict[str, Any] = {
-            "total": breaker.window.total, "bad": breaker.window.bad, "slow": breaker.window.slow,
-        }  # fmt: skip
-        return {
-            "id": endpoint.id,
-            "address": endpoint.address,
-            "health": endpoint.health,
-            "weight": endpoint.weight,
-            "zone": endpoint.zone,
-            "version": endpoint.version,
-            "breaker": WORDS[breaker.state],
-            "breaker_reason": breaker.reason,
-            "held": breaker.held,
-            "forced": breaker.forced is not None,
-            "opens": breaker.opens,
-            "ramp": breaker.ramp,
-            "share": round(endpoint.share, 4),
-            "window": window,
-            "in_flight": endpoint.pending,
-            "ewma_ms": round(endpoint.ewma * 1000, 3) if endpoint.measured else None,
-            "requests": endpoint.requests,
-            "failures": endpoint.failures,
-        }
+        """Every endpoint as a pick would see it now; for sampled requests only."""
+        return candidates_view(self.endpoints.all, self.reference, self._clock())
 
     # ---- inside ------------------------------------------------------------------------------------
 
@@ -571,7 +503,7 @@ class Upstream:
         if now >= self._outlier.due_at:
             self._outlier.advance(now)
         if now >= self.reference.due_at:
-            window = self.admission.window
+            window = self._counted
             window.rotate(now)
             self.reference.refresh(self.endpoints.all, window.total / self.policy.admission.window_s, now)
             median = self.reference.median_s
@@ -588,34 +520,14 @@ class Upstream:
 
     def _rebuild(self) -> None:
         """Who may be picked; after every change of membership, policy, breaker, ramp or reported health."""
-        ready: list[Endpoint] = []
-        held: list[Endpoint] = []
-        largest = widest = 0.0
-        for endpoint in self.endpoints.all:
-            gate = self._outlier.gate(endpoint.breaker)
-            share = 0.0
-            if gate > 0.0:
-                share = endpoint.weight * endpoint.reported
-                if endpoint.health != "passing":
-                    share *= self.policy.balance.warning_factor
-                ready.append(endpoint)
-                largest = max(largest, share)
-                widest = max(widest, gate)
-            elif endpoint.breaker.state is State.CLOSED:
-                held.append(endpoint)
-            endpoint.share = share
-            endpoint.gate = gate
-        for endpoint in ready:  # relative to the best: if all are new, there is nothing to spare them for
-            endpoint.share /= largest
-            endpoint.gate /= widest
-        self._ready = ready
-        self._held = held
+        factor = self.policy.balance.warning_factor
+        self._ready, self._held = ready, _ = assign(self.endpoints.all, self._outlier.gate, factor)
         self._suspects = [endpoint for endpoint in self._suspects if endpoint in ready]
         self._find_probing()
         self._find_due()
-        if not self.admission.limiting and self._outlier.all_bad():
-            self.admission.limiting = True
-            self._tell(self._clock(), "admission", "", "open to all", "limiting", "every endpoint is bad")
+        if self._chooser is not None:
+            self._chooser.rebuild(self.endpoints.all, ready)
+        self.service.consider()
 
     def _tell(self, now: float, kind: str, endpoint: str, before: str, after: str, reason: str) -> None:
         self._listener(PolicyEvent(now, kind, self.name, endpoint, before, after, reason))

@@ -10,7 +10,7 @@ it is removed and added, never patched, because its connections are of no use.
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from sidecar.balance.latency import LatencyHistogram
 from sidecar.balance.peak_ewma import SEED_S
@@ -46,6 +46,14 @@ class EndpointSpec:
             raise PolicyError(f"endpoint[{self.id}].weight", f"must be 1 or more, got {self.weight}")
 
 
+class LoadReport(NamedTuple):
+    """What a callee says about itself (`health.py` reads and writes it)."""
+
+    health: float  # 1 passing, 0.5 warning, 0 critical
+    lag_ms: float
+    utilisation: float
+
+
 class Endpoint:
     """An instance as this caller sees it. Attributes, not methods: the pick reads them a hundred thousand
     times.
@@ -54,9 +62,9 @@ class Endpoint:
     """
 
     __slots__ = (
-        "answered_at", "breaker", "ewma", "ewma_at", "failures", "gate", "health", "host", "id",
-        "latency", "measured", "meta", "meters", "pending", "pool", "port", "reported", "requests", "share",
-        "silent_since", "spec", "version", "weight", "zone",
+        "answered_at", "breaker", "ewma", "ewma_at", "failures", "gate", "health", "host", "id", "latency",
+        "measured", "meta", "meters", "pending", "pool", "port", "report", "report_raw", "reported",
+        "requests", "share", "silent_since", "spec", "version", "weight", "zone",
     )  # fmt: skip
 
     def __init__(self, spec: EndpointSpec, breaker: Breaker, now: float) -> None:
@@ -71,7 +79,9 @@ class Endpoint:
         self.measured = False  # until then the pool's median stands in for `ewma`
         self.answered_at = 0.0  # when bytes of an answer last came
         self.silent_since = now  # with attempts in flight: since when none was answered
-        self.reported = 1.0  # 0..1, the callee's own word about its health
+        self.report: LoadReport | None = None  # the callee's own word about its health, and what it leaves
+        self.report_raw = b""
+        self.reported = 1.0
         self.share = 1.0  # weight x health, 0..1, relative to the largest; 0 = not to be picked
         self.gate = 1.0  # probability of being a candidate at all: ramp, or what a held one is worth
         self.latency = LatencyHistogram()

@@ -33,17 +33,22 @@ class AdmissionPolicy:
 
 
 class Admission:
-    """`record` every counted attempt; while `limiting`, ask `admit` for every request."""
+    """Count every attempt in `window`; `admit` draws for one request."""
 
-    __slots__ = ("_clock", "_rng", "limiting", "policy", "turned_away", "window")
+    __slots__ = ("_clock", "_rng", "policy", "turned_away", "window")
 
     def __init__(self, policy: AdmissionPolicy, clock: Callable[[], float], rng: random.Random) -> None:
         self.policy = policy
-        self.limiting = False
         self.turned_away = 0
         self.window = CountWindow(policy.window_s / BUCKETS)
         self._clock = clock
         self._rng = rng
+
+    def set_policy(self, policy: AdmissionPolicy) -> None:
+        """New settings; a window of another length starts empty."""
+        if policy.window_s != self.policy.window_s:
+            self.window = CountWindow(policy.window_s / BUCKETS)
+        self.policy = policy
 
     def probability(self) -> float:
         """Share of requests to turn away now."""
@@ -56,7 +61,7 @@ class Admission:
         return min(self.policy.cap, max(0.0, (total - self.policy.k * ok) / (total + 1)))
 
     def admit(self) -> bool:
-        """Draw once; only called while `limiting`."""
+        """Draw once."""
         if self._rng.random() < self.probability():
             self.turned_away += 1
             return False

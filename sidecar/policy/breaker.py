@@ -22,7 +22,7 @@ from sidecar.policy.errors import PolicyError, check_range
 from sidecar.policy.machine import WORDS, Machine, State
 from sidecar.policy.outcome import Evidence
 from sidecar.policy.trip_rules import BreakerPolicy, Verdict, judge
-from sidecar.policy.window import CountWindow
+from sidecar.policy.window import BUCKETS, CountWindow
 
 NEVER: Final = math.inf
 OFFSET_SHARE: Final = 0.5  # a caller's own, constant part of the open time: up to half of it
@@ -85,7 +85,7 @@ class Breaker:
         self.probes = 0  # in flight
         self.probe_deadline = NEVER
         self.due_at = NEVER
-        self.window = CountWindow()
+        self.window = CountWindow(policy.window_s / BUCKETS)
         self._ramp_step = 0
         self._clean_since = 0.0
         self._clean_samples = 0
@@ -99,6 +99,12 @@ class Breaker:
         held = " held" if self.held else ""
         ramp = f" ramp={self.ramp:g}" if self.ramp < 1.0 else ""
         return f"<Breaker {WORDS[self.state]}{held}{ramp} level={self.level} epoch={self.epoch}>"
+
+    def set_policy(self, policy: BreakerPolicy) -> None:
+        """New rules; what was seen stays, unless the window has another length now."""
+        if policy.window_s != self.policy.window_s:
+            self.window = CountWindow(policy.window_s / BUCKETS)
+        self.policy = policy
 
     # ---- the hot path ------------------------------------------------------------------------------
 

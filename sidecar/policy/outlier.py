@@ -81,13 +81,13 @@ class Outlier:
         """New rules for all; what was seen stays."""
         self.policy = policy
         for breaker in self._breakers.values():
-            breaker.policy = policy
+            breaker.set_policy(policy)
         self.enforce_floor()
 
     @property
     def floor(self) -> int:
         """Endpoints that are never opened by rule."""
-        return max(1, math.ceil(len(self._breakers) * self.policy.min_ready))
+        return max(1, math.ceil(len(self._breakers) * self.policy.min_ready - 1e-9))
 
     @property
     def opened(self) -> int:

@@ -44,6 +44,12 @@ class RetryBudget:
         self._window = CountWindow(policy.window_s / BUCKETS)  # total = requests, bad = retries
         self._clock = clock
 
+    def set_policy(self, policy: BudgetPolicy) -> None:
+        """New settings; a window of another length starts empty."""
+        if policy.window_s != self.policy.window_s:
+            self._window = CountWindow(policy.window_s / BUCKETS)
+        self.policy = policy
+
     def deposit(self) -> None:
         """One request was admitted."""
         self._window.record(self._clock(), 0, 0)

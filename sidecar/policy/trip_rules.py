@@ -48,6 +48,8 @@ class BreakerPolicy:
     probe_deadline_s: float = 2.0
     ramp: tuple[float, ...] = (0.05, 0.10, 0.25, 0.50)
     ramp_s: float = 10.0
+    window_s: float = 10.0  # of the ratio rules
+    gateway_certain: bool = False  # 502, 503 and 504 count as no answer at all (consecutiveGatewayErrors)
     min_ready: float = 0.5  # share of endpoints, rounded up and at least one, that is never opened
 
     def __post_init__(self) -> None:
@@ -63,6 +65,7 @@ class BreakerPolicy:
         check_range("breaker.need", self.need, 1, 100)
         check_range("breaker.probe_deadline_s", self.probe_deadline_s, 0.01, 600.0)
         check_range("breaker.ramp_s", self.ramp_s, 0.0, 3600.0)
+        check_range("breaker.window_s", self.window_s, 0.1, 3600.0)
         check_range("breaker.min_ready", self.min_ready, 0.0, 1.0)
         if not all(0.0 < step <= 1.0 for step in self.ramp) or list(self.ramp) != sorted(self.ramp):
             raise PolicyError("breaker.ramp", "must be growing shares above 0 and up to 1")

@@ -144,7 +144,7 @@ def test_all_dead_requests_are_spread_and_thinned() -> None:
     bench = Bench(2)
     bench.fail_at("orders-1", times=10)
     bench.fail_at("orders-2", times=10)
-    assert ("admission", "", "limiting") in bench.kinds()
+    assert ("breaker", "", "open") in bench.kinds()
     admitted = 0
     for _ in range(500):
         rejection = bench.up.start()
@@ -156,7 +156,7 @@ def test_all_dead_requests_are_spread_and_thinned() -> None:
             bench.up.finish()
         else:
             assert rejection.overloaded
-            assert rejection.reason.startswith("UH every endpoint of orders fails")
+            assert rejection.reason == "UH the breaker of orders is open: every endpoint is bad"
     assert 20 <= admitted <= 90
 
 
@@ -171,8 +171,10 @@ def test_a_single_dead_endpoint_recovers_by_the_requests_that_are_let_through() 
             bench.up.settle(bench.pick(), Outcome.SUCCESS, 0.002)
             bench.up.finish()
     assert not bench.endpoint("orders-1").breaker.held
-    assert ("admission", "", "open to all") in bench.kinds()
-    assert not bench.up.admission.limiting
+    states = [state for kind, endpoint, state in bench.kinds() if kind == "breaker" and not endpoint]
+    assert states[0] == "open"
+    assert states[-1] == "closed"
+    assert not bench.up.service.watching
 
 
 def test_the_bulkhead_turns_away_with_its_numbers() -> None:

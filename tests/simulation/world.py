@@ -224,6 +224,7 @@ class Caller:
             return
         if outcome is Outcome.SUCCESS:
             upstream = self.upstream
+            call.pick = None  # a timer of this attempt may still be in the heap
             upstream.settle(pick, outcome, world.now - call.attempt_at)
             upstream.finish()
             self.starts.append(call.started)

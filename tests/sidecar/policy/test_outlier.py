@@ -23,14 +23,14 @@ class Bench:
         self.rng = random.Random(5)
         self.pool = Outlier("orders", BreakerPolicy(), self.events.append, lambda: None, self.clock)
         self.breakers: list[Breaker] = []
+        self.joined = 0
         for _ in range(count):
             self.join()
 
     def join(self) -> None:
         """One more."""
-        breaker = Breaker(
-            f"o-{len(self.events)}-{len(self.breakers)}", BreakerPolicy(), self.pool, 0.0, self.rng
-        )
+        self.joined += 1
+        breaker = Breaker(f"o-{self.joined}", BreakerPolicy(), self.pool, 0.0, self.rng)
         self.breakers.append(breaker)
         self.pool.add(breaker)
 

@@ -1,0 +1,37 @@
+"""Who may be picked, and for what share, after anything about endpoints has changed."""
+
+from collections.abc import Callable, Sequence
+
+from sidecar.balance.endpoints import Endpoint
+from sidecar.policy.breaker import Breaker
+from sidecar.policy.machine import State
+
+
+def assign(
+    everyone: Sequence[Endpoint], gate_of: Callable[[Breaker], float], warning_factor: float
+) -> tuple[list[Endpoint], list[Endpoint]]:
+    """Sets `share` and `gate` of all; (ready, held: closed, but dead as far as we know).
+
+    Both are relative to the best: if all are new, or all warn, there is nobody to spare them for.
+    """
+    ready: list[Endpoint] = []
+    held: list[Endpoint] = []
+    largest = widest = 0.0
+    for endpoint in everyone:
+        gate = gate_of(endpoint.breaker)
+        share = 0.0
+        if gate > 0.0:
+            share = endpoint.weight * endpoint.reported
+            if endpoint.health != "passing":
+                share *= warning_factor
+            ready.append(endpoint)
+            largest = max(largest, share)
+            widest = max(widest, gate)
+        elif endpoint.breaker.state is State.CLOSED:
+            held.append(endpoint)
+        endpoint.share = share
+        endpoint.gate = gate
+    for endpoint in ready:
+        endpoint.share /= largest
+        endpoint.gate /= widest
+    return ready, held
