@@ -1,4 +1,4 @@
-"""One try of a request, where tries go (`Target`), and what is kept to make another (`KeptBody`)."""
+"""One try of a request, and where tries go (`Target`)."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from .policy.outcome import Outcome
 from .policy.retry import Refusal, Retry
 from .stack import Pick, Rejection
 from .wire.events import ResponseHead
-from .wire.serialize import chunk
 
 if TYPE_CHECKING:
     from .balance.endpoints import Endpoint
     from .policy.settings import UpstreamPolicy
 
-# A request body up to this size is kept for a retry (Linkerd's bound); beyond it there is none.
-REPLAY_BYTES = 64 * 1024
+# RFC 9110 section 9.2.2.
+IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
+STALE_CONNECTION = "the kept-alive connection was closed"
 
 # What an attempt that ended this way is called in logs.
 FLAG_OF: dict[Outcome, Flag] = {
@@ -44,6 +44,7 @@ class Target(Protocol):
     policy: UpstreamPolicy
 
     def start(self) -> Rejection | None: ...
+    def promote(self) -> bool: ...
     def abandon_wait(self) -> None: ...
     def finish(self) -> None: ...
     def pick(
@@ -90,32 +91,6 @@ class Attempt:
     @property
     def failed(self) -> bool:
         return self.outcome not in _FINE
-
-
-class KeptBody:
-    """The pieces of a request body that a later try, or the first connection, still needs."""
-
-    __slots__ = ("_chunked", "_pieces", "size")
-
-    def __init__(self, chunked: bool) -> None:
-        self._chunked = chunked
-        self._pieces: list[bytes] = []
-        self.size = 0
-
-    @property
-    def too_large(self) -> bool:
-        """Whether it is more than is kept for a retry."""
-        return self.size > REPLAY_BYTES
-
-    def add(self, data: bytes) -> None:
-        self._pieces.append(data)
-        self.size += len(data)
-
-    def framed(self) -> list[bytes]:
-        """The pieces as they go on the wire."""
-        if self._chunked:
-            return [chunk(piece) for piece in self._pieces]
-        return list(self._pieces)
 
 
 def retry_after(head: ResponseHead) -> float | None:

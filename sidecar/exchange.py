@@ -4,6 +4,7 @@ An exchange is driven by calls from its client connection and its backend connec
 waits, so there is no task, and cancelling it is a call of `client_gone`. Its states:
 
   routing   the destination's endpoints are not known yet (`routed` is called later)
+  queued    the destination is full; `admitted` is called when a place comes free
   waiting   for a connection, or for the backoff before a retry
   asking    the request is on its way to `_pick`'s endpoint on `_connection`
   replying  the answer is committed: from here on there is no retry
@@ -15,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .answer import Answer
-from .attempt import FLAG_OF, Attempt, KeptBody, Target, retry_after
+from .attempt import FLAG_OF, IDEMPOTENT, STALE_CONNECTION, Attempt, Target, retry_after
 from .errors import Flag, MeshError
 from .io.downstream import Downstream
 from .io.flow import Hold
@@ -25,35 +26,31 @@ from .observe.trace_context import TraceContext, new_span_id
 from .policy.outcome import Outcome
 from .policy.retry import Refusal
 from .stack import Pick, Rejection
+from .upload import Upload
 from .wire.events import Body, ProtocolError, RequestHead, ResponseHead
 from .wire.forward import request_lines
-from .wire.serialize import LAST_CHUNK, chunk, join_head
+from .wire.serialize import join_head
 
 if TYPE_CHECKING:
     from .balance.endpoints import Endpoint
     from .proxy import Proxy
 
-# No byte in either direction for this long ends a stream (Envoy's stream_idle_timeout).
-STREAM_IDLE_S = 300.0
 NEVER = float("inf")
-
-# RFC 9110 section 9.2.2.
-IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
-STALE_CONNECTION = "the kept-alive connection was closed"
 
 
 class Exchange:
     """One request through this sidecar; `proxy` has everything that outlives it."""
 
     __slots__ = (
-        "_body", "_client", "_client_slow", "_connection", "_deadline", "_hedge_at", "_idempotent",
-        "_lines", "_over", "_pick", "_pool", "_replayable", "_request_complete", "_retry_at",
-        "_retry_reason", "_sent", "_target", "_tried", "_try_deadline", "_upstream_slow", "answer",
-        "attempts", "bytes_in", "detail", "flag", "head", "proxy", "request_id", "span", "started",
-        "status", "target_name", "upstream_s",
+        "_client", "_client_slow", "_connection", "_deadline", "_hedge_at", "_idempotent", "_limit",
+        "_lines", "_over", "_pick", "_pool", "_queue_until", "_queued", "_retry_at", "_retry_reason", "_sent",
+        "_target", "_tried", "_try_deadline", "_upload", "_upstream_slow", "answer", "attempts", "bytes_in",
+        "detail", "flag", "head", "proxy", "request_id", "span", "started", "status", "target_name",
+        "upstream_s",
     )  # fmt: skip
 
     def __init__(self, proxy: Proxy, client: Downstream, head: RequestHead) -> None:
+        proxy.in_flight += 1
         self.proxy = proxy
         self.head = head
         self.started = proxy.clock()
@@ -68,14 +65,13 @@ class Exchange:
         self.bytes_in = 0
         self.upstream_s = 0.0  # from the last attempt's start to its answer's head
         self._client = client
-        self._target: Target | None = None
+        self._target: Target | None = None  # set while a place there is held
+        self._queued: tuple[Target, Rejection] | None = None
         self._tried: list[Endpoint] = []
         # the request
         self._lines: list[bytes] | None = None
-        self._body: KeptBody | None = None
+        self._upload = Upload(head.body is Body.CHUNKED, head.upgrade != b"websocket")
         self._idempotent = head.method in IDEMPOTENT or b"idempotency-key" in head.fields
-        self._replayable = head.upgrade != b"websocket"
-        self._request_complete = False
         # the current attempt
         self._pick: Pick | None = None
         self._pool: Pool | None = None
@@ -85,7 +81,9 @@ class Exchange:
         # back-pressure and time
         self._client_slow = False
         self._upstream_slow = False
+        self._limit = 0.0  # seconds from the end of the request to the begin of the answer
         self._deadline = NEVER
+        self._queue_until = NEVER
         self._try_deadline = NEVER
         self._hedge_at = NEVER
         self._retry_at = NEVER
@@ -102,12 +100,14 @@ class Exchange:
         """The head, and all of the body that came with it, are here."""
         if self._over:
             return
-        remaining = self.proxy.time_limit(self.head)
-        self._deadline = self.started + remaining
-        if remaining <= 0:
+        proxy = self.proxy
+        self._limit = limit = proxy.time_limit(self.head)
+        if self._upload.complete or proxy.deadline_covers_body(self.head):
+            self._deadline = self.started + limit
+        if limit <= 0:
             self._fail(Flag.DT, "nothing was left of the caller's time")
             return
-        found = self.proxy.route(self.head, self)
+        found = proxy.route(self.head, self)
         if found is not None:
             self.routed(found)
         else:
@@ -122,44 +122,56 @@ class Exchange:
             return
         self.target_name = found.name
         rejection = found.start()
-        if rejection is not None:
-            if rejection.wait_s > 0:
-                found.abandon_wait()
+        if rejection is None:
+            self._target = found
+            self._try()
+        elif rejection.wait_s > 0:
+            self._queued = found, rejection
+            self._queue_until = self.proxy.clock() + rejection.wait_s
+            self.proxy.waiting.join(found, self)
+            self._arm()
+        else:
             self._reject(rejection)
-            return
-        self._target = found
+
+    def admitted(self) -> None:
+        """A place came free for this exchange, which was the first in the queue."""
+        assert self._queued is not None
+        self._target, _ = self._queued
+        self._leave_queue()
         self._try()
 
     def request_body(self, data: bytes) -> None:
         self.bytes_in += len(data)
         if self._over:
             return
-        if self._sent and self._connection is not None:
-            self._connection.write([chunk(data) if self.head.body is Body.CHUNKED else data])
-            self._try_deadline = self.proxy.clock() + STREAM_IDLE_S
-            if not self._replayable:
-                return
-        if self._body is None:
-            self._body = KeptBody(self.head.body is Body.CHUNKED)
-        self._body.add(data)
-        if self._body.too_large:
-            if self._sent:
-                self._forget_body()
-            else:
-                self._client.hold(Hold.SLOW_PEER)
+        upload = self._upload
+        sent = self._sent and self._connection is not None
+        if sent:
+            assert self._connection is not None
+            self._connection.write([upload.frame(data)])
+            self._try_deadline = self.proxy.clock() + self.proxy.timeouts.upload_idle
+        upload.add(data, sent)
+        if not sent and upload.too_large:
+            self._client.hold(Hold.SLOW_PEER)
 
     def request_end(self) -> None:
-        self._request_complete = True
+        upload = self._upload
+        upload.complete = True
+        if self._limit and self._deadline == NEVER and not self.answer.committed:
+            self._deadline = self.proxy.clock() + self._limit
         connection = self._connection
         if connection is not None and self._sent:
-            if self.head.body is Body.CHUNKED:
-                connection.write([LAST_CHUNK])
+            if end := upload.end():
+                connection.write(end)
             connection.request_done = True
-            if not self.answer.committed:
-                self._arm_try(self.proxy.clock())
+        if self._pick is not None and not self.answer.committed:
+            self._arm_try(self.proxy.clock())
 
     def request_broken(self, error: ProtocolError) -> None:
         """The body broke the protocol or a limit: what was sent of it must not look whole."""
+        if self._over:
+            return
+        self.proxy.count_refusal(error.reason)
         self._abandon(Outcome.CANCELLED)
         self.answer.keep_alive = False
         if self.answer.committed:
@@ -170,7 +182,17 @@ class Exchange:
     def client_gone(self) -> None:
         if not self._over:
             self._abandon(Outcome.CANCELLED)
+            self.status = self.status or Flag.DC.status
             self._end(Flag.DC, "", cut=False)
+
+    def crashed(self) -> None:
+        """An error of our own: give everything back and cut the client."""
+        if not self._over:
+            self.status = self.status or Flag.IE.status
+            try:
+                self._abandon(Outcome.CANCELLED)
+            finally:
+                self._end(Flag.IE, "", cut=True)
 
     def client_writable(self, writable: bool) -> None:
         self._client_slow = not writable
@@ -182,7 +204,7 @@ class Exchange:
                 connection.pause_reading()
 
     def timer_fired(self) -> None:
-        """One of the deadlines has passed: the request's, the backoff's, the attempt's, the hedge's."""
+        """A deadline has passed: the request's, the queue's, the backoff's, the attempt's or the hedge's."""
         if self._over:
             return
         now = self.proxy.clock() + 0.001  # timers may be a hair early
@@ -192,22 +214,51 @@ class Exchange:
                 self._end(Flag.UT, "the deadline passed while the answer was on its way", cut=True)
             else:
                 self._fail(Flag.UT, "no answer within the request's time limit")
+        elif now >= self._queue_until and self._queued is not None:
+            self._reject(self._queued[1])
         elif now >= self._retry_at:
             self._retry_at = NEVER
             self._try()
         elif now >= self._try_deadline:
-            self._try_failed(Outcome.TIMEOUT_TRY, Flag.UT, "no answer within the time of one try")
+            self._try_due()
         elif now >= self._hedge_at:
             self._hedge_due(now)
         else:
             self._arm()
+
+    def _try_due(self) -> None:
+        """Nothing came for too long: from whom?"""
+        committed, complete = self.answer.committed, self._upload.complete
+        expects = b"expect" in self.head.fields and not self.bytes_in
+        if committed and self._client_slow:
+            self._abandon(Outcome.CANCELLED)
+            self._end(Flag.SI, "the client did not take the answer", cut=True)
+        elif complete or committed:
+            self._try_failed(Outcome.TIMEOUT_TRY, Flag.UT, "no answer within the time of one try")
+        elif self._upstream_slow or expects:
+            self._try_failed(Outcome.TIMEOUT_TRY, Flag.UT, "the request body was not taken")
+        else:
+            self._abandon(Outcome.CANCELLED)
+            self._fail(Flag.SI, "the request body did not arrive in time")
+
+    def _hedge_due(self, now: float) -> None:
+        """No head yet, and later than usual: give the attempt up early if its endpoint seems to be dead."""
+        self._hedge_at = NEVER
+        if self._pick is not None and self.answer.head is None and self._target is not None:
+            again = self._target.reconsider(self._pick)
+            if again == 0.0:
+                self._try_failed(Outcome.TIMEOUT_TRY, Flag.UT, "silent, while others answer")
+                return
+            if again is not None:
+                self._hedge_at = now + again
+        self._arm()
 
     # -- an attempt --------------------------------------------------------------------------------
 
     def _try(self, *, fresh: bool = False) -> None:
         target = self._target
         assert target is not None
-        pick = target.pick(self._tried, None, self._idempotent and self._replayable)
+        pick = target.pick(self._tried, None, self._idempotent and self._upload.kept)
         if isinstance(pick, Rejection):
             if self.flag is not None:
                 self._fail(self.flag, self.detail)  # the first failure says more than 'nobody is left'
@@ -222,13 +273,17 @@ class Exchange:
         self.attempts.append(Attempt(len(self.attempts) + 1, pick.endpoint, now, span_id, self._retry_reason))
         self._arm_try(now)
         pool = self._pool = self.proxy.pool(pick.endpoint)
-        connection = pool.acquire(self, fresh=fresh)
+        try:
+            connection = pool.acquire(self, fresh=fresh)
+        except MeshError as error:
+            self.connect_failed(error)
+            return
         if connection is not None:
             self.connected(connection)
 
     def connected(self, connection: UpstreamConnection) -> None:
         """A connection to the picked endpoint: send the head and what there is of the body."""
-        head, proxy, attempt = self.head, self.proxy, self.attempts[-1]
+        head, proxy, attempt, upload = self.head, self.proxy, self.attempts[-1], self._upload
         self._connection = connection
         connection.begin(self, head.method)
         attempt.connected = now = proxy.clock()
@@ -240,58 +295,45 @@ class Exchange:
         lines = [
             *self._lines,
             b"traceparent: %b\r\n" % self.span.traceparent(attempt.span_id),
-            *proxy.attempt_fields(attempt.number, self._deadline - now),
+            *proxy.attempt_fields(attempt.number, self._remaining(now)),
         ]
-        pieces = [join_head(lines)]
-        if self._body is not None:
-            pieces += self._body.framed()
-        if self._request_complete:
-            if head.body is Body.CHUNKED:
-                pieces.append(LAST_CHUNK)
-            connection.request_done = True
+        pieces = [join_head(lines), *upload.framed()]
         self._sent = True
+        connection.request_done = upload.complete
         connection.write(pieces)
-        if self._body is not None and self._body.too_large:
-            self._forget_body()
+        if upload.too_large:
+            upload.forget()
             if not self._upstream_slow:
                 self._client.release(Hold.SLOW_PEER)
 
     def connect_failed(self, error: MeshError) -> None:
-        self._try_failed(Outcome.CONNECT_FAILURE, Flag.UF, error.detail)
+        if error.flag is Flag.UO:  # our own queue is full or slow, which says nothing about the endpoint
+            self._abandon(Outcome.CANCELLED)
+            self._reply(Flag.UO.status, Flag.UO, error.detail, 1.0, overloaded=True)
+        else:
+            self._try_failed(Outcome.CONNECT_FAILURE, error.flag, error.detail)
 
     def upstream_failed(self, connection: UpstreamConnection, error: ProtocolError | None) -> None:
         """The connection was lost or the response is broken."""
+        if connection is not self._connection:
+            return
         if error is not None:
             self._try_failed(Outcome.APP_FAILURE, Flag.UPE, error.reason)
         elif (
             connection.reused
-            and self.answer.head is None
+            and not connection.parser.started
             and self._idempotent
-            and self._replayable
+            and self._upload.kept
             and self._retry_reason != STALE_CONNECTION
         ):
             # A kept-alive connection that dies before an answer is the race of two timeouts, not the
             # endpoint's fault: once more on a fresh one, charging nobody.
-            self._connection = None
-            self._settle(Outcome.REUSED_RESET)
+            self._abandon(Outcome.REUSED_RESET)
             self._retry_reason = STALE_CONNECTION
             self._try(fresh=True)
         else:
-            self._connection = None
             detail = "the connection was closed before the answer was complete"
             self._try_failed(Outcome.RESET, Flag.UC, detail)
-
-    def _hedge_due(self, now: float) -> None:
-        """No head yet, and later than usual: give the attempt up early if its endpoint seems to be dead."""
-        self._hedge_at = NEVER
-        if self._pick is not None and self.answer.head is None and self._target is not None:
-            again = self._target.reconsider(self._pick)
-            if again == 0.0:
-                self._try_failed(Outcome.TIMEOUT_TRY, Flag.UT, "silent, while others answer")
-                return
-            if again is not None:
-                self._hedge_at = now + again
-        self._arm()
 
     def _try_failed(self, outcome: Outcome, flag: Flag, detail: str) -> None:
         """This try is lost: settle it, then once more or an error to the client."""
@@ -345,9 +387,9 @@ class Exchange:
             outcome,
             len(self.attempts),
             self._idempotent,
-            self._replayable,
+            self._upload.kept,
             False,
-            self._deadline - now,
+            self._remaining(now),
             retry_after_s,
             status=status,
         )
@@ -387,7 +429,7 @@ class Exchange:
     def response_flush(self) -> None:
         if not self.answer.held:
             self.answer.flush()
-            self._try_deadline = self.proxy.clock() + STREAM_IDLE_S
+            self._try_deadline = self.proxy.clock() + self.proxy.timeouts.stream_idle
             self._arm()
 
     def response_end(self) -> None:
@@ -399,7 +441,7 @@ class Exchange:
                 return
             self._commit(head)
         answer.end()
-        if not self._request_complete:
+        if not self._upload.complete:
             answer.keep_alive = False  # an early answer: the rest of the upload is not read
         self._settle(self.proxy.classify(head))
         connection, self._connection = self._connection, None
@@ -417,24 +459,27 @@ class Exchange:
     def _commit(self, head: ResponseHead) -> None:
         """From here on the answer belongs to the client."""
         self.status = head.status
-        self.answer.commit(self.proxy.response_fields(self), self._request_complete)
+        self.answer.commit(self.proxy.response_fields(self), self._upload.complete)
         if not self.proxy.deadline_covers_body(self.head):
             self._deadline = NEVER
         self._hedge_at = NEVER
 
     def _upgrade(self, head: ResponseHead) -> None:
         """101: check that the protocol is the one asked for, then relay bytes both ways."""
-        connection, client = self._connection, self._client
+        connection, client, pool = self._connection, self._client, self._pool
         assert connection is not None
-        if self.head.upgrade != b"websocket" or head.fields.get(b"upgrade", b"").lower() != b"websocket":
+        assert pool is not None
+        asked = self.head.upgrade
+        if asked != b"websocket" or head.fields.get(b"upgrade", b"").strip(b" \t").lower() != asked:
             self._try_failed(Outcome.APP_FAILURE, Flag.UPE, "upgraded to a protocol that was not asked for")
             return
         self.status = 101
         self._settle(Outcome.SUCCESS)
         self._connection = None
-        self.answer.upgrade(head, self.proxy.response_fields(self), connection.tunnel_to(client))
-        early = client.tunnel_to(connection)
-        if early:
+        pool.keep_out(connection)
+        tunnel = self.proxy.tunnel(client, connection, lambda _: pool.tunnel_over())
+        self.answer.upgrade(head, self.proxy.response_fields(self), connection.tunnel_through(tunnel))
+        if early := client.tunnel_through(tunnel):
             connection.write([early])
         self._end(None, "", cut=False)
 
@@ -458,7 +503,7 @@ class Exchange:
         overloaded: bool = False,
     ) -> None:
         self.status = status
-        if not self._request_complete:
+        if not self._upload.complete:
             self.answer.keep_alive = False
         self.answer.own(status, flag, detail, retry_after_s, overloaded)
         self._end(flag, detail, cut=False)
@@ -471,14 +516,23 @@ class Exchange:
         self.flag, self.detail = flag, detail
         if self._pick is not None:
             self._settle(Outcome.CANCELLED)
+        if self._queued is not None:
+            self.proxy.waiting.leave(self._queued[0], self)
+            self._leave_queue()
         target, self._target = self._target, None
         if target is not None:
             target.finish()
+            if self.proxy.waiting.queues:
+                self.proxy.waiting.promote(target)
         if cut:
             self._client.abort()
         elif flag is not Flag.DC and self.status != 101:
             self._client.finished(self.answer.keep_alive)
         self.proxy.ended(self)
+
+    def _leave_queue(self) -> None:
+        self._queued = None
+        self._queue_until = NEVER
 
     def _abandon(self, outcome: Outcome) -> None:
         """Let go of the current attempt: its connection cannot be used for another exchange."""
@@ -487,6 +541,9 @@ class Exchange:
             connection.abort()
         elif self._pool is not None:
             self._pool.cancel(self)
+        if self._upstream_slow:
+            self._upstream_slow = False
+            self._client.release(Hold.SLOW_PEER)
         self._settle(outcome)
 
     def _settle(self, outcome: Outcome) -> None:
@@ -501,26 +558,29 @@ class Exchange:
         else:
             self._target.settle(pick, outcome, self.upstream_s, retry_after(self.answer.head))
 
-    def _forget_body(self) -> None:
-        self._replayable = False
-        self._body = None
+    def _remaining(self, now: float) -> float:
+        """Seconds until the answer must have begun; all of the limit while the request is still coming."""
+        return self._limit if self._deadline == NEVER else self._deadline - now
 
     def _arm_try(self, now: float) -> None:
         target = self._target
         assert target is not None
         self._hedge_at = NEVER
-        if self._request_complete:
-            remaining = self._deadline - now
+        upload = self._upload
+        if upload.complete:
+            remaining = self._remaining(now)
             last = (
-                not (self._idempotent and self._replayable)
+                not (self._idempotent and upload.kept)
                 or len(self.attempts) >= target.policy.retry.max_attempts
             )
             self._try_deadline = now + target.per_try_timeout(remaining, last)
             if not last and (hedge := target.hedge_after(remaining)) is not None:
                 self._hedge_at = now + hedge
         else:
-            self._try_deadline = now + STREAM_IDLE_S
+            self._try_deadline = now + self.proxy.timeouts.upload_idle
         self._arm()
 
     def _arm(self) -> None:
-        self._client.arm(min(self._deadline, self._try_deadline, self._retry_at, self._hedge_at))
+        self._client.arm(
+            min(self._deadline, self._queue_until, self._try_deadline, self._retry_at, self._hedge_at)
+        )

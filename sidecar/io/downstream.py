@@ -1,14 +1,14 @@
 """One client connection: requests in order, one exchange at a time, whatever arrives behind it waits.
 
-Reads become events (`RequestParser`) in a queue; the pump hands them to the exchange. A pipelined
-request stays in the queue, with reading paused, until the one before it is answered, so the queue
-never holds more than one read.
+The parser gives the events of one message at a time and keeps the bytes behind it, so a pipelined
+request costs no more than its bytes until the one before it is answered; reading is paused meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+import logging
+import math
 from collections.abc import Callable
 from typing import Protocol, cast
 
@@ -18,12 +18,19 @@ from ..wire.limits import Limits
 from ..wire.request_parser import RequestParser
 from ..wire.serialize import own_answer
 from .deadlines import Deadlines, Timer
-from .flow import HIGH_WATER, LOW_WATER, Hold, RawPeer, write_all
+from .flow import HIGH_WATER, LOW_WATER, Hold, end_writing, write_all
+from .tunnel import Tunnel
+
+log = logging.getLogger(__name__)
 
 # After a refusal the client's unread bytes are still taken for this long and this much: closing with
-# unread input sends RST, which can destroy the answer on its way.
+# unread input sends RST, which can destroy the answer on its way. 16 MiB: an upload of that size, refused
+# by its head, still reads its 413; it costs some 5 ms.
 LINGER_S = 1.0
-LINGER_BYTES = 64 * 1024
+LINGER_BYTES = 16 * 1024 * 1024
+# Drain: a connection that is in use gets another request within this time and with its answer the word
+# to close; closing it at once could cross that request on its way.
+DRAIN_IDLE_S = 0.25
 
 
 class RequestHandler(Protocol):
@@ -38,6 +45,8 @@ class RequestHandler(Protocol):
     def client_gone(self) -> None: ...
     def client_writable(self, writable: bool) -> None: ...
     def timer_fired(self) -> None: ...
+    def crashed(self) -> None:
+        """An error of our own came up while an event was handled: end, whatever the state."""
 
 
 class Host(Protocol):
@@ -61,21 +70,23 @@ class Downstream(asyncio.Protocol):
     """A client connection. The exchange writes its answer with `write` and ends with `finished`."""
 
     __slots__ = (
-        "_closing", "_exchange", "_holds", "_host", "_lingered", "_parser", "_pumping", "_queue",
-        "_receiving", "_timer", "_tunnel", "exchange_timer", "peer", "transport",
+        "_blocked", "_closing", "_exchange", "_go_on", "_holds", "_host", "_lingered", "_parser",
+        "_receiving", "_running", "_timer", "_tunnel", "_unsent", "exchange_timer", "peer", "transport",
     )  # fmt: skip
 
     def __init__(self, host: Host) -> None:
         self._host = host
         self._parser = RequestParser(host.limits)
-        self._queue: deque[RequestEvent] = deque()
         self._exchange: RequestHandler | None = None
         self._receiving = False  # the current request is not complete yet
-        self._pumping = False
+        self._running = False  # `_run` is on the stack
+        self._go_on = False  # the last exchange is over, the next may begin
+        self._blocked = False  # the client does not take what we write
         self._holds = Hold.NONE
         self._closing = False
         self._lingered = 0
-        self._tunnel: RawPeer | None = None
+        self._unsent = 0
+        self._tunnel: Tunnel | None = None
         self._timer = Timer(self._connection_timeout)
         self.exchange_timer = Timer(self._exchange_timeout)
         """Armed by the exchange; kept here so that each connection has one, not each request."""
@@ -94,20 +105,20 @@ class Downstream(asyncio.Protocol):
     def finished(self, keep_alive: bool) -> None:
         """The exchange is over and its answer written; go on with the next request, or close."""
         self._exchange = None
-        self.exchange_timer.deadline = float("inf")
-        transport = self.transport
-        if transport is None or self._closing:
+        self.exchange_timer.deadline = math.inf
+        if self.transport is None or self._closing:
             return
-        if not keep_alive or self._receiving or self._host.draining:
+        if not keep_alive or self._receiving:
             self.close_gently()
             return
-        if self._parser.unread:
-            self._queue.extend(self._parser.resume_http())
-        self._host.deadlines.arm(self._timer, self._host.clock() + self._host.idle_timeout)
+        host = self._host
+        idle_s = DRAIN_IDLE_S if host.draining else host.idle_timeout
+        host.deadlines.arm(self._timer, host.clock() + idle_s)
         if self._holds:
-            self.release(Hold.SLOW_PEER if self._queue else Hold.SLOW_PEER | Hold.PIPELINED)
-        if self._queue:
-            self._pump()
+            self.release(Hold.SLOW_PEER)
+        self._go_on = True
+        if not self._running and not self._blocked:
+            self._run()
 
     def hold(self, reason: Hold) -> None:
         """Pause reading for a reason."""
@@ -130,37 +141,30 @@ class Downstream(asyncio.Protocol):
         if self.transport is not None:
             self.transport.abort()
 
-    def close_if_idle(self) -> None:
-        """Drain: nothing is under way here, so nothing is lost."""
-        if self._exchange is None and not self._parser.head_started and self._tunnel is None:
-            self.close_gently()
-
-    def close_gently(self) -> None:
-        """Close after what was written, and after taking what the client may still be sending."""
-        transport = self.transport
-        self._exchange = None
-        if transport is None or self._closing:
-            return
-        self._closing = True
-        self._queue.clear()
-        if transport.is_closing():
-            return
-        if not self._receiving and not self._holds:
-            transport.close()  # nothing is on its way to us
-            return
-        transport.write_eof()
-        self._holds |= Hold.CLOSING
-        self.release(~Hold.NONE)
-        self._host.deadlines.arm(self._timer, self._host.clock() + LINGER_S)
-
-    def tunnel_to(self, peer: RawPeer) -> bytes:
+    def tunnel_through(self, tunnel: Tunnel) -> bytes:
         """From here on bytes are relayed as they are; returns those that came behind the Upgrade."""
-        self._tunnel = peer
+        self._tunnel = tunnel
         self._exchange = None
         self._timer.cancel()
         self.exchange_timer.cancel()
-        unread, self._parser.unread = self._parser.unread, b""
+        unread = self._parser.take_unread()
+        self.release(~Hold.NONE)
         return unread
+
+    # -- for the listener --------------------------------------------------------------------------
+
+    def close_if_idle(self) -> None:
+        """Drain: close soon, unless a request is under way or comes first."""
+        if self._exchange is None and self._tunnel is None and not self._parser.head_started:
+            self._host.deadlines.arm(self._timer, self._host.clock() + DRAIN_IDLE_S)
+
+    def cut(self) -> None:
+        """End of the grace: whatever is under way is lost, and gives back what it holds."""
+        if self._tunnel is not None:
+            self._tunnel.cut("drained")
+            return
+        self._gone()
+        self.abort()
 
     # -- asyncio.Protocol --------------------------------------------------------------------------
 
@@ -170,13 +174,13 @@ class Downstream(asyncio.Protocol):
         self.peer = peername[0] if peername else ""
         transport.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
         if not self._host.opened(self):
-            self._answer(503, Flag.UO, "too many connections")
+            self._refuse(ProtocolError(503, "too many connections"), Flag.UO)
             return
         self._host.deadlines.arm(self._timer, self._host.clock() + self._host.header_timeout)
 
     def data_received(self, data: bytes) -> None:
         if self._tunnel is not None:
-            self._tunnel.write_raw(data)
+            self._tunnel.data(self, data)
             return
         if self._closing:
             self._lingered += len(data)
@@ -184,90 +188,120 @@ class Downstream(asyncio.Protocol):
                 self.transport.abort()
             return
         parser = self._parser
-        idle = self._exchange is None and not parser.head_started
-        self._queue.extend(parser.feed(data))
-        self._pump()
-        if idle and parser.head_started and self._exchange is None:
+        try:
+            if parser.complete:
+                parser.feed(data)
+                self.hold(Hold.PIPELINED)
+                return
+            between = not parser.head_started
+            self._handle(parser.feed(data))
+            if between and parser.head_started:
+                self._host.deadlines.arm(self._timer, self._host.clock() + self._host.header_timeout)
+        except Exception:
+            self._crash()
+
+    def _run(self) -> None:
+        """Begin with what is here of the next requests, for as long as each is answered at once."""
+        self._running = True
+        parser = self._parser
+        try:
+            while self._go_on and not self._blocked and not self._closing:
+                self._go_on = False
+                events = parser.next()
+                if events:
+                    self._handle(events)
+        except Exception:
+            self._crash()
+        finally:
+            self._running = False
+        if self._holds and not parser.pending:
+            self.release(Hold.PIPELINED)
+        if parser.head_started:
             self._host.deadlines.arm(self._timer, self._host.clock() + self._host.header_timeout)
 
-    def _pump(self) -> None:
-        """Hand events to the exchange until the queue is empty or the next one is for a later request."""
-        if self._pumping:
-            return  # called from within, by an exchange that ended at once: the loop below goes on
-        self._pumping = True
-        queue = self._queue
-        fresh: RequestHandler | None = None
-        try:
-            while queue:
-                event = queue[0]
-                if self._exchange is not None and not self._receiving:
-                    if fresh is not None:
-                        starting, fresh = fresh, None
-                        starting.start()
-                        continue
-                    self.hold(Hold.PIPELINED)
-                    return
-                queue.popleft()
-                if type(event) is RequestHead:
-                    self._timer.deadline = float("inf")
-                    self._receiving = True
-                    fresh = self._exchange = self._host.exchange(self, event)
-                elif self._exchange is None:
-                    if isinstance(event, ProtocolError):
-                        self._refuse(event)
-                elif event is END:
-                    self._receiving = False
-                    self._exchange.request_end()
-                elif type(event) is bytes:
-                    self._exchange.request_body(event)
-                elif isinstance(event, ProtocolError):
-                    fresh = None
-                    self._exchange.request_broken(event)
-            if fresh is not None:
-                fresh.start()
-        finally:
-            self._pumping = False
-        if not queue:
-            self.release(Hold.PIPELINED)
-        elif self._exchange is None:
-            self._pump()
+    def _handle(self, events: list[RequestEvent]) -> None:
+        """Hand the events of one read to the exchange; its own action comes last."""
+        exchange = self._exchange
+        fresh = False
+        for event in events:
+            kind = type(event)
+            if kind is RequestHead:
+                self._timer.deadline = math.inf
+                self._receiving = fresh = True
+                exchange = self._exchange = self._host.exchange(self, event)  # type: ignore[arg-type]  # just checked
+            elif exchange is None:
+                if isinstance(event, ProtocolError):
+                    self._refuse(event, Flag.DPE)
+                return
+            elif event is END:
+                self._receiving = False
+                exchange.request_end()
+            elif kind is bytes:
+                exchange.request_body(event)  # type: ignore[arg-type]  # just checked
+            else:
+                assert isinstance(event, ProtocolError)
+                exchange.request_broken(event)
+            if self._exchange is not exchange:
+                return
+        if fresh and exchange is not None:
+            exchange.start()
 
     def eof_received(self) -> bool:
         if self._tunnel is not None:
-            self._tunnel.end_raw()
+            self._tunnel.ended(self)
             return True
         # Most clients close both ways; one that only ended its sending side cannot be told from them,
-        # and Envoy, nginx and HAProxy take it for gone as well.
+        # and Envoy and nginx take it for gone as well.
         self._gone()
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
         self._gone()
-        self._timer.cancel()
-        self.exchange_timer.cancel()
+        self._timer.retire()
+        self.exchange_timer.retire()
         self.transport = None
-        if self._tunnel is not None:
-            self._tunnel.close_raw()
-            self._tunnel = None
+        tunnel, self._tunnel = self._tunnel, None
+        if tunnel is not None:
+            tunnel.lost(self, error)
         self._host.closed(self)
 
     def _gone(self) -> None:
         self._closing = True
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
-            exchange.client_gone()
+            try:
+                exchange.client_gone()
+            except Exception:
+                self._exchange = exchange
+                self._crash()
+
+    def _crash(self) -> None:
+        """uvloop would only log it and go on; the exchange must give back what it holds."""
+        log.exception("an error of our own, while a request was handled")
+        exchange, self._exchange = self._exchange, None
+        self._closing = True
+        if self.transport is not None:
+            self.transport.abort()
+        if exchange is not None:
+            exchange.crashed()
 
     def pause_writing(self) -> None:
         if self._tunnel is not None:
-            self._tunnel.read_raw(False)
-        elif self._exchange is not None:
+            self._tunnel.writable(self, False)
+            return
+        self._blocked = True
+        if self._exchange is not None:
             self._exchange.client_writable(False)
 
     def resume_writing(self) -> None:
         if self._tunnel is not None:
-            self._tunnel.read_raw(True)
-        elif self._exchange is not None:
+            self._tunnel.writable(self, True)
+            return
+        self._blocked = False
+        if self._exchange is not None:
             self._exchange.client_writable(True)
+        elif self._go_on and not self._running:
+            self._run()
 
     # -- RawPeer -----------------------------------------------------------------------------------
 
@@ -275,12 +309,15 @@ class Downstream(asyncio.Protocol):
         write_all(self.transport, [data])
 
     def end_raw(self) -> None:
-        if self.transport is not None and not self.transport.is_closing():
-            self.transport.write_eof()
+        end_writing(self.transport)
 
     def close_raw(self) -> None:
         if self.transport is not None:
             self.transport.close()
+
+    def abort_raw(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
 
     def read_raw(self, on: bool) -> None:
         if on:
@@ -288,28 +325,55 @@ class Downstream(asyncio.Protocol):
         else:
             self.hold(Hold.SLOW_PEER)
 
-    # -- timeouts and refusals ---------------------------------------------------------------------
+    # -- closing -----------------------------------------------------------------------------------
+
+    def close_gently(self) -> None:
+        """Close after what was written, and after taking what the client may still be sending."""
+        transport = self.transport
+        self._exchange = None
+        if transport is None or self._closing:
+            return
+        self._closing = True
+        if transport.is_closing():
+            return
+        wait_s = LINGER_S
+        if self._receiving or self._holds:
+            transport.write_eof()
+            self.release(~Hold.NONE)
+        else:
+            transport.close()  # nothing is on its way to us
+            wait_s = self._host.idle_timeout
+        # Either way a client that does not take its answer must not keep the connection for ever.
+        self._unsent = transport.get_write_buffer_size()
+        self._host.deadlines.arm(self._timer, self._host.clock() + wait_s)
+
+    def _refuse(self, error: ProtocolError, flag: Flag) -> None:
+        """Answer what never became an exchange, and close."""
+        self._host.refused(self, error.status, error.reason)
+        text = f"{flag.name}: {error.reason}".encode()
+        self.write([own_answer(error.status, text + b"\n", [(b"x-mesh-reason", text)], close=True)])
+        self._receiving = True  # whatever is still to come is not read as a message
+        self.close_gently()
 
     def _exchange_timeout(self) -> None:
         if self._exchange is not None:
-            self._exchange.timer_fired()
+            try:
+                self._exchange.timer_fired()
+            except Exception:
+                self._crash()
 
     def _connection_timeout(self) -> None:
-        if self.transport is None:
+        transport = self.transport
+        if transport is None:
             return
         if self._closing:
-            self.transport.abort()
+            unsent = transport.get_write_buffer_size()
+            if 0 < unsent < self._unsent:  # slow, but it does take its answer
+                self._unsent = unsent
+                self._host.deadlines.arm(self._timer, self._host.clock() + self._host.idle_timeout)
+            else:
+                transport.abort()
         elif self._parser.head_started:
-            self._refuse(ProtocolError(408, "the request head did not arrive in time"))
+            self._refuse(ProtocolError(408, "the request head did not arrive in time"), Flag.DPE)
         elif self._exchange is None:
-            self.transport.close()
-
-    def _refuse(self, error: ProtocolError) -> None:
-        self._answer(error.status, Flag.DPE, error.reason)
-
-    def _answer(self, status: int, flag: Flag, reason: str) -> None:
-        self._host.refused(self, status, reason)
-        text = f"{flag.name}: {reason}".encode()
-        self.write([own_answer(status, text + b"\n", [(b"x-mesh-reason", text)], close=True)])
-        self._receiving = True  # whatever is still to come is not read as a message
-        self.close_gently()
+            transport.abort() if self._blocked else transport.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from typing import Protocol
 
 # uvloop's own low-water mark is 16 bytes (a missing factor of 1024), which makes every drained byte
 # a resume; these give one pause and one resume for every 48 KiB.
@@ -16,21 +15,11 @@ JOIN_BELOW = 64 * 1024
 
 
 class Hold(enum.IntFlag):
-    """Why reading is paused; it goes on when no reason is left. Separate booleans led others to stuck reads."""
+    """Why reading is paused; it goes on when no reason is left. Separate booleans end in stuck reads."""
 
     NONE = 0
     SLOW_PEER = 1  # the other side cannot take more
     PIPELINED = 2  # a further request waits for the current one
-    CLOSING = 4
-
-
-class RawPeer(Protocol):
-    """One side of a tunnel, as the other sees it."""
-
-    def write_raw(self, data: bytes) -> None: ...
-    def end_raw(self) -> None: ...
-    def close_raw(self) -> None: ...
-    def read_raw(self, on: bool) -> None: ...
 
 
 def write_all(transport: asyncio.Transport | None, pieces: list[bytes]) -> None:
@@ -47,3 +36,9 @@ def write_all(transport: asyncio.Transport | None, pieces: list[bytes]) -> None:
         transport.write(b"".join(pieces))
     else:
         transport.writelines(pieces)
+
+
+def end_writing(transport: asyncio.Transport | None) -> None:
+    """Send the end of the stream after what was written; nothing happens on a connection that is gone."""
+    if transport is not None and not transport.is_closing():
+        transport.write_eof()

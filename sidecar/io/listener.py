@@ -93,7 +93,7 @@ class Listener:
             pass
         cut = list(self._connections)
         for connection in cut:
-            connection.abort()
+            connection.cut()
         return before - len(cut), len(cut)
 
     # -- Host, for the connections -----------------------------------------------------------------

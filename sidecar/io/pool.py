@@ -1,12 +1,13 @@
 """The connections to one endpoint: idle ones last-in first-out, waiters first-in first-out.
 
 Idle connections keep their protocol attached, so one that the peer closes leaves the pool at once
-and nobody has to look for dead ones.
+and nobody has to look for dead ones. Who waits is bounded in number and in time.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, TypeAlias
@@ -16,30 +17,45 @@ from ..wire.limits import DEFAULT_LIMITS, Limits
 from .deadlines import Deadlines, Timer
 from .upstream import UpstreamConnection
 
+log = logging.getLogger(__name__)
+
 Spawn: TypeAlias = Callable[[Coroutine[Any, Any, None], str], object]
 """Starts a named task that its owner (a TaskGroup) awaits."""
 
 # Servers close idle connections after 5 s (uvicorn) to 75 s (nginx); staying below the shortest keeps
 # the keep-alive race rare.
 IDLE_TIMEOUT_S = 4.0
+# Endpoints move (a load balancer behind a name, a new kernel of the peer): an hour is Envoy's usual advice.
+MAX_AGE_S = 3600.0
 CONNECT_TIMEOUT_S = 0.5
 # One exchange a connection: this caps what one caller may ask of one endpoint at once.
 MAX_CONNECTIONS = 256
+# A tunnel keeps its connection for hours, so tunnels are counted apart, or they would starve requests.
+MAX_TUNNELS = 1024
+# Envoy's max_pending_requests. A queue bounded only by length hides overload as latency, so by time too;
+# the time is longer than a connect may take, so that a slow connect is told as what it is.
+MAX_WAITING = 1024
+MAX_WAIT_S = 1.0
 
 
 class Waiter(Protocol):
-    """An exchange that asked for a connection."""
+    """An exchange that asked for a connection; one of these three is called once, unless it cancels."""
 
     def connected(self, connection: UpstreamConnection) -> None: ...
     def connect_failed(self, error: MeshError) -> None: ...
+    def crashed(self) -> None: ...
 
 
 class Pool:
-    """Connections to one host and port."""
+    """Connections to one host and port.
+
+    `active` are lent out (or on their way to be closed), `idle` are here, `tunnels` will never come back.
+    """
 
     __slots__ = (
         "_clock", "_closed", "_connecting", "_deadlines", "_idle", "_limits", "_spawn", "_timer",
-        "_waiters", "active", "connect_timeout", "host", "idle_timeout", "max_connections", "port",
+        "_wait_timer", "_waiters", "active", "connect_timeout", "host", "idle_timeout", "max_connections",
+        "max_wait", "max_waiting", "port", "tunnels",
     )  # fmt: skip
 
     def __init__(
@@ -52,24 +68,30 @@ class Pool:
         *,
         limits: Limits = DEFAULT_LIMITS,
         max_connections: int = MAX_CONNECTIONS,
+        max_waiting: int = MAX_WAITING,
+        max_wait: float = MAX_WAIT_S,
         idle_timeout: float = IDLE_TIMEOUT_S,
         connect_timeout: float = CONNECT_TIMEOUT_S,
     ) -> None:
         self.host = host
         self.port = port
         self.max_connections = max_connections
+        self.max_waiting = max_waiting
+        self.max_wait = max_wait
         self.idle_timeout = idle_timeout
         self.connect_timeout = connect_timeout
         self.active = 0
+        self.tunnels = 0
         self._spawn = spawn
         self._deadlines = deadlines
         self._clock = clock
         self._limits = limits
         self._idle: deque[UpstreamConnection] = deque()
-        self._waiters: deque[Waiter] = deque()
+        self._waiters: deque[tuple[Waiter, float]] = deque()  # with the time when its wait is over
         self._connecting = 0
         self._closed = False
         self._timer = Timer(self._expire_idle)
+        self._wait_timer = Timer(self._expire_waiting)
 
     @property
     def idle(self) -> int:
@@ -79,10 +101,14 @@ class Pool:
     def pending(self) -> int:
         return len(self._waiters)
 
+    @property
+    def connecting(self) -> int:
+        return self._connecting
+
     def __repr__(self) -> str:
         return (
             f"<Pool {self.host}:{self.port} active={self.active} idle={self.idle} "
-            f"connecting={self._connecting} waiting={self.pending}>"
+            f"connecting={self._connecting} waiting={self.pending} tunnels={self.tunnels}>"
         )
 
     def acquire(self, waiter: Waiter, *, fresh: bool = False) -> UpstreamConnection | None:
@@ -90,6 +116,9 @@ class Pool:
 
         Args:
             fresh: do not take an idle one; its neighbour has just turned out to be dead.
+
+        Raises:
+            MeshError: UO, when too many wait already.
         """
         if not fresh:
             idle = self._idle
@@ -99,14 +128,21 @@ class Pool:
                 if connection.reusable:
                     return connection
                 connection.abort()  # `lost` counts it out
-        self._waiters.append(waiter)
-        self._start_connect()
+        if len(self._waiters) >= self.max_waiting:
+            raise MeshError(Flag.UO, f"{self.max_waiting} requests wait for a connection")
+        until = self._clock() + self.max_wait
+        self._waiters.append((waiter, until))
+        if self._wait_timer.deadline > until:
+            self._deadlines.arm(self._wait_timer, until)
+        self._fill()
         return None
 
     def cancel(self, waiter: Waiter) -> None:
         """The waiter does not want one any more."""
-        if waiter in self._waiters:
-            self._waiters.remove(waiter)
+        for entry in self._waiters:
+            if entry[0] is waiter:
+                self._waiters.remove(entry)
+                return
 
     def release(self, connection: UpstreamConnection) -> None:
         """An exchange is through; the connection serves the next waiter, or idles, or is closed."""
@@ -117,20 +153,28 @@ class Pool:
             else:
                 connection.abort()
             return  # `lost` counts it out
-        if self._waiters:
-            self._waiters.popleft().connected(connection)
-            return
-        self.active -= 1
-        self._park(connection)
+        self._place(connection)
 
     def lost(self, connection: UpstreamConnection) -> None:
         """A connection is gone, idle or active."""
+        if not connection.adopted:
+            return  # still being made: `_connect` sees it
+        connection.adopted = False
         if connection in self._idle:
             self._idle.remove(connection)
             return
         self.active -= 1
-        if self._connecting < len(self._waiters):
-            self._start_connect()
+        self._fill()
+
+    def keep_out(self, connection: UpstreamConnection) -> None:
+        """The connection became a tunnel; it counts as one until its `tunnel_over`."""
+        connection.adopted = False
+        self.active -= 1
+        self.tunnels += 1
+        self._fill()
+
+    def tunnel_over(self) -> None:
+        self.tunnels -= 1
 
     def close(self) -> None:
         """Close what idles; what is in use goes on to its end."""
@@ -140,11 +184,28 @@ class Pool:
             self.active += 1  # `lost` counts it out
             self._idle.pop().close()
 
-    def _park(self, connection: UpstreamConnection) -> None:
-        connection.idle_since = self._clock()
+    # -- inside ------------------------------------------------------------------------------------
+
+    def _place(self, connection: UpstreamConnection) -> None:
+        """Give a free connection to who waits longest, or keep it."""
+        if self._waiters:
+            waiter, _ = self._waiters.popleft()
+            try:
+                waiter.connected(connection)
+            except Exception:
+                log.exception("an error of our own, while a request was sent")
+                connection.abort()
+                waiter.crashed()
+            return
+        now = self._clock()
+        if now - connection.born > MAX_AGE_S:
+            connection.close()
+            return
+        self.active -= 1
+        connection.idle_since = now
         self._idle.append(connection)
-        if self._timer.deadline > connection.idle_since + self.idle_timeout:
-            self._deadlines.arm(self._timer, connection.idle_since + self.idle_timeout)
+        if self._timer.deadline > now + self.idle_timeout:
+            self._deadlines.arm(self._timer, now + self.idle_timeout)
 
     def _expire_idle(self) -> None:
         before = self._clock() - self.idle_timeout + 0.001
@@ -154,31 +215,48 @@ class Pool:
         if self._idle:
             self._deadlines.arm(self._timer, self._idle[0].idle_since + self.idle_timeout)
 
-    def _start_connect(self) -> None:
-        if self.active + self._connecting < self.max_connections:
+    def _expire_waiting(self) -> None:
+        now = self._clock() + 0.001
+        while self._waiters and self._waiters[0][1] <= now:
+            waiter, _ = self._waiters.popleft()
+            waiter.connect_failed(MeshError(Flag.UO, f"no connection became free within {self.max_wait:g} s"))
+        if self._waiters:
+            self._deadlines.arm(self._wait_timer, self._waiters[0][1])
+
+    def _fill(self) -> None:
+        """Make as many connections as there are who wait, up to the cap."""
+        while self._connecting < len(self._waiters) and self.active + self._connecting < self.max_connections:
             self._connecting += 1
             self._spawn(self._connect(), f"connect {self.host}:{self.port}")
 
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
+        connection: UpstreamConnection | None = None
+        reason = "closed as soon as it was open"
         try:
             async with asyncio.timeout(self.connect_timeout):
                 _, connection = await loop.create_connection(
                     lambda: UpstreamConnection(self, self._limits), self.host, self.port
                 )
-        except (OSError, TimeoutError) as error:
+        except TimeoutError:
+            reason = f"not connected within {self.connect_timeout:g} s"
+        except (OSError, ValueError) as error:  # ValueError: a name that no resolver takes
+            reason = str(error)
+        finally:
             self._connecting -= 1
-            if self._waiters:
-                failure = MeshError(Flag.UF, f"{self.host}:{self.port}: {str(error) or 'timed out'}")
-                failure.__cause__ = error
-                self._waiters.popleft().connect_failed(failure)
-            return
-        self._connecting -= 1
-        self.active += 1
-        if self._waiters:
-            self._waiters.popleft().connected(connection)
-        elif self._closed:
-            connection.close()
-        else:
-            self.active -= 1
-            self._park(connection)
+        if connection is not None and connection.transport is not None:
+            self.active += 1
+            connection.adopted = True
+            connection.born = self._clock()
+            if self._closed and not self._waiters:
+                connection.close()
+            else:
+                self._place(connection)
+        elif self._waiters:
+            waiter, _ = self._waiters.popleft()
+            try:
+                waiter.connect_failed(MeshError(Flag.UF, f"{self.host}:{self.port}: {reason}"))
+            except Exception:
+                log.exception("an error of our own, after a failed connect")
+                waiter.crashed()
+        self._fill()

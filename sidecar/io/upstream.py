@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Protocol, cast
 
-from ..wire.events import END, Body, ProtocolError, ResponseHead
+from ..wire.events import END, ProtocolError, ResponseHead
 from ..wire.limits import Limits
 from ..wire.response_parser import ResponseParser
-from .flow import HIGH_WATER, LOW_WATER, RawPeer, write_all
+from .flow import HIGH_WATER, LOW_WATER, end_writing, write_all
+from .tunnel import Tunnel
+
+log = logging.getLogger(__name__)
+
+# Nobody's server forgets a connection's state this late; it bounds what one poisoned connection could do.
+MAX_EXCHANGES = 100_000
 
 
 class ResponseHandler(Protocol):
@@ -24,6 +31,8 @@ class ResponseHandler(Protocol):
         """The response will not be completed; None = the connection was lost."""
 
     def upstream_writable(self, writable: bool) -> None: ...
+    def crashed(self) -> None:
+        """An error of our own came up while an event was handled: end the exchange, whatever its state."""
 
 
 class ConnectionOwner(Protocol):
@@ -36,8 +45,8 @@ class UpstreamConnection(asyncio.Protocol):
     """A backend connection. `begin` an exchange on it, `write`, and give it back to the pool."""
 
     __slots__ = (
-        "_limits", "_paused", "_pool", "_tunnel", "handler", "idle_since", "keep_alive", "parser",
-        "request_done", "transport", "used",
+        "_limits", "_paused", "_pool", "_tunnel", "adopted", "born", "handler", "idle_since", "keep_alive",
+        "parser", "request_done", "transport", "used",
     )  # fmt: skip
 
     def __init__(self, pool: ConnectionOwner, limits: Limits) -> None:
@@ -46,11 +55,13 @@ class UpstreamConnection(asyncio.Protocol):
         self.parser = ResponseParser(limits)
         self.handler: ResponseHandler | None = None
         self.transport: asyncio.Transport | None = None
+        self.adopted = False  # the pool counts it
         self.used = 0  # exchanges begun
+        self.born = 0.0
         self.idle_since = 0.0
         self.request_done = True
         self.keep_alive = True
-        self._tunnel: RawPeer | None = None
+        self._tunnel: Tunnel | None = None
         self._paused = False
 
     @property
@@ -67,8 +78,8 @@ class UpstreamConnection(asyncio.Protocol):
             and not transport.is_closing()
             and self.request_done
             and self.keep_alive
-            and self._tunnel is None
             and self.parser.reusable
+            and self.used < MAX_EXCHANGES
         )
 
     def begin(self, handler: ResponseHandler, method: bytes) -> None:
@@ -86,6 +97,8 @@ class UpstreamConnection(asyncio.Protocol):
     def detach(self) -> None:
         """The exchange is through with this connection; no more events reach it."""
         self.handler = None
+        if self._paused:  # its client was slow; the next one's need not be
+            self.resume_reading()
 
     def abort(self) -> None:
         """Cut the connection now: a clean close could make half a request look whole."""
@@ -98,26 +111,21 @@ class UpstreamConnection(asyncio.Protocol):
             self.transport.close()
 
     def pause_reading(self) -> None:
+        self._paused = True
         if self.transport is not None and not self.transport.is_closing():
             self.transport.pause_reading()
 
     def resume_reading(self) -> None:
+        self._paused = False
         if self.transport is not None and not self.transport.is_closing():
             self.transport.resume_reading()
 
-    def tunnel_to(self, peer: RawPeer) -> bytes:
+    def tunnel_through(self, tunnel: Tunnel) -> bytes:
         """From here on bytes are relayed as they are; returns those that came behind the 101."""
-        self._tunnel = peer
+        self._tunnel = tunnel
         self.handler = None
         unread, self.parser.unread = self.parser.unread, b""
         return unread
-
-    def write_raw(self, data: bytes) -> None:
-        write_all(self.transport, [data])
-
-    def end_raw(self) -> None:
-        if self.transport is not None and not self.transport.is_closing():
-            self.transport.write_eof()
 
     # -- asyncio.Protocol --------------------------------------------------------------------------
 
@@ -127,66 +135,94 @@ class UpstreamConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._tunnel is not None:
-            self._tunnel.write_raw(data)
+            self._tunnel.data(self, data)
             return
         handler = self.handler
         if handler is None:  # unasked for, as a 408 on an idle connection: never anybody's answer
             self.abort()
             return
-        for event in self.parser.feed(data):
-            kind = type(event)
-            if kind is ResponseHead:
-                head: ResponseHead = event  # type: ignore[assignment]  # just checked, without isinstance
-                if not head.interim:
-                    self.keep_alive = head.keep_alive and head.body is not Body.UNTIL_CLOSE
-                handler.response_head(head)
-            elif kind is bytes:
-                handler.response_body(event)  # type: ignore[arg-type]  # just checked
-            elif event is END:
-                handler.response_end()
-            else:
-                assert isinstance(event, ProtocolError)
-                handler.upstream_failed(self, event)
-            if self.handler is not handler:
-                return
-        handler.response_flush()
+        try:
+            for event in self.parser.feed(data):
+                kind = type(event)
+                if kind is ResponseHead:
+                    head: ResponseHead = event  # type: ignore[assignment]  # just checked, without isinstance
+                    if not head.interim:
+                        self.keep_alive = head.keep_alive
+                    handler.response_head(head)
+                elif kind is bytes:
+                    handler.response_body(event)  # type: ignore[arg-type]  # just checked
+                elif event is END:
+                    handler.response_end()
+                else:
+                    assert isinstance(event, ProtocolError)
+                    handler.upstream_failed(self, event)
+                if self.handler is not handler:
+                    return
+            handler.response_flush()
+        except Exception:
+            self._crash(handler)
+
+    def _crash(self, handler: ResponseHandler) -> None:
+        """uvloop would only log it and go on; the exchange must give back what it holds."""
+        log.exception("an error of our own, while a response was handled")
+        self.abort()
+        handler.crashed()
 
     def eof_received(self) -> bool:
         if self._tunnel is not None:
-            self._tunnel.end_raw()
+            self._tunnel.ended(self)
             return True
         handler = self.handler
         if handler is not None:
-            event = self.parser.eof()
-            if event is END:
-                handler.response_end()
-            elif isinstance(event, ProtocolError):
-                handler.upstream_failed(self, None)
+            try:
+                event = self.parser.eof()
+                if event is END:
+                    handler.response_end()
+                else:
+                    self.handler = None  # told once; `connection_lost` follows
+                    handler.upstream_failed(self, None)
+            except Exception:
+                self._crash(handler)
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
+        self.transport = None
         handler, self.handler = self.handler, None
         if handler is not None:
-            handler.upstream_failed(self, None)
-        if self._tunnel is not None:
-            self._tunnel.close_raw()
+            try:
+                handler.upstream_failed(self, None)
+            except Exception:
+                self._crash(handler)
+        tunnel, self._tunnel = self._tunnel, None
+        if tunnel is not None:
+            tunnel.lost(self, error)
         self._pool.lost(self)
-
-    def close_raw(self) -> None:
-        if self.transport is not None:
-            self.transport.close()
 
     def pause_writing(self) -> None:
         if self._tunnel is not None:
-            self._tunnel.read_raw(False)
+            self._tunnel.writable(self, False)
         elif self.handler is not None:
             self.handler.upstream_writable(False)
 
     def resume_writing(self) -> None:
         if self._tunnel is not None:
-            self._tunnel.read_raw(True)
+            self._tunnel.writable(self, True)
         elif self.handler is not None:
             self.handler.upstream_writable(True)
+
+    # -- RawPeer -----------------------------------------------------------------------------------
+
+    def write_raw(self, data: bytes) -> None:
+        write_all(self.transport, [data])
+
+    def end_raw(self) -> None:
+        end_writing(self.transport)
+
+    def close_raw(self) -> None:
+        self.close()
+
+    def abort_raw(self) -> None:
+        self.abort()
 
     def read_raw(self, on: bool) -> None:
         if on:

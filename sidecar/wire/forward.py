@@ -23,6 +23,9 @@ _FORWARDED = frozenset(
     (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded", b"x-real-ip")
 )
 
+# RFC 9110 section 10.1.1: an expectation in an HTTP/1.0 request is ignored; passed on, it would be obeyed.
+_NOT_IN_1_0 = frozenset((b"expect",))
+
 DROP_REQUEST = HOP_BY_HOP | _REWRITTEN
 """From a peer whose mesh headers we believe."""
 DROP_REQUEST_UNTRUSTED = DROP_REQUEST | MESH_ONLY | _FORWARDED
@@ -34,6 +37,8 @@ DROP_RESPONSE_AT_EDGE = DROP_RESPONSE | MESH_ONLY
 def request_lines(head: RequestHead, drop: frozenset[bytes], host: bytes) -> list[bytes]:
     """Request line and fields, without those that differ by attempt; `join_head` finishes it."""
     also = nominated(head.fields.get(b"connection"))
+    if not head.http11:
+        also |= _NOT_IN_1_0
     lines = [b"%b %b HTTP/1.1\r\n" % (head.method, head.target), b"host: %b\r\n" % host]
     lines += forwardable(head.headers, drop | also if also else drop)
     if head.body is Body.NONE:

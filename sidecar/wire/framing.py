@@ -30,7 +30,8 @@ def request_framing(http11: bool, te: bytes | None, length: bytes | None) -> tup
             raise ProtocolError(400, "Transfer-Encoding and Content-Length together")
         coding = te.strip(b" \t").lower()
         if coding != b"chunked":
-            if coding.endswith(b", chunked") and coding.count(b"chunked") == 1:
+            codings = [item.strip(b" \t") for item in coding.split(b",")]
+            if codings[-1] == b"chunked" and codings.count(b"chunked") == 1 and all(codings):
                 raise ProtocolError(501, "only the chunked transfer coding is supported")
             raise ProtocolError(400, "bad Transfer-Encoding")
         return Body.CHUNKED, 0

@@ -16,9 +16,9 @@ class Limits:
     target_bytes: int = 16 * 1024
     # HAProxy's tune.http.maxhdr is 101, Envoy's 100; cookies and tracing of two vendors fit below this.
     header_count: int = 128
-    # Trailers and chunk extensions are dropped here, so nobody needs many.
+    # Trailers are dropped here, so nobody needs many.
     trailer_bytes: int = 8 * 1024
-    # Chunk-size lines need 4 bytes + hex digits; extensions beyond this many bytes a message are abuse.
+    # What chunk extensions of one message may take together; they are dropped, so more is abuse.
     chunk_overhead_bytes: int = 16 * 1024
     # None = any size: bodies are streamed, so size costs no memory.
     body_bytes: int | None = None

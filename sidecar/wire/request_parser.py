@@ -1,125 +1,194 @@
 """Requests: reads in, checked events out. llhttp parses; what it lets through too easily is refused here.
 
-Rules of this file: the callbacks only collect, for an exception in one loses its type in llhttp; and
-an error is always the last event, after every message that was complete before it, so that a
-half-read request is never acted on.
+Rules of this file: the callbacks only collect, for an exception in one loses its type in llhttp; an
+error is always the last event, so that a half-read request is never acted on; and llhttp, which has no
+pause, is never fed past the end of a message. So every message begins at the begin of a piece, sizes
+are exact, and what a client sends behind a request stays bytes until that one is answered.
 """
 
 from __future__ import annotations
 
 import re
 
-from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+from httptools import (
+    HttpParserError,
+    HttpParserInvalidMethodError,
+    HttpParserInvalidURLError,
+    HttpParserUpgrade,
+    HttpRequestParser,
+)
 
 from .events import END, Body, Header, ProtocolError, RequestEvent, RequestHead
 from .framing import request_framing
 from .headers import has_token, is_host
 from .limits import DEFAULT_LIMITS, Limits
 
-_VERSION = re.compile(rb"^[^\r\n]* HTTP/([0-9]+(?:\.[0-9]+)?)\r?\n")
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
-_PREFACE = b"PRI * HTTP/2.0"
+_HEAD_END = b"\r\n\r\n"  # LF alone ends no line in llhttp's strict mode
+
+# A chunk costs at most 16 hex digits and two CRLF besides what its extension takes.
+_CHUNK_COST = 20
 
 
 class RequestParser:
-    """Parses all requests of one connection; after a `ProtocolError` event it is of no more use."""
+    """Parses all requests of one connection, one at a time; after a `ProtocolError` it is of no more use."""
 
     __slots__ = (
-        "_body_bytes", "_chunked", "_chunks", "_events", "_fault", "_fields", "_head_at", "_headers",
-        "_limits", "_message_bytes", "_open", "_parser", "_target", "_trailer_bytes", "in_head",
-        "unread",
+        "_at", "_body_bytes", "_chunks", "_events", "_fault", "_fields", "_framing", "_head_bytes",
+        "_headers", "_left", "_limits", "_line", "_line_open", "_message_bytes", "_open", "_parser",
+        "_rest", "_tail", "_target", "_trailer_bytes", "complete", "in_head",
     )  # fmt: skip
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         self._limits = limits
-        self.unread = b""
-        """Bytes behind an Upgrade request, held until its answer says what they are."""
         self._fault: ProtocolError | None = None
         self._events: list[RequestEvent] = []
-        self._reset()
-
-    def _reset(self) -> None:
         self._parser = HttpRequestParser(self)
-        self._head_at = 0
-        self._message_bytes = 0
+        self._rest = b""  # what came behind a complete message, from `_at` on
+        self._at = 0
         self._begin()
 
     def _begin(self) -> None:
         self.in_head = True
+        self.complete = False
+        """`END` was given: what comes now is kept until `next`."""
         self._open = False
+        self._line = b""
+        self._line_open = True
+        self._tail = b""
         self._target = b""
         self._headers: list[Header] = []
         self._fields: dict[bytes, bytes] = {}
+        self._framing = Body.NONE
+        self._left = 0
+        self._message_bytes = 0
+        self._head_bytes = 0
+        self._body_bytes = 0
         self._trailer_bytes = 0
         self._chunks = 0
-        self._body_bytes = 0
-        self._chunked = False
 
     @property
     def head_started(self) -> bool:
         """Whether a head is open: some of its bytes are here, but not all."""
         return self._open and self.in_head
 
+    @property
+    def pending(self) -> bool:
+        """Whether there are bytes behind the complete message."""
+        return self._at < len(self._rest)
+
     def feed(self, data: bytes) -> list[RequestEvent]:
         """Parse one read.
 
-        Returns: heads, body pieces and `END`s in order; a `ProtocolError` only as the last one.
+        Returns: a head, body pieces and `END` in order, of one message at most; a `ProtocolError` only as
+            the last one. What is behind `END` is kept.
         """
         if self._fault is not None:
             return [self._fault]
-        events = self._events = []
-        self._message_bytes += len(data)
-        try:
-            self._parser.feed_data(data)
-        except HttpParserUpgrade as upgrade:
-            self.unread = data[upgrade.args[0] :]
-        except HttpParserError as error:
-            if self._fault is None:
-                self._fault = self._explain(data, error)
-        if self._fault is None:
-            if END in events:
-                # What is open now began in this read, which is at most the transport's buffer.
-                self._message_bytes = 0
-            elif self.in_head or self._chunked:
-                self._check_size()
+        if self.complete:
+            self._rest = self._rest[self._at :] + data
+            self._at = 0
+            return []
+        return self._parse(data, 0)
+
+    def next(self) -> list[RequestEvent]:
+        """Go on behind the complete message, with what is here of the next one."""
         if self._fault is not None:
-            del events[self._head_at :]
-            events.append(self._fault)
-        self._head_at = 0
-        return events
+            return [self._fault]
+        rest, at = self._rest, self._at
+        self._rest, self._at = b"", 0
+        self._begin()
+        return self._parse(rest, at) if at < len(rest) else []
 
-    def resume_http(self) -> list[RequestEvent]:
-        """Go on with HTTP behind an Upgrade request that was not accepted."""
-        self._reset()
-        unread, self.unread = self.unread, b""
-        return self.feed(unread) if unread else []
+    def take_unread(self) -> bytes:
+        """The bytes behind an Upgrade that was accepted: they are not HTTP."""
+        rest, at = self._rest, self._at
+        self._rest, self._at = b"", 0
+        return rest[at:]
 
-    def _check_size(self) -> None:
+    def _parse(self, data: bytes, at: int) -> list[RequestEvent]:
+        events = self._events = []
+        size = len(data)
+        while True:
+            end = self._cut(data, at, size)
+            piece = data if at == 0 and end == size else data[at:end]
+            self._message_bytes += end - at
+            in_head = self.in_head
+            if in_head:
+                if not self._open:
+                    self._line = piece
+                elif self._line_open:
+                    self._line += piece
+            try:
+                self._parser.feed_data(piece)
+            except HttpParserUpgrade:
+                self._parser = HttpRequestParser(self)  # the old one takes no more
+            except HttpParserError as error:
+                if self._fault is None:
+                    self._fault = self._explain(error)
+            if not self.complete and self._fault is None:
+                self._tail = (self._tail + piece[-3:])[-3:]
+                self._check_size(in_head)
+            if self._fault is not None:
+                events.clear()
+                events.append(self._fault)
+                return events
+            if self.complete:
+                if end < size:
+                    self._rest, self._at = data, end
+                return events
+            if end == size:
+                return events
+            at = end
+
+    def _cut(self, data: bytes, at: int, size: int) -> int:
+        """Where the next piece ends: never behind the end of a message."""
+        if self._framing is Body.LENGTH:
+            return min(size, at + self._left)
+        end = size
+        if self._tail and (split := (self._tail + data[at : at + 3]).find(_HEAD_END)) >= 0:
+            end = at + split + 4 - len(self._tail)
+        elif (found := data.find(_HEAD_END, at)) >= 0:
+            end = found + 4
+        if self.in_head:
+            # Not more than it takes to see that it is too much: llhttp is quadratic in one field's length.
+            end = min(end, at + self._limits.head_bytes + 1 - self._message_bytes)
+        return end
+
+    def _check_size(self, was_in_head: bool) -> None:
         limits = self._limits
         if self.in_head:
+            self._line_open = b"\n" not in self._line.lstrip(b"\r\n")
             if len(self._target) > limits.target_bytes:
                 self._refuse(414, f"request target over {limits.target_bytes} bytes")
             elif self._message_bytes > limits.head_bytes:
                 self._refuse(431, f"request head over {limits.head_bytes} bytes")
-            return
-        # A chunk costs at most 16 hex digits and two CRLF besides what its extension takes.
-        overhead = self._message_bytes - self._body_bytes - 20 * self._chunks
-        if overhead > limits.chunk_overhead_bytes + limits.head_bytes:
-            self._refuse(400, "chunk extensions or trailers too long")
+        elif self._framing is Body.CHUNKED and not was_in_head:
+            spent = self._message_bytes - self._head_bytes - self._body_bytes - _CHUNK_COST * self._chunks
+            if spent > limits.chunk_overhead_bytes + limits.trailer_bytes:
+                self._refuse(400, "chunk extensions or trailers too long")
 
     def _refuse(self, status: int, reason: str) -> None:
         if self._fault is None:
             self._fault = ProtocolError(status, reason)
 
-    def _explain(self, data: bytes, error: HttpParserError) -> ProtocolError:
-        if data.startswith(_PREFACE):
-            return ProtocolError(505, "HTTP/2 is not spoken here")
-        version = _VERSION.match(data)
-        if version is not None and version.group(1) not in (b"1.0", b"1.1"):
-            return ProtocolError(505, "HTTP version not supported")
-        if len(self._target) > self._limits.target_bytes:
-            return ProtocolError(414, f"request target over {self._limits.target_bytes} bytes")
-        fault = ProtocolError(400, "malformed request")
+    def _explain(self, error: HttpParserError) -> ProtocolError:
+        status, reason = 400, "malformed request"
+        if isinstance(error, HttpParserInvalidMethodError):
+            reason = "unknown method"
+        elif len(self._target) > self._limits.target_bytes:
+            status, reason = 414, f"request target over {self._limits.target_bytes} bytes"
+        elif isinstance(error, HttpParserInvalidURLError):
+            reason = "bad request target"
+        elif self.in_head:
+            version = self._parser.get_http_version()
+            if self._parser.get_method() == b"PRI" and version == "2.0":
+                status, reason = 505, "HTTP/2 is not spoken here"
+            elif version not in ("1.0", "1.1", "0.0"):
+                status, reason = 505, "HTTP version not supported"
+        else:
+            reason = "malformed chunk or trailer"
+        fault = ProtocolError(status, reason)
         fault.__cause__ = error
         return fault
 
@@ -149,7 +218,8 @@ class RequestParser:
         if self._fault is not None:
             return
         self.in_head = False
-        self._head_at = len(self._events)
+        self._tail = b""
+        self._head_bytes = self._message_bytes
         try:
             self._events.append(self._head())
         except ProtocolError as fault:
@@ -161,6 +231,7 @@ class RequestParser:
     def on_body(self, piece: bytes) -> None:
         self._events.append(piece)
         self._body_bytes += len(piece)
+        self._left -= len(piece)
         limit = self._limits.body_bytes
         if limit is not None and self._body_bytes > limit:
             self._refuse(413, f"request body over {limit} bytes")
@@ -168,30 +239,32 @@ class RequestParser:
     def on_message_complete(self) -> None:
         if self._fault is None:
             self._events.append(END)
-            self._head_at = len(self._events)
-            self._begin()
+            self.complete = True
 
     # -- our own checks ----------------------------------------------------------------------------
 
     def _head(self) -> RequestHead:
-        parser, limits, fields = self._parser, self._limits, self._fields
+        parser, limits, fields, target = self._parser, self._limits, self._fields, self._target
         version = parser.get_http_version()
         http11 = version == "1.1"
         if not http11 and version != "1.0":
             raise ProtocolError(505, "HTTP version not supported")
-        if self._message_bytes > limits.head_bytes:  # the read is that large; is the head?
-            size = len(self._target) + sum(len(name) + len(value) + 4 for name, _, value in self._headers)
-            if size > limits.head_bytes:
-                raise ProtocolError(431, f"request head over {limits.head_bytes} bytes")
+        method: bytes = parser.get_method()
+        # llhttp also takes 'GET / RTSP/1.0', 'SOURCE / ICE/1.1' and more than one blank; nobody else does.
+        start = b"%b %b HTTP/1." % (method, target)
+        if not self._line.startswith(start) and not self._line.lstrip(b"\r\n").startswith(start):
+            raise ProtocolError(400, "malformed request line")
+        if len(target) > limits.target_bytes:
+            raise ProtocolError(414, f"request target over {limits.target_bytes} bytes")
+        if self._message_bytes > limits.head_bytes:
+            raise ProtocolError(431, f"request head over {limits.head_bytes} bytes")
         if len(self._headers) > limits.header_count:
             raise ProtocolError(431, f"more than {limits.header_count} header fields")
-        if len(self._target) > limits.target_bytes:
-            raise ProtocolError(414, f"request target over {limits.target_bytes} bytes")
-        method: bytes = parser.get_method()
         body, length = request_framing(
             http11, fields.get(b"transfer-encoding"), fields.get(b"content-length")
         )
-        self._chunked = body is Body.CHUNKED
+        self._framing = body
+        self._left = length
         if limits.body_bytes is not None and length > limits.body_bytes:
             raise ProtocolError(413, f"request body over {limits.body_bytes} bytes")
         host = fields.get(b"host")
@@ -199,9 +272,10 @@ class RequestParser:
             if http11:
                 raise ProtocolError(400, "no Host")
             host = b""
-        elif not is_host(host):
-            raise ProtocolError(400, "bad Host")
-        target = self._target
+        else:
+            host = host.rstrip(b" \t")
+            if not is_host(host):
+                raise ProtocolError(400, "bad Host")
         if not target.startswith(b"/"):
             target, host = self._other_form(method, target, host)
         if b"#" in target:
@@ -212,7 +286,7 @@ class RequestParser:
                 # llhttp would take the body for the new protocol's bytes, and feeding them back would
                 # parse a body as the next request.
                 raise ProtocolError(400, "Upgrade with a body")
-            upgrade = fields.get(b"upgrade", b"").lower()
+            upgrade = fields.get(b"upgrade", b"").strip(b" \t").lower()
         return RequestHead(
             method,
             target,

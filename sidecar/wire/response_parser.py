@@ -1,7 +1,8 @@
 """Responses: reads in, checked events out, told apart by the request that each one answers.
 
 llhttp cannot be told that a response answers HEAD, so for HEAD the head is the end and the parser
-object is dropped; and it has no end of input, so a body until close ends in `eof()`.
+object is dropped; it has no end of input, so a body until close ends in `eof()`; and it speaks RTSP
+and ICE, so the first bytes of each head are looked at before it sees them.
 """
 
 from __future__ import annotations
@@ -10,17 +11,22 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from .events import END, Body, Header, ProtocolError, ResponseEvent, ResponseHead
 from .framing import response_framing
-from .headers import has_token
+from .headers import has_token, is_safe_value
 from .limits import DEFAULT_LIMITS, Limits
+
+_HEAD_END = b"\r\n\r\n"
+_STARTS = (b"HTTP/1.1 ", b"HTTP/1.0 ")
+_START_BYTES = 10  # of the status line: the version and the first digit of the status
+_CHUNK_COST = 20  # 16 hex digits and two CRLF
 
 
 class ResponseParser:
     """Parses the responses of one connection, one request at a time: `expect`, then `feed` or `eof`."""
 
     __slots__ = (
-        "_body", "_chunked", "_dirty", "_done", "_events", "_fault", "_fields", "_head_request",
-        "_headers", "_in_head", "_limits", "_message_bytes", "_parser", "_reason", "_trailer_bytes",
-        "unread",
+        "_body", "_body_bytes", "_chunks", "_dirty", "_done", "_events", "_fault", "_fields",
+        "_head_request", "_headers", "_in_head", "_interim", "_limits", "_message_bytes", "_parser",
+        "_reason", "_start", "_trailer_bytes", "started", "unread",
     )  # fmt: skip
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
@@ -31,31 +37,39 @@ class ResponseParser:
         self._head_request = False
         self._done = True
         self._dirty = False
-        self._message_bytes = 0
+        self.started = False
+        """Whether a byte has come since `expect`."""
         self.unread = b""
         """Bytes behind a 101, which belong to the new protocol."""
+        self._message_bytes = 0
         self._begin()
 
     def _begin(self) -> None:
         self._in_head = True
+        self._start: bytes | None = b""  # the first bytes of a head, until there are enough; None = checked
+        self._interim = False
         self._reason = b""
         self._headers: list[Header] = []
         self._fields: dict[bytes, bytes] = {}
         self._body = Body.NONE
+        self._body_bytes = 0
         self._trailer_bytes = 0
+        self._chunks = 0
 
     @property
     def reusable(self) -> bool:
-        """Whether the next response can be parsed on this connection: the last is complete, nothing behind."""
+        """Whether the connection can take another exchange: the last is complete, nothing is behind it."""
         return self._done and not self._dirty and self._fault is None
 
     def expect(self, method: bytes) -> None:
         """A request was sent; what comes next answers it."""
         self._head_request = method == b"HEAD"
         self._done = False
+        self.started = False
+        self._message_bytes = 0
 
     def feed(self, data: bytes) -> list[ResponseEvent]:
-        """Parse one read; a `ProtocolError` comes only as the last event, in place of the broken message's rest.
+        """Parse one read; a `ProtocolError` is always the last event, in place of the broken message's rest.
 
         Bytes that no request asked for make the connection unusable (`reusable`), but do not spoil
         the response before them.
@@ -66,7 +80,47 @@ class ResponseParser:
             self._dirty = True
             return []
         events = self._events = []
+        self.started = True
         self._message_bytes += len(data)
+        if self._start is not None:
+            data = self._check_start(data)
+        while self._interim and data:
+            data = self._feed_line(data)
+        if data:
+            self._feed(data)
+        if not self._done:
+            self._check_size()
+        if self._fault is not None:
+            events.append(self._fault)
+        if self._done and self._head_request:
+            self._parser = HttpResponseParser(self)  # the old one waits for a body that never comes
+            self._begin()
+        return events
+
+    def _check_start(self, data: bytes) -> bytes:
+        """What to parse: nothing until the first bytes of the head are here."""
+        data = self._start + data if self._start else data
+        if len(data) < _START_BYTES:
+            self._start = data
+            if not any(start.startswith(data[:9]) for start in _STARTS):
+                self._refuse("upstream sent a bad status line")
+            return b""
+        self._start = None
+        if not data.startswith(_STARTS):
+            self._refuse("upstream sent a bad status line")
+            return b""
+        # Behind a 1xx comes another head, whose first bytes must be seen as well; behind a 101 nothing.
+        self._interim = data[9] == 0x31 and data[9:12] != b"101"
+        return data
+
+    def _feed_line(self, data: bytes) -> bytes:
+        """Parse one line of an interim head; returns what to parse next."""
+        end = data.find(b"\n") + 1 or len(data)
+        self._feed(data[:end])
+        rest = b"" if self._fault is not None else data[end:]
+        return self._check_start(rest) if rest and self._start is not None else rest
+
+    def _feed(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade as upgrade:
@@ -77,16 +131,20 @@ class ResponseParser:
             elif self._fault is None:
                 self._fault = ProtocolError(502, "malformed response from upstream")
                 self._fault.__cause__ = error
-        if self._in_head and self._fault is None and self._message_bytes > self._limits.head_bytes:
-            self._fault = ProtocolError(502, "response head from upstream is too large")
-        if not self._in_head or self._done:
-            self._message_bytes = 0
-        if self._fault is not None:
-            events.append(self._fault)
-        if self._done and self._head_request:
-            self._parser = HttpResponseParser(self)  # the old one waits for a body that never comes
-            self._begin()
-        return events
+
+    def _check_size(self) -> None:
+        limits = self._limits
+        if self._in_head:
+            if self._message_bytes > limits.head_bytes:  # 1xx heads count together with the final one
+                self._refuse("response head from upstream is too large")
+        elif self._body is Body.CHUNKED:
+            spent = self._message_bytes - self._body_bytes - _CHUNK_COST * self._chunks
+            if spent > limits.head_bytes + limits.chunk_overhead_bytes + limits.trailer_bytes:
+                self._refuse("chunk extensions or trailers from upstream are too long")
+
+    def _refuse(self, reason: str) -> None:
+        if self._fault is None:
+            self._fault = ProtocolError(502, reason)
 
     def eof(self) -> ResponseEvent | None:
         """The peer closed: the end of a body until close, or else a truncation.
@@ -109,8 +167,8 @@ class ResponseParser:
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._in_head:
             self._trailer_bytes += len(name) + len(value) + 4
-            if self._trailer_bytes > self._limits.trailer_bytes and self._fault is None:
-                self._fault = ProtocolError(502, "trailers from upstream are too long")
+            if self._trailer_bytes > self._limits.trailer_bytes:
+                self._refuse("trailers from upstream are too long")
             return
         low = name.lower()
         fields = self._fields
@@ -131,15 +189,22 @@ class ResponseParser:
             self._fault = fault
             return
         self._body = head.body
+        self._dirty = head.body is Body.TUNNEL  # from here on it is not HTTP
         self._events.append(head)
         if head.body is Body.TUNNEL or (self._head_request and not head.interim):
             self._finish()
 
+    def on_chunk_header(self) -> None:
+        self._chunks += 1
+
     def on_body(self, piece: bytes) -> None:
         if self._done:
             self._dirty = True
+        elif self._body is Body.NONE:  # llhttp gives a body to a 1xx that has a length; there is none
+            self._refuse("upstream sent a body where there can be none")
         else:
             self._events.append(piece)
+            self._body_bytes += len(piece)
 
     def on_message_complete(self) -> None:
         if self._done or self._fault is not None:
@@ -160,13 +225,12 @@ class ResponseParser:
     def _head(self) -> ResponseHead:
         parser, fields = self._parser, self._fields
         status = parser.get_status_code()
-        version = parser.get_http_version()
-        http11 = version == "1.1"
-        if (not http11 and version != "1.0") or not 100 <= status <= 599:
+        http11 = parser.get_http_version() == "1.1"
+        if not 100 <= status <= 599 or not is_safe_value(self._reason):
             raise ProtocolError(502, "upstream sent a bad status line")
         if len(self._headers) > self._limits.header_count:
             raise ProtocolError(502, "upstream sent too many header fields")
-        if self._message_bytes > self._limits.head_bytes:
+        if self._message_bytes > self._limits.head_bytes:  # the read is that large; is the head?
             size = sum(len(name) + len(value) + 4 for name, _, value in self._headers)
             if size > self._limits.head_bytes:
                 raise ProtocolError(502, "response head from upstream is too large")
@@ -177,10 +241,8 @@ class ResponseParser:
             fields.get(b"transfer-encoding"),
             fields.get(b"content-length"),
         )
-        connection = fields.get(b"connection")
-        keep_alive = body is not Body.UNTIL_CLOSE and (
-            http11
-            if connection is None
-            else not has_token(connection, b"close") and (http11 or has_token(connection, b"keep-alive"))
+        # RFC 9112 section 9.3 lets HTTP/1.0 keep a connection; too many such servers get it wrong.
+        keep_alive = (
+            http11 and body is not Body.UNTIL_CLOSE and not has_token(fields.get(b"connection"), b"close")
         )
         return ResponseHead(status, self._reason, http11, self._headers, fields, body, length, keep_alive)

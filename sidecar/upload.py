@@ -1,0 +1,56 @@
+"""The request's body on its way to a backend, and what is kept of it for another try."""
+
+from __future__ import annotations
+
+from .wire.serialize import LAST_CHUNK, chunk
+
+# A request body up to this size is kept for a retry (Linkerd's bound); beyond it there is none.
+REPLAY_BYTES = 64 * 1024
+
+
+class Upload:
+    """Collects a body's pieces until they are sent, and keeps them while another try may need them."""
+
+    __slots__ = ("_chunked", "_pieces", "_size", "complete", "kept")
+
+    def __init__(self, chunked: bool, replayable: bool) -> None:
+        self.complete = False
+        """All of the request is here."""
+        self.kept = replayable
+        """The body can be sent once more."""
+        self._chunked = chunked
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    @property
+    def too_large(self) -> bool:
+        """Whether it is more than is kept for a retry."""
+        return self._size > REPLAY_BYTES
+
+    def add(self, data: bytes, sent: bool) -> None:
+        """Another piece; `sent` = it is on its way already."""
+        if sent and not self.kept:
+            return
+        self._pieces.append(data)
+        self._size += len(data)
+        if sent and self.too_large:
+            self.forget()
+
+    def forget(self) -> None:
+        """It was sent and is too large to keep: no other try can follow."""
+        self.kept = False
+        self._pieces = []
+        self._size = 0
+
+    def frame(self, data: bytes) -> bytes:
+        """A piece as it goes on the wire."""
+        return chunk(data) if self._chunked else data
+
+    def end(self) -> list[bytes]:
+        """What follows the last piece."""
+        return [LAST_CHUNK] if self._chunked else []
+
+    def framed(self) -> list[bytes]:
+        """All that is here, as it goes on the wire."""
+        pieces = [chunk(piece) for piece in self._pieces] if self._chunked else list(self._pieces)
+        return pieces + self.end() if self.complete else pieces
