@@ -38,12 +38,14 @@ class Flag(enum.Enum):
     UT = (504, Source.UPSTREAM, Retry.IDEMPOTENT, "the endpoint did not answer in time")
     DT = (504, Source.PROXY, Retry.NEVER, "the deadline has passed")
     URX = (503, Source.UPSTREAM, Retry.NEVER, "all tries failed")
+    SI = (408, Source.DOWNSTREAM, Retry.NEVER, "the client stopped in the middle")
     DC = (499, Source.DOWNSTREAM, Retry.NEVER, "the client went away")
     DPE = (400, Source.DOWNSTREAM, Retry.NEVER, "the client broke the protocol")
     RL = (429, Source.PROXY, Retry.NEVER, "rate limited")
     OM = (503, Source.PROXY, Retry.NEVER, "overloaded")
     DI = (200, Source.PROXY, Retry.NEVER, "delay injected")
     FI = (503, Source.PROXY, Retry.NEVER, "fault injected")
+    IE = (500, Source.PROXY, Retry.NEVER, "an error of the proxy's own")
     LOOP = (508, Source.PROXY, Retry.NEVER, "the request came back to where it had been")
 
     def __init__(self, status: int, source: Source, retry: Retry, words: str) -> None:
