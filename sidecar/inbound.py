@@ -45,6 +45,10 @@ class LocalApp:
         self.in_flight += 1
         return None
 
+    def promote(self) -> bool:
+        """Nobody waits here."""
+        return False
+
     def abandon_wait(self) -> None:
         """Nobody waits here."""
 
@@ -105,7 +109,6 @@ class Inbound(Proxy):
         self._unknown = self.metrics.inbound(Peer("unknown", "unknown"))
 
     def route(self, head: RequestHead, exchange: Routed) -> Target | MeshError | None:
-        self.in_flight += 1
         return self.app
 
     def request_fields(self, exchange: Exchange) -> list[bytes]:

@@ -52,7 +52,6 @@ class Outbound(Proxy):
         self._unrouted = self.metrics.outbound("unknown", "unknown")
 
     def route(self, head: RequestHead, exchange: Routed) -> Target | MeshError | None:
-        self.in_flight += 1
         via = head.fields.get(b"via")
         if via is not None and self._pseudonym in [part.strip() for part in via.split(b",")]:
             return MeshError(Flag.LOOP, "this sidecar's own outbound listener sent it")

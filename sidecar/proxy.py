@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -12,11 +13,14 @@ from typing import TYPE_CHECKING
 
 from .io.deadlines import Deadlines
 from .io.pool import Pool, Spawn
+from .io.timeouts import DEFAULT_TIMEOUTS, Timeouts
+from .io.tunnel import RawPeer, Tunnel
 from .observe import trace_context
 from .observe.metrics import RequestSeries
 from .observe.trace_context import TraceContext
 from .observe.window import Window
 from .policy.outcome import Outcome, classify_status
+from .waiting import Waiting
 from .wire.events import RequestHead, ResponseHead
 from .wire.forward import DROP_REQUEST, DROP_RESPONSE_AT_EDGE
 from .wire.headers import is_safe_value
@@ -31,6 +35,8 @@ if TYPE_CHECKING:
     from .observe.metrics import Metrics
     from .observe.tracing import Tracer
 
+log = logging.getLogger(__name__)
+
 # A request id from outside is passed on only up to this size; the usual one, a UUID, has 36.
 MAX_REQUEST_ID = 128
 
@@ -42,6 +48,7 @@ class Proxy(ABC):
     drop_request = DROP_REQUEST
     drop_response = DROP_RESPONSE_AT_EDGE
     trusted = True
+    timeouts: Timeouts = DEFAULT_TIMEOUTS
 
     def __init__(
         self,
@@ -63,6 +70,7 @@ class Proxy(ABC):
         self.window = Window(clock)
         self.in_flight = 0
         self.draining = False
+        self.waiting = Waiting()
         self.recording = tracer is not None
         self._spawn = spawn
         self._deadlines = deadlines
@@ -129,7 +137,12 @@ class Proxy(ABC):
         pool: Pool | None = endpoint.pool
         if pool is None:
             pool = endpoint.pool = Pool(
-                endpoint.host, endpoint.port, self._spawn, self._deadlines, self.clock
+                endpoint.host,
+                endpoint.port,
+                self._spawn,
+                self._deadlines,
+                self.clock,
+                connect_timeout=self.timeouts.connect,
             )
         return pool
 
@@ -141,15 +154,24 @@ class Proxy(ABC):
             return Outcome.CONNECT_FAILURE  # the endpoint's sidecar says: the app was never reached
         return classify_status(head.status, b"x-envoy-overloaded" in head.fields)
 
+    def tunnel(self, client: RawPeer, upstream: RawPeer, over: Callable[[Tunnel], None]) -> Tunnel:
+        """Couple the two sides of an accepted Upgrade."""
+        return Tunnel(client, upstream, self._deadlines, self.timeouts.tunnel_idle, self.clock, over)
+
     # -- what an exchange tells --------------------------------------------------------------------
 
     @abstractmethod
     def retried(self, exchange: Exchange) -> None:
         """Another try is on its way; `exchange.flag` and `.detail` say what became of the last."""
 
+    def count_refusal(self, reason: str) -> None:
+        """A message was refused; the reasons are a fixed set of words."""
+        self.refusals[reason] = self.refusals.get(reason, 0) + 1
+
     def refused(self, peer: str, status: int, reason: str) -> None:
         """A message that never became an exchange was refused."""
-        self.refusals[reason] = self.refusals.get(reason, 0) + 1
+        self.count_refusal(reason)
+        log.info("%s: refused %s from %s: %s", self.direction, status, peer, reason)
         if self._access_log is not None:
             self._access_log.refusal(self.direction, peer, status, reason)
 
