@@ -224,6 +224,7 @@ class _Planner:
         flags += ["--inbound", address(ports["inbound"]), "--app", address(ports["app"])]
         if service.health.path:
             flags += ["--app-health", service.health.path]
+        flags += ["--app-health-interval", f"{service.health.interval:g}s"]
         parts = {
             Part.SIDECAR: self._sidecar(instance.name, ports, *flags),
             Part.APP: self._command(instance, ports) if service.command else self._scripted(instance, ports),

@@ -204,7 +204,12 @@ class Sidecar:
         if config.inbound is not None and config.app is not None:
             spec = EndpointSpec(config.name, config.app.host, config.app.port, version=config.version)
             self.app_health = AppHealth(
-                config.app.host, config.app.port, config.app_health, self._app_changed, asyncio.sleep
+                config.app.host,
+                config.app.port,
+                config.app_health,
+                config.app_health_interval,
+                self._app_changed,
+                asyncio.sleep,
             )
             app = LocalApp(spec, self.app_health.refused, self.clock)
             self.inbound = Inbound(app, self._load_report, *common)

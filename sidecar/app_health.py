@@ -7,7 +7,6 @@ import re
 from collections.abc import Awaitable, Callable
 
 # Consul's convention for HTTP checks: 2xx passing, 429 warning, everything else critical.
-INTERVAL_S = 1.0
 # One that failed is asked more often, and one that is only starting all the time: people wait for it.
 RECOVERY_INTERVAL_S = 0.25
 START_INTERVAL_S = 0.05
@@ -23,6 +22,7 @@ class AppHealth:
 
     Args:
         path: the path that is asked; None = a TCP connect is enough.
+        interval: seconds between two questions while it is passing.
         changed: called after each change of status.
     """
 
@@ -31,12 +31,14 @@ class AppHealth:
         host: str,
         port: int,
         path: str | None,
+        interval: float,
         changed: Callable[[str, str], None],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
         self._host = host
         self._port = port
         self._path = path
+        self._interval = interval
         self._changed = changed
         self._sleep = sleep
         self._timeouts = 0
@@ -61,7 +63,7 @@ class AppHealth:
             await self.check()
             if self.status == "passing":
                 self._was_passing = True
-                await self._sleep(INTERVAL_S)
+                await self._sleep(self._interval)
             else:
                 await self._sleep(RECOVERY_INTERVAL_S if self._was_passing else START_INTERVAL_S)
 

@@ -45,6 +45,7 @@ class Config:
     inbound: Address | None = None
     app: Address | None = None
     app_health: str | None = None
+    app_health_interval: float = 1.0
     outbound: Address | None = None
     admin: Address | None = None
     registry: str | None = None
@@ -119,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--inbound", metavar="HOST:PORT", help="listen here for requests to the app")
     add("--app", metavar="HOST:PORT", help="the program behind --inbound")
     add("--app-health", metavar="PATH", help="ask the app's health there (default: a TCP connect)")
+    add("--app-health-interval", metavar="TIME", help="how often (default: 1s)")
     add("--outbound", metavar="HOST:PORT", help="listen here for the app's own calls (HTTP_PROXY)")
     add("--admin", metavar="HOST:PORT", help="listen here for /metrics, /snapshot, /ready, …")
     add("--registry", metavar="URL", help="Consul's HTTP API")
@@ -173,7 +175,7 @@ def _convert(key: str, value: object, source: str) -> object:
     text = str(value)
     if key in ("inbound", "outbound", "app", "admin"):
         return parse_address(text, source)
-    if key.endswith("_timeout"):
+    if key.endswith(("_timeout", "_interval")):
         return parse_duration(text, source)
     if key == "upstream":
         return tuple(_parse_upstream(str(item), source) for item in _as_list(value))

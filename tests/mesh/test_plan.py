@@ -78,6 +78,7 @@ def test_a_replica_is_a_sidecar_and_an_app_that_know_each_other(ports: Ports) ->
         "--inbound": f"127.0.0.1:{front.ports['inbound']}",
         "--app": f"127.0.0.1:{front.ports['app']}",
         "--app-health": "/health",
+        "--app-health-interval": "1s",
         "--outbound": f"127.0.0.1:{front.ports['outbound']}",
         "--admin": f"127.0.0.1:{front.ports['admin']}",
         "--registry": plan.registry_url,

@@ -43,7 +43,7 @@ def health_of(port: int, path: str | None = "/health") -> tuple[AppHealth, list[
     async def never(_: float) -> None:
         raise AssertionError("one question needs no sleep")
 
-    return AppHealth("127.0.0.1", port, path, lambda *change: changes.append(change), never), changes
+    return AppHealth("127.0.0.1", port, path, 1.0, lambda *change: changes.append(change), never), changes
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ async def test_it_asks_often_while_starting_and_seldom_when_fine(app: App) -> No
             raise asyncio.CancelledError
 
     app.answer = b"HTTP/1.1 503 x\r\n\r\n"
-    health = AppHealth("127.0.0.1", app.port, "/", lambda *_: None, sleep)
+    health = AppHealth("127.0.0.1", app.port, "/", 1.0, lambda *_: None, sleep)
     with pytest.raises(asyncio.CancelledError):
         await health.run()
     assert pauses == [0.05, 0.05, 1.0, 0.25]
@@ -135,5 +135,5 @@ def test_types() -> None:
 
     async def sleep(_: float) -> None: ...
 
-    AppHealth("h", 1, None, lambda *change: seen.append(change), sleep).refused()
+    AppHealth("h", 1, None, 1.0, lambda *change: seen.append(change), sleep).refused()
     assert seen == []  # critical already, so nothing changed
