@@ -14,7 +14,7 @@ from loadgen.patterns import CONSTANT, Pattern
 from loadgen.pool import Exchange, Pool
 from loadgen.schedule import Schedule
 from loadgen.settings import Limits, check_rate
-from loadgen.tally import IN_FLIGHT_CAP, STOPPED, TOO_LATE
+from loadgen.tally import IN_FLIGHT_CAP, TOO_LATE
 from loadgen.target import Target
 from loadgen.window import KEPT
 
@@ -145,7 +145,7 @@ class Runner:
             try:
                 await self._wait_for_end()
                 drain = min(drain, 1.0) if self._stop.is_set() else drain
-                self._finish_plan()
+                await self._finish_plan()
                 await self._drain(drain)
             finally:
                 if self._timer is not None:
@@ -162,16 +162,16 @@ class Runner:
             async with asyncio.timeout(left):
                 await self._stop.wait()
 
-    def _finish_plan(self) -> None:
-        """What became due before the end and was not sent is counted, not forgotten."""
+    async def _finish_plan(self) -> None:
+        """What became due before the end is still sent, however late, and after that nothing."""
         end = min(self._until, self._clock())
-        self._until = end
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        while self.schedule.peek(end) is not None:
-            intended = self.schedule.pop()
-            self.measurement.drop(self.measurement.tally_for(intended), end, STOPPED)
+        while True:
+            if not self._send_due(end):
+                return
+            await asyncio.sleep(0)  # answers free connections for the next batch
 
     async def _drain(self, seconds: float) -> None:
         self._draining = True

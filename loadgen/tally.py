@@ -8,8 +8,6 @@ IN_FLIGHT_CAP = "in_flight_cap"
 """Dropped because as many requests as allowed were waiting for answers."""
 TOO_LATE = "too_late"
 """Dropped because the generator came to it later than a user would have waited."""
-STOPPED = "stopped"
-"""Dropped because the run ended between the intended start and the send."""
 
 
 class Tally:

@@ -75,7 +75,7 @@ async def target_server() -> AsyncIterator[TargetServer]:
     """A running server on a free port of 127.0.0.1; `url` says where."""
     target = TargetServer()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: _Peer(target), "127.0.0.1", 0)
+    server = await loop.create_server(lambda: _Peer(target), "127.0.0.1", 0, backlog=1024)
     target.url = "http://{}:{}/".format(*server.sockets[0].getsockname()[:2])
     try:
         yield target
