@@ -43,6 +43,10 @@ async def say_errors(request: web.Request, handler: Handler) -> web.StreamRespon
         return refusal(409, str(error))
     except MeshError as error:
         return refusal(503, str(error))
+    except web.RequestPayloadError:
+        answer = refusal(400, "the body cannot be decompressed")
+        answer.force_close()  # what follows on this connection cannot be told from the rest of the body
+        return answer
     except web.HTTPException as error:
         return refusal(error.status, f"{request.method} {request.path}: {error.reason}")
     except Exception:

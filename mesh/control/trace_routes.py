@@ -82,10 +82,10 @@ def _matching(request: web.Request, store: TraceStore) -> Iterator[Trace]:
     latest = _number(request, "end", 2**62, 2**63) * 1000
     shortest, longest = _duration(request, "minDuration", 0), _duration(request, "maxDuration", 2**62)
     for trace in store.newest():
-        mine = [stored for stored in trace.spans if stored.service == service]
+        mine = [span for span in trace.spans if span.service == service]
         if not mine or not earliest <= trace.start_ns <= latest:
             continue
-        if operation is not None and all(stored.span.name != operation for stored in mine):
+        if operation is not None and all(span.name != operation for span in mine):
             continue
         if shortest <= (trace.end_ns - trace.start_ns) // 1000 <= longest:
             yield trace
