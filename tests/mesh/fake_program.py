@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-PARSER = argparse.ArgumentParser()
+PARSER = argparse.ArgumentParser(prog="fake_program")
 PARSER.add_argument("--exit", type=int, help="end at once with this code")
 PARSER.add_argument("--crash", action="store_true", help="end at once by SIGABRT")
 PARSER.add_argument("--raise", dest="fail", action="store_true", help="raise after the ready line")
@@ -34,9 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "fds": sorted(int(name) for name in os.listdir("/dev/fd")),
         "child": child,
     }
-    sys.stdout.write(json.dumps(report) + "\n")
+    sys.stdout.write(json.dumps(report) + "\nsecond line\n")
     sys.stdout.flush()
-    sys.stdout.write("second line\n")
     if options.fail:
         raise RuntimeError("as asked")
     while True:

@@ -1,0 +1,172 @@
+"""The command line: exact words of its errors, exit codes, help, and how quickly it starts."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mesh.cli import app, run
+from mesh.state import StateDirectory, describe
+
+COMMANDS = ["up", "down", "status", "kill", "pause", "resume", "drain", "heal", "load", "logs", "validate"]
+
+# An empty interpreter takes 10 to 20 ms of it; twice what was measured, for a busy machine.
+START_S = 0.3
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No mesh runs here."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    code = run(words)
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    """And there is no command that this list does not know."""
+    assert sorted(
+        command.callback.__name__ for command in app.registered_commands if command.callback
+    ) == sorted(COMMANDS)
+    for command in COMMANDS:
+        code, out, err = said(capsys, command, "--help")
+        assert (code, err) == (0, "")
+        assert f"Example: mesh {command}" in " ".join(out.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (["fly"], "'fly'"),
+        (["up", "--rat", "1"], "--rat"),
+        (["up", "--rate", "fast"], "'--rate'"),
+        (["up", "--port", "65536"], "'--port'"),
+        (["kill"], "'INSTANCE'"),
+        (["kill", "a-1", "--part", "leg"], "'leg'"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(
+    capsys: pytest.CaptureFixture[str], words: list[str], names: str
+) -> None:
+    """It names what is wrong and where to read on; no usage text over several lines, no traceback."""
+    code, out, err = said(capsys, *words)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"mesh {words[0]}: ")
+    assert err.endswith(f" (see: mesh {words[0]} --help)\n")
+    assert err.count("\n") == 1
+    assert names in err
+
+
+def test_a_registry_that_is_no_url_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """Before anything starts."""
+    assert said(capsys, "up", "--registry", "ftp://x") == (
+        2,
+        "",
+        'mesh up: --registry: "ftp://x" is not a URL such as http://127.0.0.1:8500\n',
+    )
+
+
+@pytest.mark.parametrize(
+    "words", [["status"], ["kill", "a-1"], ["heal", "a-1"], ["load"], ["load", "--rate", "5"]]
+)
+def test_without_a_mesh_there_is_one_line_and_exit_code_1(
+    capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    """It says how to start one."""
+    line = f"mesh {words[0]}: no mesh is running here (start one with: mesh up)\n"
+    assert said(capsys, *words) == (1, "", line)
+
+
+def test_a_mesh_that_does_not_answer_is_said(capsys: pytest.CaptureFixture[str], elsewhere: Path) -> None:
+    """The supervisor lives, its control API is silent."""
+    state = StateDirectory(elsewhere)
+    state.create()
+    state.write_mesh({"supervisor": describe(os.getpid()), "control": "http://127.0.0.1:1"})
+    code, out, err = said(capsys, "status")
+    assert (code, out) == (1, "")
+    assert err.startswith("mesh status: the mesh does not answer at 127.0.0.1:1: ")
+    assert err.count("\n") == 1
+
+
+def test_down_without_a_mesh_is_done_already(capsys: pytest.CaptureFixture[str], elsewhere: Path) -> None:
+    """And makes no files."""
+    assert said(capsys, "down") == (0, "no mesh is running here\n", "")
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_validate_says_what_is_in_a_good_file(capsys: pytest.CaptureFixture[str]) -> None:
+    """Or in a topology that ships."""
+    assert said(capsys, "validate", "shop") == (
+        0,
+        "shop: valid: 7 services, 16 instances, entrypoint gateway\n",
+        "",
+    )
+
+
+def test_validate_says_every_fault_of_a_bad_file(capsys: pytest.CaptureFixture[str], elsewhere: Path) -> None:
+    """One line each, with line and field."""
+    (elsewhere / "bad.yaml").write_text(
+        "services:\n"
+        "- name: a\n"
+        "  isEntrypoint: true\n"
+        "  script:\n"
+        "  - call: bb\n"
+        "- name: b\n"
+        "  numReplicas: 2\n"
+        "  port: 9000\n"
+    )
+    code, out, err = said(capsys, "validate", "bad.yaml")
+    assert (code, out) == (2, "")
+    first, second = err.splitlines()
+    assert first.startswith("bad.yaml:5: services[0].script[0].call")
+    assert second.startswith("bad.yaml:8: services[1].port: a fixed port with 2 replicas")
+
+
+def test_logs_of_an_instance_are_told_apart_by_part(
+    capsys: pytest.CaptureFixture[str], elsewhere: Path
+) -> None:
+    """The access log is not what a process said; an unknown name gets the one that was meant."""
+    assert said(capsys, "logs", "orders-1") == (1, "", "mesh logs: no mesh has run here: there are no logs\n")
+    state = StateDirectory(elsewhere)
+    state.create()
+    state.log_path("orders-1", "app").write_text("one\ntwo\n")
+    state.log_path("orders-1", "sidecar").write_text("three\n")
+    state.access_log_path("orders-1").write_text("{}\n")
+    code, out, _ = said(capsys, "logs", "orders-1", "--lines", "1")
+    assert (code, out) == (0, "app     | two\nsidecar | three\n")
+    assert said(capsys, "logs", "orders-1", "--part", "app") == (0, "one\ntwo\n", "")
+    assert said(capsys, "logs", "order-1") == (
+        2,
+        "",
+        'mesh logs: no instance is named "order-1" (did you mean "orders-1"?)\n',
+    )
+    state.log_path("registry", "app").write_text("")
+    assert said(capsys, "logs", "registry", "--part", "sidecar") == (
+        2,
+        "",
+        "mesh logs: registry has no sidecar (it has only its app)\n",
+    )
+
+
+def test_it_starts_quickly() -> None:
+    """The best of five starts: nothing heavy is imported before it is needed."""
+    code = (
+        "import sys, time; began = time.perf_counter()\n"
+        "from mesh.__main__ import main\n"
+        "main(['down'])\n"
+        "heavy = {'aiohttp', 'asyncio', 'rich', 'services', 'uvloop', 'yaml'} & set(sys.modules)\n"
+        "import json; print(json.dumps([time.perf_counter() - began, sorted(heavy)]))"
+    )
+    runs = []
+    for _ in range(5):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        runs.append(json.loads(done.stdout.splitlines()[-1]))
+    assert min(run[0] for run in runs) < START_S
+    assert runs[0][1] == []
