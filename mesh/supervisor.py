@@ -172,6 +172,22 @@ class Supervisor:
             raise unknown_name("instance", name, self._everything)
         return self._everything[name]
 
+    def snapshots(self) -> dict[str, Mapping[str, Any]]:
+        """Instance -> what its sidecar last said of itself; without those that have not said anything."""
+        return {
+            name: instance.snapshot
+            for name, instance in self._everything.items()
+            if instance.snapshot is not None
+        }
+
+    def admins(self) -> dict[str, str]:
+        """Instance -> base URL of its sidecar's admin listener, of those that run."""
+        return {
+            name: instance.plan.admin
+            for name, instance in self._everything.items()
+            if instance.plan.admin is not None and instance.parts[Part.SIDECAR].alive
+        }
+
     async def act(self, action: Action, name: str, part: Part | None) -> dict[str, Any]:
         """Kill, pause, …; `part` None is both. Returns the instance as `status` shows it."""
         instance = self.instance(name)

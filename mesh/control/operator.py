@@ -1,4 +1,4 @@
-"""What the control API asks of whoever runs the mesh."""
+"""What the control API asks of whoever runs the mesh: the supervisor of processes, or the Docker driver."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -24,3 +24,16 @@ class Operator(Protocol):
 
     def stop(self) -> None:
         """End the mesh; said again, at once."""
+
+
+class Observed(Protocol):
+    """What the live page needs beside it; nothing here waits, all of it is as of the last look."""
+
+    def status(self) -> dict[str, Any]:
+        """The document of `mesh status --json`."""
+
+    def snapshots(self) -> Mapping[str, Mapping[str, Any]]:
+        """Instance -> its sidecar's `/snapshot`."""
+
+    def admins(self) -> Mapping[str, str]:
+        """Instance -> base URL of its sidecar's admin listener, of those that run."""
