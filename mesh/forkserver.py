@@ -347,9 +347,14 @@ class Launched:
 
     END_S = 5.0  # it only sends SIGKILL and waits for the kernel
 
-    def end(self) -> None:
-        """Close the channel, which kills every child, and wait; the process is gone afterwards."""
+    def end(self, *, used: bool = True) -> None:
+        """Close the channel, which kills every child, and wait; the process is gone afterwards.
+
+        One that was not used has no children: it need not finish its imports first.
+        """
         self.channel.close()
+        if not used:
+            self.process.kill()
         try:
             self.process.wait(self.END_S)
         except subprocess.TimeoutExpired:

@@ -31,10 +31,11 @@ def tail(path: Path, lines: int) -> list[str]:
 
 
 def last_line(path: Path) -> str:
-    """The last line that says something; for a traceback that is the error itself."""
+    """The last line that says something; for a traceback that is the error itself, in a group of them too."""
     for line in reversed(tail(path, 20)):
-        if line.strip():
-            return line.strip()
+        words = line.strip(" |+-")  # what stands around the errors of an ExceptionGroup
+        if words:
+            return words
     return ""
 
 

@@ -110,6 +110,7 @@ def _run(
     programs: tuple[str, ...],
 ) -> int:
     launched: Launched | None = None
+    served = False
     ports: Ports | None = None
     # one that comes before the loop runs must not skip the clean-up
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -122,12 +123,13 @@ def _run(
         state.clear_logs(keep=(state.log_path(FORK_SERVER, PROCESS), state.log_path(SUPERVISOR, PROCESS)))
         from mesh.serve import serve
 
+        served = True
         return serve(plan, launched, ports, state, make_show(), times)
     finally:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)  # this takes milliseconds, and must be whole
         if launched is not None:
-            launched.end()
+            launched.end(used=served)
         kill_leftovers(state, times.clock, times.sleep)
         if ports is not None:
             ports.close()

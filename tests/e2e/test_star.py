@@ -80,7 +80,7 @@ def test_the_breaker_of_a_killed_replica_opens(star: RealMesh) -> None:
         return endpoint["breaker"] if endpoint else None
 
     until(lambda: breaker() == "open", 5)
-    assert star.instance(VICTIM)["breakers"]["open"] == ["ingress"]
+    until(lambda: star.instance(VICTIM)["breakers"]["open"] == ["ingress"], 3)
     star.ok("heal", VICTIM)
     until(lambda: breaker() == "closed", HEALED_S)
     assert star.load()["failed"] == 0

@@ -32,6 +32,8 @@ def test_the_last_line_is_the_one_that_says_something(tmp_path: Path) -> None:
     file = tmp_path / "a.log"
     file.write_text("Traceback:\n  File\nValueError: no\n\n")
     assert last_line(file) == "ValueError: no"
+    file.write_text("  + Exception Group Traceback:\n    | ValueError: in a group\n    +------------\n")
+    assert last_line(file) == "ValueError: in a group"
     assert last_line(tmp_path / "none") == ""
 
 
