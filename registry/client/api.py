@@ -21,7 +21,7 @@ from registry.client.records import (
     kv_from,
 )
 from registry.client.transport import Transport
-from registry.client.watch import Freshness, KVSettle, Query, follow_health, follow_kv
+from registry.client.watch import Freshness, KVSettle, Query, follow_health, follow_kv, follow_services
 from registry.errors import NotFound
 from registry.model import KVEntry
 
@@ -184,6 +184,16 @@ class RegistryClient:
             query = Query(line, path, {"recurse": "1"}, fresh, self._clock, self._rng)
             async for tree in follow_kv(query, settle, self._clock):
                 yield tree
+
+    def watch_services(self) -> AsyncIterator[frozenset[str]]:
+        """The names of all services, at first and after each change; the last ones stand while it is lost."""
+        return self._follow_services(self._watched("services"))
+
+    async def _follow_services(self, fresh: Freshness) -> AsyncIterator[frozenset[str]]:
+        async with self._transport.line() as line:
+            query = Query(line, "/v1/catalog/services", {}, fresh, self._clock, self._rng)
+            async for names in follow_services(query):
+                yield names
 
     def staleness(self, kind_and_name: str) -> float:
         """Seconds for which a watch ("health/orders", "kv/mesh/policy/") has had no good answer; 0.0 = fresh.

@@ -121,6 +121,19 @@ async def follow_health(
             yield HealthView(changed, index, believed.held)
 
 
+async def follow_services(query: Query) -> AsyncIterator[frozenset[str]]:
+    """The names of all services, at first and after every change."""
+    believed: frozenset[str] | None = None
+    while True:
+        answer = await query.next()
+        if answer is None:
+            continue
+        names = frozenset(answer[2] or ())
+        if names != believed:
+            believed = names
+            yield names
+
+
 async def follow_kv(
     query: Query, settle: KVSettle, clock: Callable[[], float]
 ) -> AsyncIterator[tuple[KVEntry, ...]]:
