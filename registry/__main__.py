@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import random
+import resource
 import signal
 import sys
 import time
@@ -21,6 +22,8 @@ from registry.server import Options, Server
 from registry.store import State
 
 log = logging.getLogger("registry")
+
+WANTED_FILES = 16384
 
 EXAMPLE = """example:
   python -m registry --http 127.0.0.1:8500 --ephemeral
@@ -83,6 +86,17 @@ def stored_node(state: State) -> str:
     return next((node for node, service in state.services if service == "consul"), "")
 
 
+def allow_many_files() -> None:
+    """Raise the soft limit of open files: each watcher holds one, and 256 is macOS's default."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = WANTED_FILES if hard == resource.RLIM_INFINITY else min(WANTED_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        except (OSError, ValueError) as bad:
+            log.warning("at most %d connections: %s", soft, bad)
+
+
 async def serve(args: argparse.Namespace) -> int:
     """Serve until SIGTERM or SIGINT; 1 when the address cannot be bound."""
     stop = asyncio.Event()
@@ -118,6 +132,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    allow_many_files()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(serve(args))
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
-import aiohttp
-
 from registry.model import CRITICAL, PASSING, WARNING, CheckDefinition
+from registry.probe_http import ProbeError, Request, ask
 from registry.validation import effective_interval
 
 DEFAULT_TIMEOUT: Final = 10.0
@@ -18,9 +17,6 @@ DEFAULT_TIMEOUT: Final = 10.0
 MAX_AT_ONCE: Final = 256
 """Runs in flight. 1,000 checks a second that answer in 10 ms need ten; what hangs must not take every
 socket."""
-
-MAX_READ: Final = 4096
-"""Bytes of a body that are read: the output keeps no more."""
 
 Report = Callable[[str, str, str], None]
 
@@ -34,7 +30,6 @@ class Prober:
         self._at_once = asyncio.Semaphore(MAX_AT_ONCE)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
-        self._session: aiohttp.ClientSession | None = None
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -42,18 +37,13 @@ class Prober:
     def open(self, group: asyncio.TaskGroup) -> None:
         """From here on checks run, as tasks of this group."""
         self._group = group
-        # A check must meet the service as a new client would: no connection is kept, no proxy asked.
-        connector = aiohttp.TCPConnector(limit=0, force_close=True, ssl=True)
-        self._session = aiohttp.ClientSession(connector=connector, auto_decompress=False)
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Stop every check."""
         for task in self._tasks.values():
             task.cancel()
         self._tasks.clear()
         self._group = None
-        if self._session is not None:
-            await self._session.close()
 
     def change(self, check_id: str, definition: CheckDefinition | None) -> None:
         """This check runs by this definition from now; None, or nothing to run = it stops."""
@@ -68,51 +58,39 @@ class Prober:
 
     async def _run(self, check_id: str, definition: CheckDefinition) -> None:
         interval = effective_interval(definition)
+        request = _prebuilt(definition)
         thresholds = Thresholds(definition)
         clock = asyncio.get_running_loop().time
         due = clock() + self._rng.random() * interval
         while True:
             await asyncio.sleep(due - clock())
             async with self._at_once:
-                status, output = await self._once(definition)
+                status, output = await self._once(definition, request)
             status = thresholds.settle(status)
             self._report(check_id, status, output)
             # By the plan, not by the end of the last run, so that slow answers do not stretch the interval;
             # a run that overran its slot skips what it missed.
             due = max(due + interval, clock())
 
-    async def _once(self, definition: CheckDefinition) -> tuple[str, str]:
+    async def _once(self, definition: CheckDefinition, request: Request | None) -> tuple[str, str]:
         timeout = definition.timeout or DEFAULT_TIMEOUT
         try:
             async with asyncio.timeout(timeout):
                 if definition.http:
-                    return await self._http(definition)
+                    return await self._http(definition, request)
                 return await self._tcp(definition)
         except TimeoutError:
             target = definition.http or f"dial tcp {definition.tcp}"
             return CRITICAL, f"{target}: context deadline exceeded (no answer within {timeout:g}s)"
 
-    async def _http(self, definition: CheckDefinition) -> tuple[str, str]:
-        assert self._session is not None
+    async def _http(self, definition: CheckDefinition, request: Request | None) -> tuple[str, str]:
         method = definition.method or "GET"
-        headers = [(name, text) for name, texts in (definition.header or {}).items() for text in texts]
-        if not has_header(definition.header, "Accept"):
-            headers.append(("Accept", "text/plain, text/*, */*"))
-        if not has_header(definition.header, "User-Agent"):
-            headers.append(("User-Agent", "Consul Health Check"))
         try:
-            async with self._session.request(
-                method,
-                definition.http,
-                headers=headers,
-                data=definition.body or None,
-                ssl=not definition.tls_skip_verify,
-            ) as answer:
-                body = await answer.content.read(MAX_READ)
-        except (aiohttp.ClientError, OSError, ValueError) as bad:
+            answer = await ask(request or Request(definition), definition)
+        except ProbeError as bad:
             return CRITICAL, f'{method.capitalize()} "{definition.http}": {bad}'
         output = f"HTTP {method} {definition.http}: {answer.status} {answer.reason} Output: "
-        return http_status(answer.status), output + body.decode("utf-8", "replace")
+        return http_status(answer.status), output + answer.body.decode("utf-8", "replace")
 
     async def _tcp(self, definition: CheckDefinition) -> tuple[str, str]:
         host, _, port = definition.tcp.rpartition(":")
@@ -152,6 +130,11 @@ def http_status(code: int) -> str:
     return WARNING if code == 429 else CRITICAL
 
 
-def has_header(header: Mapping[str, object] | None, name: str) -> bool:
-    """Whether the definition sets this header itself."""
-    return any(own.lower() == name.lower() for own in header or {})
+def _prebuilt(definition: CheckDefinition) -> Request | None:
+    """The request of an HTTP check; None for others, and for one that cannot be built: each run says why."""
+    if not definition.http:
+        return None
+    try:
+        return Request(definition)
+    except ProbeError:
+        return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import itertools
 import logging
 import random
 import socket
@@ -21,6 +22,7 @@ from registry.http.agent import AgentEndpoints
 from registry.http.call import Call, HttpError, text
 from registry.http.catalog import CatalogEndpoints
 from registry.http.cluster import ClusterEndpoints
+from registry.http.connections import Connections
 from registry.http.event import EventEndpoints
 from registry.http.health import HealthEndpoints
 from registry.http.kv import KVEndpoints
@@ -42,8 +44,8 @@ log = logging.getLogger("registry")
 TICK = 0.1
 """Seconds between looks at the clock: a TTL is then at most this late."""
 
-IDLE_TIMEOUT = 75.0
-"""Seconds a connection may stay silent between requests, or send half a request head."""
+SWEEP_TICKS = 10
+"""Ticks between looks for clients that do not read."""
 
 TOMBSTONE_TTL = 900.0
 """Seconds a deleted key is remembered for the index of its prefix; Consul's default."""
@@ -110,15 +112,7 @@ class Server:
     async def running(self) -> AsyncIterator[Server]:
         """Bind, serve, expire and probe; on leaving, answer who waits and stop."""
         loop = asyncio.get_running_loop()
-        # A client that went away must not leave its blocking query behind for minutes.
-        http = web.Server(
-            self._handle,
-            handler_cancellation=True,
-            access_log=None,
-            keepalive_timeout=IDLE_TIMEOUT,
-            lingering_time=0.0,
-            logger=log,
-        )
+        http = Connections(self._handle, logger=log)
         listener = await loop.create_server(http, self.options.host, self.options.port, backlog=1024)
         port = listener.sockets[0].getsockname()[1]
         self.address = f"{self.options.host}:{port}"
@@ -127,7 +121,7 @@ class Server:
             async with asyncio.TaskGroup() as group:
                 self.prober.open(group)
                 self._start(port)
-                tasks = [group.create_task(self._tick_forever(), name="registry ticker")]
+                tasks = [group.create_task(self._tick_forever(http), name="registry ticker")]
                 if self.journal is not None:
                     tasks.append(group.create_task(self.journal.keep_up(), name="registry journal"))
                 try:
@@ -138,7 +132,7 @@ class Server:
                     listener.close()
                     http.pre_shutdown()
                     await http.shutdown(STOP_TIMEOUT)
-                    await self.prober.close()
+                    self.prober.close()
                     for task in tasks:
                         task.cancel()
         finally:
@@ -191,6 +185,7 @@ class Server:
             if call.method == "OPTIONS":
                 return web.Response(headers={"Allow": allowed})
             raise HttpError(405, f"method {call.method} not allowed", {"Allow": allowed})
+        call.refuse_namespace()
         if call.method != "GET":
             self._guard(call)
         return await endpoint(call)
@@ -211,10 +206,12 @@ class Server:
 
     # Work of its own
 
-    async def _tick_forever(self) -> None:
-        while True:
+    async def _tick_forever(self, http: Connections) -> None:
+        for number in itertools.count():
             await asyncio.sleep(TICK)
             self.tick()
+            if number % SWEEP_TICKS == 0:
+                http.sweep(self.clock())
 
     def tick(self) -> None:
         """Expire TTL checks, sessions, tombstones; whatever is due by the clock."""

@@ -97,19 +97,20 @@ class Call:
         return [row for row in rows if wanted.keeps(row)]
 
     def check_common(self) -> None:
-        """Refuse what Consul refuses on every endpoint that reads the catalog."""
+        """Refuse what Consul refuses on every endpoint that reads or writes the cluster's state."""
         if not self._query:
             return
-        if self.has("ns"):
-            raise HttpError(
-                400,
-                'Bad request: Invalid query parameter: "ns" - Namespaces are a Consul Enterprise feature',
-            )
         if self.has("stale") and self.has("consistent"):
             raise HttpError(400, "Cannot specify ?stale with ?consistent, conflicting semantics.")
         datacenter = self.get("dc")
         if datacenter and datacenter != self.server.datacenter:
             raise HttpError(500, "No path to datacenter", {"X-Consul-Index": "1"})
+
+    def refuse_namespace(self) -> None:
+        """As Consul without the enterprise's features: better than writing into another place than meant."""
+        named = 'query parameter: "ns"' if self.has("ns") else 'header: "X-Consul-Namespace"'
+        if self.has("ns") or "X-Consul-Namespace" in self.request.headers:
+            raise HttpError(400, f"Bad request: Invalid {named} - Namespaces are a Consul Enterprise feature")
 
     # Body
 

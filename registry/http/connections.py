@@ -1,0 +1,68 @@
+"""The listening side: how many connections there may be, and which are cut.
+
+Silent ones and those that dribble a request head are cut by aiohttp's idle timeout, slow bodies by
+`call.BODY_TIMEOUT`; here those that do not read their answer, and those too many.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, Final
+
+from aiohttp import web
+
+log = logging.getLogger("registry")
+
+IDLE_TIMEOUT: Final = 75.0
+"""Seconds a connection may stay silent between requests, or take to send a request's head."""
+
+STALL_TIMEOUT: Final = 30.0
+"""Seconds an answer may wait for its reader without a byte leaving."""
+
+MAX_CONNECTIONS: Final = 8192
+"""Open at once. A thousand watchers are meant to be here; a leak of somebody's is not to take every
+file descriptor."""
+
+
+class Connections(web.Server):
+    """aiohttp's server with a cap and a sweep."""
+
+    def __init__(
+        self, handler: Any, *, most: int = MAX_CONNECTIONS, idle_timeout: float = IDLE_TIMEOUT, **options: Any
+    ) -> None:
+        # A client that went away must not leave its blocking query behind for minutes.
+        super().__init__(
+            handler,
+            handler_cancellation=True,
+            access_log=None,
+            keepalive_timeout=idle_timeout,
+            lingering_time=0.0,
+            **options,
+        )
+        self._most = most
+        self._stalled: dict[web.RequestHandler, tuple[int, float]] = {}
+
+    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
+        """Called by each new connection."""
+        super().connection_made(handler, transport)
+        if len(self.connections) > self._most:
+            log.warning("more than %d connections: the newest is refused", self._most)
+            transport.abort()
+
+    def sweep(self, now: float) -> None:
+        """Cut who does not read; call it about once a second."""
+        before, self._stalled = self._stalled, {}
+        for handler in self.connections:
+            transport = handler.transport
+            waiting = transport.get_write_buffer_size() if transport is not None else 0
+            if transport is None or not waiting:
+                continue
+            size, since = before.get(handler, (waiting, now))
+            if size != waiting:
+                since = now
+            if now - since >= STALL_TIMEOUT:
+                log.warning("a client did not read its answer for %d s: cut", STALL_TIMEOUT)
+                transport.abort()
+            else:
+                self._stalled[handler] = waiting, since
