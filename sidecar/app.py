@@ -24,7 +24,7 @@ from registry.client import CheckDefinition, Heartbeat, RegistryClient, ServiceR
 from .admin.server import Admin
 from .app_health import AppHealth
 from .balance.endpoints import EndpointSpec
-from .config import Config
+from .config import Config, parse_advertised
 from .discovery import Destinations
 from .errors import ConfigError
 from .exchange import Exchange
@@ -220,14 +220,21 @@ class Sidecar:
     def _make_heartbeat(self, client: RegistryClient, bound: dict[str, str]) -> Heartbeat:
         config = self.config
         address, _, port = bound["inbound"].rpartition(":")
+        admin = bound.get("admin")
+        if config.advertise is not None:
+            # in a container: what is bound is 0.0.0.0, what callers know is a name
+            advertised = parse_advertised(config.advertise, "--advertise")
+            address, port = advertised.host, str(advertised.port or port)
+            if admin is not None:
+                admin = f"{address}:{admin.rpartition(':')[2]}"
         meta = {
             "version": config.version,
             "zone": config.zone,
             "instance": config.name,
             "app": str(config.app),
         }
-        if "admin" in bound:
-            meta["admin"] = bound["admin"]
+        if admin is not None:
+            meta["admin"] = admin
         registration = ServiceRegistration(
             id=config.name,
             name=config.service,

@@ -43,6 +43,7 @@ class Config:
     version: str = "v1"
     zone: str = ""
     inbound: Address | None = None
+    advertise: str | None = None
     app: Address | None = None
     app_health: str | None = None
     app_health_interval: float = 1.0
@@ -98,6 +99,8 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
         raise ConfigError("--inbound needs --app HOST:PORT, the program that it stands in front of")
     if not (values.get("inbound") or values.get("outbound")):
         raise ConfigError("nothing to listen on: name --inbound HOST:PORT, --outbound HOST:PORT or both")
+    if values.get("advertise") and not values.get("inbound"):
+        raise ConfigError("--advertise needs --inbound HOST:PORT, the listener that callers reach there")
     name = str(values["name"])
     values.setdefault("service", re.sub(r"-\d+$", "", name))
     upstreams = values.pop("upstream", ())
@@ -118,6 +121,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--version", help="its version (default: v1)")
     add("--zone", help="where it runs")
     add("--inbound", metavar="HOST:PORT", help="listen here for requests to the app")
+    add(
+        "--advertise",
+        metavar="HOST[:PORT]",
+        help="where callers reach --inbound, for the registry (default: the bound address)",
+    )
     add("--app", metavar="HOST:PORT", help="the program behind --inbound")
     add("--app-health", metavar="PATH", help="ask the app's health there (default: a TCP connect)")
     add("--app-health-interval", metavar="TIME", help="how often (default: 1s)")
@@ -175,6 +183,8 @@ def _convert(key: str, value: object, source: str) -> object:
     text = str(value)
     if key in ("inbound", "outbound", "app", "admin"):
         return parse_address(text, source)
+    if key == "advertise":
+        return str(parse_advertised(text, source)).removesuffix(":0")
     if key.endswith(("_timeout", "_interval")):
         return parse_duration(text, source)
     if key == "upstream":
@@ -210,6 +220,15 @@ def parse_address(text: str, source: str) -> Address:
     if not colon or not port.isdigit() or int(port) > 65535 or not host:
         raise ConfigError(f"{source}: {text!r} is not HOST:PORT, for example 127.0.0.1:15001")
     return Address(host.strip("[]"), int(port))
+
+
+def parse_advertised(text: str, source: str) -> Address:
+    """HOST or HOST:PORT, port 0 when not said; one that means "everywhere" is none that anybody can reach."""
+    bare = ":" not in text or (text.startswith("[") and text.endswith("]"))
+    address = Address(text.strip("[]"), 0) if bare and text else parse_address(text, source)
+    if address.host in ("0.0.0.0", "::", ""):
+        raise ConfigError(f"{source}: {text!r} is nowhere for a caller; name this machine, as in orders-1")
+    return address
 
 
 def parse_duration(text: str, source: str) -> float:

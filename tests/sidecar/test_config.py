@@ -81,3 +81,15 @@ def test_an_unknown_key_in_the_file_is_named(tmp_path: Path) -> None:
     file.write_text("outbond: 127.0.0.1:1\n")
     with pytest.raises(ConfigError, match="outbond: no such setting"):
         parse(["--config", str(file)], {})
+
+
+def test_what_is_advertised() -> None:
+    """A host alone or with a port; what nobody can reach, or what has no listener, is refused by name."""
+    served = [*MINIMAL, "--inbound", "0.0.0.0:15006", "--app", "127.0.0.1:9000"]
+    assert parse([*served, "--advertise", "orders-1"], {}).advertise == "orders-1"
+    assert parse(served, {"SIDECAR_ADVERTISE": "orders-1:80"}).advertise == "orders-1:80"
+    assert parse([*served, "--advertise", "[fd00::1]"], {}).advertise == "[fd00::1]"
+    with pytest.raises(ConfigError, match=r"--advertise: '0\.0\.0\.0' is nowhere for a caller"):
+        parse([*served, "--advertise", "0.0.0.0"], {})
+    with pytest.raises(ConfigError, match="--advertise needs --inbound"):
+        parse([*MINIMAL, "--advertise", "orders-1"], {})
