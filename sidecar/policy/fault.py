@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Protocol
 
-from sidecar.policy.errors import PolicyError, check_range
+from sidecar.policy.errors import check_range
 
 MAX_DELAY_S: Final = 60.0
 MAX_ACTIVE: Final = 100  # requests a rule may hold at once
@@ -73,7 +73,10 @@ class Delay:
 
 @dataclass(frozen=True, slots=True)
 class FaultRule:
-    """One fault. Percentages 0..100, drawn independently for delay and action (as in Istio, absent = 0)."""
+    """One fault. Percentages 0..100, drawn independently for delay and action (as in Istio, absent = 0).
+
+    Without delay and action it lets its requests pass, and so keeps later rules from them.
+    """
 
     name: str
     match: Matcher | None = None  # None = every request
@@ -97,8 +100,6 @@ class FaultRule:
         check_range("fault.count", self.count, 1, 1000)
         if self.ttl_s is not None:
             check_range("fault.ttl", self.ttl_s, 0.1, TTL_MAX_S)
-        if self.action is Action.NONE and self.delay is None:
-            raise PolicyError("fault", "does nothing: give it a delay or an action")
 
 
 class Fault:

@@ -1,28 +1,23 @@
-"""The immutable table that a request is matched against.
+"""The immutable table that a request is matched against; swapped whole, a request keeps the one it began
+with.
+
+Order: the host's own rules (exact name, then the longest wildcard, then `*`), within them the first rule in
+the document's order whose match holds (Istio's rule), else the default: the service that the host names. A
+host with rules of which none matches has no route (NR): that is what its document says.
 
 Without any document every host is the service of that name: `orders`, `orders:80`,
-`orders.default.svc.cluster.local` and `orders.mesh` all mean the service `orders` where that is known.
+`orders.default.svc.cluster.local` and `orders.mesh` all mean the service `orders`.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import random
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from sidecar.policy.retry import RetryPolicy
+from sidecar.policy.hash_key import HashKey
+from sidecar.routing.match import Headers, Match
+from sidecar.routing.route import Route
 
-ROUTES_CACHED: Final = 1024  # hosts come from callers: the cache of default routes must not grow with them
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """What a matched request gets. `timeout_s` None = the program's default; `retry` None = the
-    upstream's.
-    """
-
-    name: str
-    upstream: str
-    timeout_s: float | None = None
-    retry: RetryPolicy | None = None
+HOSTS_CACHED: Final = 1024  # hosts come from callers: what is remembered of them must not grow with them
 
 
 def host_of(authority: str) -> str:
@@ -36,60 +31,116 @@ def host_of(authority: str) -> str:
     return host.rstrip(".")
 
 
-def service_of(host: str, services: frozenset[str] | None) -> str | None:
-    """The service that a bare host names: itself, else its first label (as `name.namespace.svc...` means
-    name).
-    """
-    if services is None or host in services:
-        return host
-    label = host.partition(".")[0]
-    return label if label in services else None
+class Rule:
+    """One http rule: its matches (none = every request) and, for each of them, the route to take."""
+
+    __slots__ = ("matches", "name", "routes")
+
+    def __init__(self, name: str, matches: Sequence[Match], routes: Sequence[Route]) -> None:
+        self.name = name
+        self.matches = tuple(matches) or (Match(),)
+        self.routes = tuple(routes)  # as many as matches: a rewrite depends on the prefix that matched
 
 
 class RouteTable:
     """`match` finds the route; None = no route (NR).
 
-    `services`: the names that exist, so that a host which names none gives None (or `default_service`, for
-    the ingress); None = every host is taken as a service's name.
+    `rules`: by host as documents name it (`orders`, `*.shop.example`, `*`). `known(name)`: is there a service
+    of that name (None = every host is taken as one). `default_service` takes what names no service: the
+    ingress.
     """
 
-    __slots__ = ("_defaults", "default_service", "services", "version")
+    __slots__ = (
+        "_exact",
+        "_hash_keys",
+        "_hosts",
+        "_known",
+        "_rng",
+        "_wildcards",
+        "default_service",
+        "version",
+    )
 
     def __init__(
         self,
-        services: frozenset[str] | None = None,
+        rules: Mapping[str, Sequence[Rule]] | None = None,
         default_service: str | None = None,
         version: str = "",
+        known: Callable[[str], bool] | None = None,
+        rng: random.Random | None = None,
+        hash_keys: Mapping[str, HashKey] | None = None,
     ) -> None:
-        self.services = services
+        self._hash_keys = hash_keys or {}
         self.default_service = default_service
         self.version = version
-        self._defaults: dict[str, Route | None] = {}
+        self._known = known
+        self._rng = rng or random.Random(0)
+        self._exact = {host: tuple(found) for host, found in (rules or {}).items() if "*" not in host}
+        wild = [(host[1:], tuple(found)) for host, found in (rules or {}).items() if host.startswith("*")]
+        self._wildcards = sorted(wild, key=lambda entry: -len(entry[0]))
+        self._hosts: dict[str, tuple[tuple[Rule, ...], Route | None]] = {}
 
     def match(
-        self, host: str, method: bytes, path: bytes, headers: Sequence[tuple[bytes, bytes]]
+        self, host: str, method: bytes, path: bytes, headers: Headers, source: str = ""
     ) -> Route | None:
         """`host` is the authority as it came (`orders`, `Orders:8080`), `path` the origin-form target with
-        its query, `headers` as received (any case). Methods and names are bytes as on the wire."""
-        try:
-            return self._defaults[host]
-        except KeyError:
-            return self._default(host)
+        its query, `headers` as received (any case), `source` the peer's address (for hashing)."""
+        entry = self._hosts.get(host)
+        if entry is None:
+            entry = self._resolve(host)
+        rules, default = entry
+        if not rules:
+            return default
+        for rule in rules:
+            for match, route in zip(rule.matches, rule.routes, strict=True):
+                if match.matches(method, path, headers, host.encode("latin-1", "replace")):
+                    return self._draw(route, path, headers, source)
+        return None
 
-    def _default(self, authority: str) -> Route | None:
-        service = service_of(host_of(authority), self.services)
-        if service is None or not service:
+    def _draw(self, route: Route, path: bytes, headers: Headers, source: str) -> Route:
+        if route.split is None:
+            return route
+        key = None if route.hash_key is None else route.hash_key.of(path, headers, source)
+        return route.split.draw(self._rng, (), key)
+
+    def _resolve(self, authority: str) -> tuple[tuple[Rule, ...], Route | None]:
+        host = host_of(authority)
+        service = self._service_of(host)
+        rules = self._exact.get(host) or self._exact.get(service or "")
+        if rules is None:
+            rules = next((found for suffix, found in self._wildcards if host.endswith(suffix)), ())
+        if not rules and service is None and self.default_service is not None:
             service = self.default_service
-        route = None if not service else Route(name=f"default/{service}", upstream=service)
-        if len(self._defaults) >= ROUTES_CACHED:
-            self._defaults.clear()
-        self._defaults[authority] = route
-        return route
+            rules = self._exact.get(service, ())
+        default = None
+        if service is not None:
+            default = Route(f"default/{service}", service, hash_key=self._hash_keys.get(service))
+        if default is not None or rules:  # an unknown host may be known in a moment: it is not remembered
+            if len(self._hosts) >= HOSTS_CACHED:
+                self._hosts.clear()
+            self._hosts[authority] = (rules, default)
+        return rules, default
+
+    def _service_of(self, host: str) -> str | None:
+        """The service that a bare host names: itself, else its first label (`name.namespace.svc...`)."""
+        if not host:
+            return None
+        if self._known is None or self._known(host):
+            return host
+        label = host.partition(".")[0]
+        return label if self._known(label) else None
+
+    def forget(self) -> None:
+        """Services came or went: look every host up anew."""
+        self._hosts.clear()
 
     def describe(self) -> Mapping[str, object]:
         """For `/config_dump`."""
         return {
             "version": self.version,
-            "services": None if self.services is None else sorted(self.services),
             "default_service": self.default_service,
+            "hosts": {
+                host: [rule.name for rule in rules]
+                for host, rules in [*self._exact.items(), *(("*" + s, r) for s, r in self._wildcards)]
+            },
         }

@@ -1,0 +1,48 @@
+"""Our own kind `Fault` (mesh/v1): what `mesh fault` writes, beyond what a VirtualService's fault can say."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from sidecar.routing.fields import Base, Duration, Metadata, Share
+from sidecar.routing.virtual_service import HTTPMatchRequest, Status
+
+
+class DelaySpec(Base):
+    """A delay with a distribution around its mean."""
+
+    duration: Duration
+    shape: Literal["fixed", "uniform", "exponential", "lognormal"] = "fixed"
+    percentage: Share = 100.0
+
+
+class FaultSpec(Base):
+    """What `mesh fault` writes: everything that a VirtualService's fault cannot say."""
+
+    host: str = Field(min_length=1)
+    labels: dict[str, str] = Field(default_factory=dict)
+    instance: str | None = None
+    match: list[HTTPMatchRequest] = Field(default_factory=list)
+    delay: DelaySpec | None = None
+    action: Literal["none", "abort", "reset", "hang", "truncate", "slow-body", "fail-first"] = "none"
+    percentage: Share = 100.0
+    status: Status = 503
+    afterBytes: int = Field(default=0, ge=0)
+    bytesPerSecond: float = Field(default=1024.0, ge=1.0)
+    count: int = Field(default=1, ge=1, le=1000)
+    ttl: Duration = 300.0
+    maxActive: int = Field(default=100, ge=1, le=100_000)
+
+
+class FaultDocument(Base):
+    """Our own kind."""
+
+    apiVersion: Literal["mesh/v1"]
+    kind: Literal["Fault"]
+    metadata: Metadata
+    spec: FaultSpec
+
+    @property
+    def key(self) -> str:
+        """Kind/name."""
+        return f"{self.kind}/{self.metadata.name}"

@@ -1,0 +1,137 @@
+"""Rules that are right and can never act, or not as their author thinks: warnings, told before anything is
+applied.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+from sidecar.routing.compile_rule import key_of, service_name
+from sidecar.routing.compile_service import compile_match
+from sidecar.routing.destination_rule import DestinationRule, TrafficPolicy
+from sidecar.routing.documents import Document
+from sidecar.routing.errors import Problem
+from sidecar.routing.match import Match
+from sidecar.routing.virtual_service import HTTPRoute, VirtualService
+
+
+def lint(documents: Sequence[Document], replicas: Mapping[str, int] | None = None) -> list[Problem]:
+    """Warnings for a set that compiles. `replicas`: endpoints by service, as far as they are known."""
+    named = _named_keys(documents)
+    found: list[Problem] = []
+    for document in documents:
+        if isinstance(document, DestinationRule):
+            found.extend(_rule(document, named, replicas or {}))
+        elif isinstance(document, VirtualService):
+            found.extend(_service(document, replicas))
+        elif replicas is not None and service_name(document.spec.host) not in replicas:
+            found.append(Problem(document.key, "spec.host", f"no service is named {document.spec.host!r}"))
+    return found
+
+
+def _named_keys(documents: Sequence[Document]) -> set[str]:
+    """Every upstream that some route names."""
+    keys: set[str] = set()
+    for document in documents:
+        if isinstance(document, VirtualService):
+            for block in document.spec.http:
+                targets = [arm.destination for arm in block.route] + [
+                    extra.destination for extra in block.mirrors
+                ]
+                targets += [block.mirror] if block.mirror is not None else []
+                keys.update(key_of(target.host, target.subset) for target in targets)
+    return keys
+
+
+def _rule(document: DestinationRule, named: set[str], replicas: Mapping[str, int]) -> Iterator[Problem]:
+    service = service_name(document.spec.host)
+    if replicas and service not in replicas:
+        yield Problem(document.key, "spec.host", f"no service is named {document.spec.host!r}")
+    if document.spec.trafficPolicy is not None:
+        path = "spec.trafficPolicy"
+        yield from _traffic(document.key, path, document.spec.trafficPolicy, replicas.get(service))
+    for index, subset in enumerate(document.spec.subsets):
+        path = f"spec.subsets[{index}]"
+        if f"{service}|{subset.name}" not in named:
+            yield Problem(document.key, path, f"no route names the subset {subset.name!r}: it does nothing")
+        if subset.trafficPolicy is not None:
+            yield from _traffic(document.key, f"{path}.trafficPolicy", subset.trafficPolicy, None)
+
+
+def _traffic(key: str, path: str, block: TrafficPolicy, count: int | None) -> Iterator[Problem]:
+    outlier = block.outlierDetection
+    if outlier is not None and outlier.maxEjectionPercent is not None:
+        here = f"{path}.outlierDetection.maxEjectionPercent"
+        percent = outlier.maxEjectionPercent
+        if percent == 0:
+            yield Problem(key, here, "0 ejects nobody")
+        elif count is not None and math.floor(count * percent / 100 + 1e-9) == 0:
+            least = math.ceil(100 / count) if count else 100
+            words = (
+                f"{percent} % of {count} endpoints is less than one: it ejects nobody, the bad ones are only "
+            )
+            words += f"held back (from {least} on it ejects one)"
+            yield Problem(key, here, words)
+        if percent == 100:
+            yield Problem(
+                key, here, "one endpoint always stays, also at 100: the last one is held, not ejected"
+            )
+
+
+def _service(document: VirtualService, replicas: Mapping[str, int] | None) -> Iterator[Problem]:
+    earlier: list[tuple[str, list[Match]]] = []
+    for index, block in enumerate(document.spec.http):
+        path = f"spec.http[{index}]"
+        matches = [compile_match(request) for request in block.match]
+        # rules that only some callers see shadow nobody for certain
+        plain = not any(request.sourceLabels or request.gateways for request in block.match)
+        for name, before in earlier:
+            if _shadowed(matches, before):
+                yield Problem(document.key, path, f"can never match: {name} takes all of its requests")
+                break
+        if plain:
+            earlier.append((path, matches))
+        yield from _block(document.key, path, block)
+        for position, arm in enumerate(block.route):
+            host = service_name(arm.destination.host)
+            if replicas is not None and host not in replicas:
+                here = f"{path}.route[{position}].destination.host"
+                yield Problem(document.key, here, f"no service is named {host!r}")
+
+
+def _shadowed(matches: list[Match], before: list[Match]) -> bool:
+    if not before:
+        return True
+    return bool(matches) and all(any(wide.covers(match) for wide in before) for match in matches)
+
+
+def _block(key: str, path: str, block: HTTPRoute) -> Iterator[Problem]:
+    if len(block.route) > 1:
+        for index, arm in enumerate(block.route):
+            if not arm.weight:
+                yield Problem(key, f"{path}.route[{index}].weight", "is 0: nothing goes there")
+    for index, arm in enumerate(block.route):
+        if arm.destination.port is not None:
+            here = f"{path}.route[{index}].destination.port"
+            yield Problem(key, here, "chooses nothing: a service has one port here")
+    fault = block.fault
+    if fault is not None:
+        if fault.delay is not None and not fault.delay.percentage.value:
+            yield Problem(key, f"{path}.fault.delay", "without percentage.value it delays nothing")
+        if fault.abort is not None and not fault.abort.percentage.value:
+            yield Problem(key, f"{path}.fault.abort", "without percentage.value it aborts nothing")
+    if block.mirrorPercentage is not None and not block.mirrorPercentage.value:
+        yield Problem(key, f"{path}.mirrorPercentage", "is 0: nothing is mirrored")
+    retries = block.retries
+    if retries is not None and retries.perTryTimeout and 0 < (block.timeout or 0) <= retries.perTryTimeout:
+        here = f"{path}.retries.perTryTimeout"
+        yield Problem(key, here, "is not below the timeout: a try that is late is never repeated")
+    if block.rewrite is not None and block.rewrite.uri is not None and block.rewrite.uri.endswith("/"):
+        for position, request in enumerate(block.match):
+            prefix = request.uri.prefix if request.uri is not None else None
+            if prefix is not None and not prefix.endswith("/"):
+                yield Problem(
+                    key,
+                    f"{path}.match[{position}].uri.prefix",
+                    f"{prefix!r} rewritten to {block.rewrite.uri!r} leaves a double slash: {prefix}/x -> "
+                    f"{block.rewrite.uri}/x",
+                )

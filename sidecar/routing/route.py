@@ -1,0 +1,146 @@
+"""What a matched request gets: immutable, built once per rule and backend, so that a match only looks it
+up.
+"""
+
+import random
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from sidecar.policy.hash_key import HashKey
+from sidecar.policy.retry import RetryPolicy
+from sidecar.routing.cors import Cors
+from sidecar.routing.headers import NONE, HeaderOps
+
+SPLIT_BITS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """`path` replaces the matched prefix (or the whole path), `pattern`/`replacement` work on the path
+    without query; `authority` replaces Host. Any of them may be None."""
+
+    path: bytes | None = None
+    prefix: bytes | None = None  # what `path` replaces; None = the whole path
+    pattern: re.Pattern[bytes] | None = None
+    replacement: bytes = b""
+    authority: bytes | None = None
+
+    def target(self, path: bytes) -> bytes:
+        """The new origin-form target; the query stays."""
+        bare, mark, query = path.partition(b"?")
+        if self.pattern is not None:
+            bare = self.pattern.sub(self.replacement, bare)
+        elif self.path is not None:
+            rest = b"" if self.prefix is None else bare[len(self.prefix) :]
+            bare = self.path + rest
+        if not bare.startswith(b"/"):
+            bare = b"/" + bare
+        return bare + mark + query
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """A 3xx with a Location built from the request and what is given here."""
+
+    code: int = 301
+    uri: str | None = None
+    authority: str | None = None
+    port: int | None = None
+    scheme: str | None = None
+
+    def location(self, scheme: str, authority: str, path: bytes) -> bytes:
+        """`scheme`, `authority` and `path` of the request as it came."""
+        host = self.authority or authority
+        if self.port is not None:
+            bare = host.rpartition(":")[0] if re.search(r":\d+$", host) else host
+            host = f"{bare}:{self.port}"
+        target, mark, query = path.partition(b"?")
+        if self.uri is not None:
+            target = self.uri.encode()
+            if b"?" in target:
+                mark = query = b""
+        return f"{self.scheme or scheme}://{host}".encode() + target + mark + query
+
+
+@dataclass(frozen=True, slots=True)
+class DirectResponse:
+    """An answer without any service."""
+
+    status: int
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    """A copy of `percent` of the requests, whose answers nobody reads."""
+
+    upstream: str
+    percent: float
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """`upstream` is the key of a destination (`orders`, `orders|v2`), '' with `redirect` or `direct`.
+
+    `timeout_s` None = the program's default; `retry` None = the upstream's. `arms` are the routes of all
+    backends of the same split, this one among them, with `weights`; empty if there is one backend.
+    """
+
+    name: str
+    upstream: str
+    timeout_s: float | None = None
+    retry: RetryPolicy | None = None
+    rewrite: Rewrite | None = None
+    redirect: Redirect | None = None
+    direct: DirectResponse | None = None
+    request_headers: HeaderOps = NONE
+    response_headers: HeaderOps = NONE
+    cors: Cors | None = None
+    mirrors: tuple[Mirror, ...] = ()
+    hash_key: HashKey | None = None
+    split: "Split | None" = None
+
+    def again(self, failed: Collection[str], rng: random.Random) -> "Route":
+        """The route of a retry: drawn anew, without the arms that failed this request if there are others."""
+        return self if self.split is None else self.split.draw(rng, failed)
+
+    def mirrored(self, rng: random.Random) -> list[str]:
+        """Upstreams that get a copy of this request; one draw each."""
+        return [mirror.upstream for mirror in self.mirrors if rng.random() * 100.0 < mirror.percent]
+
+
+class Split:
+    """The arms of one rule with their weights; a draw per request."""
+
+    __slots__ = ("arms", "total", "weights")
+
+    def __init__(self, arms: tuple[Route, ...], weights: tuple[int, ...]) -> None:
+        self.arms = arms
+        self.weights = weights
+        self.total = sum(weights)
+
+    def draw(self, rng: random.Random, failed: Collection[str] = (), key: int | None = None) -> Route:
+        """One arm by weight; the same one for the same `key`, if a key is given."""
+        if failed:
+            left = [
+                (arm, weight)
+                for arm, weight in zip(self.arms, self.weights, strict=True)
+                if arm.upstream not in failed and weight
+            ]
+            if left:
+                dice = rng.random() * sum(weight for _, weight in left)
+                for arm, weight in left:
+                    dice -= weight
+                    if dice < 0.0:
+                        return arm
+                return left[-1][0]
+        if key is None:
+            dice = rng.random() * self.total
+        else:
+            dice = (key & (2**SPLIT_BITS - 1)) / 2**SPLIT_BITS * self.total
+        for arm, weight in zip(self.arms, self.weights, strict=True):
+            dice -= weight
+            if dice < 0.0:
+                return arm
+        return self.arms[-1]

@@ -1,0 +1,256 @@
+"""Istio's VirtualService: the fields that are honoured, and by name those that are not."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from sidecar.routing.fields import (
+    Base,
+    Duration,
+    EverySidecar,
+    IstioVersion,
+    Metadata,
+    Percent,
+    Port,
+    PresentMatch,
+    StringMatch,
+)
+
+Status = Annotated[int, Field(ge=200, le=599)]
+
+
+class Destination(Base):
+    """A service, or a subset of it that a DestinationRule defines."""
+
+    host: str = Field(min_length=1)
+    subset: str | None = None
+    port: Port | None = None
+
+
+class HeaderValues(Base):
+    """set and add: name -> value; remove: names."""
+
+    set: dict[str, str] = Field(default_factory=dict)
+    add: dict[str, str] = Field(default_factory=dict)
+    remove: list[str] = Field(default_factory=list)
+
+
+class HeaderOperations(Base):
+    """On the request to the service, and on its answer."""
+
+    request: HeaderValues = HeaderValues()
+    response: HeaderValues = HeaderValues()
+
+
+class HTTPMatchRequest(Base):
+    """All given conditions must hold."""
+
+    not_honoured: ClassVar[dict[str, str]] = {
+        "scheme": "inside the mesh there is http only",
+        "port": "a service has one port here",
+        "sourceNamespace": "there are no namespaces; use sourceLabels",
+        "statPrefix": "metrics are named by service and route",
+    }
+    name: str = ""
+    uri: StringMatch | None = None
+    ignoreUriCase: bool = False
+    method: StringMatch | None = None
+    authority: StringMatch | None = None
+    headers: dict[str, PresentMatch] = Field(default_factory=dict)
+    withoutHeaders: dict[str, PresentMatch] = Field(default_factory=dict)
+    queryParams: dict[str, PresentMatch] = Field(default_factory=dict)
+    sourceLabels: dict[str, str] = Field(default_factory=dict)
+    gateways: list[str] = Field(default_factory=list)
+
+
+class HTTPRouteDestination(Base):
+    """One arm of a split."""
+
+    destination: Destination
+    weight: int = Field(default=0, ge=0, le=1_000_000)
+    headers: HeaderOperations = HeaderOperations()
+
+
+class RegexRewrite(Base):
+    """`rewrite` may use \\1 for a group of `match`."""
+
+    match: str = Field(max_length=1024)
+    rewrite: str
+
+
+class HTTPRewrite(Base):
+    """`uri` replaces the matched prefix, or the whole path if the match was not by prefix."""
+
+    uri: str | None = None
+    authority: str | None = None
+    uriRegexRewrite: RegexRewrite | None = None
+
+    @model_validator(mode="after")
+    def _one_uri(self) -> "HTTPRewrite":
+        if self.uri is not None and self.uriRegexRewrite is not None:
+            raise ValueError("give uri or uriRegexRewrite, not both")
+        return self
+
+
+class HTTPRedirect(Base):
+    """A 3xx instead of any service."""
+
+    not_honoured: ClassVar[dict[str, str]] = {"derivePort": "give port"}
+    uri: str | None = None
+    authority: str | None = None
+    port: int | None = Field(default=None, ge=1, le=65535)
+    scheme: Literal["http", "https"] | None = None
+    redirectCode: Literal[301, 302, 303, 307, 308] = 301
+
+
+class ResponseBody(Base):
+    """The text of a direct response."""
+
+    not_honoured: ClassVar[dict[str, str]] = {"bytes": "give string"}
+    string: str = Field(default="", max_length=1_000_000)
+
+
+class HTTPDirectResponse(Base):
+    """An answer without any service."""
+
+    status: Status
+    body: ResponseBody = ResponseBody()
+
+
+class HTTPRetry(Base):
+    """`attempts` counts retries, as in Istio: attempts 3 = up to four tries. 0 switches them off."""
+
+    not_honoured: ClassVar[dict[str, str]] = {
+        "retryRemoteLocalities": "a retry goes to any endpoint that was not tried"
+    }
+    attempts: int = Field(default=1, ge=0, le=9)
+    perTryTimeout: Duration | None = None
+    retryOn: str | None = None
+    retryIgnorePreviousHosts: Literal[True] = True
+    backoff: Duration | None = None
+
+
+class FaultDelay(Base):
+    """`fixedDelay` for `percentage` of the requests (absent = none, as in Istio)."""
+
+    not_honoured: ClassVar[dict[str, str]] = {
+        "exponentialDelay": "use a Fault document with delay.shape",
+        "percent": "use percentage: {value: ...}",
+    }
+    fixedDelay: Duration
+    percentage: Percent = Percent()
+
+
+class FaultAbort(Base):
+    """`httpStatus` for `percentage` of the requests."""
+
+    not_honoured: ClassVar[dict[str, str]] = {
+        "grpcStatus": "use httpStatus",
+        "http2Error": "use httpStatus",
+        "percent": "use percentage: {value: ...}",
+    }
+    httpStatus: Status
+    percentage: Percent = Percent()
+
+
+class HTTPFaultInjection(Base):
+    """Injected at the called service's sidecars, below the caller's retries and breakers."""
+
+    delay: FaultDelay | None = None
+    abort: FaultAbort | None = None
+
+
+class HTTPMirrorPolicy(Base):
+    """One more copy."""
+
+    destination: Destination
+    percentage: Percent = Percent(value=100.0)
+
+
+class CorsPolicy(Base):
+    """Who may read answers in a browser."""
+
+    not_honoured: ClassVar[dict[str, str]] = {"allowOrigin": "use allowOrigins"}
+    allowOrigins: list[StringMatch] = Field(min_length=1)
+    allowMethods: list[str] = Field(default_factory=list)
+    allowHeaders: list[str] = Field(default_factory=list)
+    exposeHeaders: list[str] = Field(default_factory=list)
+    maxAge: Duration | None = None
+    allowCredentials: bool = False
+    unmatchedPreflights: Literal["UNSPECIFIED", "FORWARD", "IGNORE"] = "UNSPECIFIED"
+
+
+class HTTPRoute(Base):
+    """One rule: exactly one of route, redirect, directResponse."""
+
+    not_honoured: ClassVar[dict[str, str]] = {
+        "delegate": "write the rules in one document",
+        "mirror_percent": "use mirrorPercentage: {value: ...}",
+        "mirrorPercent": "use mirrorPercentage: {value: ...}",
+        "websocketUpgrade": "upgrades pass by themselves",
+    }
+    name: str = ""
+    match: list[HTTPMatchRequest] = Field(default_factory=list)
+    route: list[HTTPRouteDestination] = Field(default_factory=list)
+    redirect: HTTPRedirect | None = None
+    directResponse: HTTPDirectResponse | None = None
+    rewrite: HTTPRewrite | None = None
+    timeout: Duration | None = None
+    retries: HTTPRetry | None = None
+    fault: HTTPFaultInjection | None = None
+    mirror: Destination | None = None
+    mirrorPercentage: Percent | None = None
+    mirrors: list[HTTPMirrorPolicy] = Field(default_factory=list, max_length=8)
+    corsPolicy: CorsPolicy | None = None
+    headers: HeaderOperations = HeaderOperations()
+
+    @model_validator(mode="after")
+    def _one_action(self) -> "HTTPRoute":
+        given = [
+            name
+            for name, value in (
+                ("route", self.route),
+                ("redirect", self.redirect),
+                ("directResponse", self.directResponse),
+            )
+            if value
+        ]
+        if len(given) != 1:
+            raise ValueError(
+                f"give exactly one of route, redirect, directResponse (here: {', '.join(given) or 'none'})"
+            )
+        if len(self.route) > 1 and not sum(arm.weight for arm in self.route):
+            raise ValueError("route: with several destinations at least one needs a weight above 0")
+        if self.mirror is not None and self.mirrors:
+            raise ValueError("give mirror or mirrors, not both")
+        if self.mirrorPercentage is not None and self.mirror is None:
+            raise ValueError("mirrorPercentage needs mirror")
+        return self
+
+
+class VirtualServiceSpec(Base):
+    """Rules for requests to `hosts`, in order; the first that matches is taken."""
+
+    not_honoured: ClassVar[dict[str, str]] = {
+        "tcp": "the mesh speaks HTTP only",
+        "tls": "the mesh speaks HTTP only",
+    }
+    hosts: list[str] = Field(min_length=1)
+    gateways: list[str] = Field(default_factory=list)
+    http: list[HTTPRoute] = Field(min_length=1)
+    exportTo: EverySidecar = Field(default_factory=list)
+
+
+class VirtualService(Base):
+    """The whole document."""
+
+    not_honoured: ClassVar[dict[str, str]] = {"status": "it is Kubernetes' own, delete it"}
+    apiVersion: IstioVersion
+    kind: Literal["VirtualService"]
+    metadata: Metadata
+    spec: VirtualServiceSpec
+
+    @property
+    def key(self) -> str:
+        """Kind/name."""
+        return f"{self.kind}/{self.metadata.name}"
