@@ -2,13 +2,17 @@
 
 import asyncio
 import logging
+import random
 import signal
+import time
 
 import aiohttp
 import uvloop
 from aiohttp import web
 
 from mesh.control.app import control_app
+from mesh.control.graph import graph_of
+from mesh.control.hub import Hub
 from mesh.forkserver import Launched
 from mesh.plan import MeshPlan
 from mesh.ports import LOOPBACK, Ports
@@ -18,6 +22,7 @@ from mesh.state import StateDirectory
 from mesh.supervisor import Supervisor
 from mesh.traces import TraceStore
 from mesh.up import PROCESS, SUPERVISOR, Times
+from services.script import load_topology
 
 # A browser's kept connections do not hold up the end.
 CONTROL_END_S = 0.2
@@ -48,8 +53,11 @@ async def _serve(
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, supervisor.stop)
+        traces = TraceStore()
+        graph = graph_of(load_topology(str(plan.file)), plan.topology)
+        hub = Hub(supervisor, traces, graph, session, time.time, random.Random())
         control = web.AppRunner(
-            control_app(supervisor, TraceStore(), plan.control_port),
+            control_app(supervisor, traces, plan.control_port, hub),
             access_log=None,
             handle_signals=False,
             shutdown_timeout=CONTROL_END_S,
@@ -60,7 +68,9 @@ async def _serve(
             await web.TCPSite(control, LOOPBACK, plan.control_port, reuse_address=True).start()
             async with asyncio.TaskGroup() as tasks:
                 shown = tasks.create_task(show.run(supervisor), name="show")
+                live = tasks.create_task(hub.run(), name="live page")
                 await supervisor.run()
+                live.cancel()
                 shown.cancel()
         except* Exception as group:
             # one error is one line for the person; a group of one only hides it

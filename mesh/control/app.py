@@ -1,13 +1,15 @@
 """The control API put together: middlewares, then one family of routes after the other."""
 
 import logging
+from collections.abc import Iterable
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from mesh.actions import ActionRefused
-from mesh.control import mesh_routes, trace_routes
-from mesh.control.guard import guard, loopback_names, refusal
+from mesh.control import live_routes, mesh_routes, page_routes, trace_routes
+from mesh.control.guard import guard, harden, loopback_names, refusal
+from mesh.control.hub import Hub
 from mesh.control.operator import Operator
 from mesh.errors import MeshError, UsageError
 from mesh.traces import TraceStore
@@ -20,13 +22,28 @@ log = logging.getLogger("mesh.control")
 MAX_BODY_BYTES = 4 * 1024 * 1024
 
 
-def control_app(operator: Operator, traces: TraceStore, port: int) -> web.Application:
-    """The application to serve at 127.0.0.1:`port`."""
-    app = web.Application(
-        middlewares=[guard(loopback_names(port)), say_errors], client_max_size=MAX_BODY_BYTES
-    )
-    mesh_routes.add(app, operator)
-    trace_routes.add(app, traces)
+def control_app(
+    operator: Operator,
+    traces: TraceStore,
+    port: int,
+    hub: Hub | None = None,
+    *,
+    hosts: Iterable[str] = (),
+    token: str | None = None,
+) -> web.Application:
+    """The application to serve at 127.0.0.1:`port`; with a `hub`, whose `run` is the caller's, the page too.
+
+    Served at any other address it needs a `token`, and `hosts`: the Host headers (`name:port`) by which it is
+    called there.
+    """
+    names = loopback_names(port) | frozenset(host.lower() for host in hosts)
+    app = web.Application(middlewares=[guard(names, token), say_errors], client_max_size=MAX_BODY_BYTES)
+    app.on_response_prepare.append(harden)
+    mesh_routes.add(app, operator, hub)
+    trace_routes.add(app, traces, None if hub is None else hub.spans)
+    if hub is not None:
+        live_routes.add(app, hub, traces)
+        page_routes.add(app)
     return app
 
 

@@ -7,17 +7,22 @@ from typing import Any
 from aiohttp import web
 
 from mesh.actions import Action
+from mesh.control.hub import Hub
 from mesh.control.operator import Operator
-from mesh.errors import UsageError
+from mesh.errors import MeshError, UsageError
 from mesh.logs import tail
 from mesh.plan import Part
 
 DEFAULT_LOG_LINES = 100
 MAX_LOG_LINES = 10_000
 
+# Who acts says so, for the journal; it is a label, not a proof.
+CLIENT_HEADER = "X-Mesh-Client"
+CLIENTS = frozenset({"page", "cli"})
 
-def add(app: web.Application, operator: Operator) -> None:
-    """Add the routes."""
+
+def add(app: web.Application, operator: Operator, hub: Hub | None = None) -> None:
+    """Add the routes; what is done through them goes into the hub's journal."""
 
     async def status(_: web.Request) -> web.Response:
         return web.json_response(await operator.fresh_status())
@@ -25,7 +30,16 @@ def add(app: web.Application, operator: Operator) -> None:
     async def act(request: web.Request) -> web.Response:
         action = _action(request.match_info["action"])
         part = _part(request.query.get("part"))
-        return web.json_response(await operator.act(action, request.match_info["name"], part))
+        name, by = request.match_info["name"], _client(request)
+        operator.log_paths(name)  # raises for a name that there is not, before anything is written down
+        if hub is not None:
+            hub.acted(action.value, name, part.value if part else "both", by)
+        try:
+            return web.json_response(await operator.act(action, name, part))
+        except MeshError as error:
+            if hub is not None:
+                hub.refused(action.value, name, by, str(error))
+            raise
 
     async def logs(request: web.Request) -> web.Response:
         paths = operator.log_paths(request.match_info["name"])
@@ -39,7 +53,10 @@ def add(app: web.Application, operator: Operator) -> None:
         unknown = set(body) - {"rate", "pattern"}
         if unknown or not body:
             raise UsageError('write {"rate": 100}, {"pattern": "sine"} or both')
-        return web.json_response(await operator.set_load(_rate(body.get("rate")), body.get("pattern")))
+        document = await operator.set_load(_rate(body.get("rate")), body.get("pattern"))
+        if hub is not None:
+            hub.steered(body, _client(request))
+        return web.json_response(document)
 
     async def shutdown(request: web.Request) -> web.Response:
         operator.stop()
@@ -50,6 +67,11 @@ def add(app: web.Application, operator: Operator) -> None:
     app.router.add_get("/api/instances/{name}/logs", logs)
     app.router.add_put("/api/load", put_load)
     app.router.add_post("/api/shutdown", shutdown)
+
+
+def _client(request: web.Request) -> str:
+    name = request.headers.get(CLIENT_HEADER, "")
+    return name if name in CLIENTS else "api"
 
 
 def _action(word: str) -> Action:

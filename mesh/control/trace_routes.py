@@ -1,7 +1,7 @@
 """Traces: takes spans as an OTLP receiver does (`POST /v1/traces`), answers as Jaeger's query API does."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from aiohttp import web
@@ -19,8 +19,8 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)(us|µs|ms|s|m|h)")
 _MICROSECONDS = {"us": 1, "µs": 1, "ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000}
 
 
-def add(app: web.Application, store: TraceStore) -> None:
-    """Add the routes."""
+def add(app: web.Application, store: TraceStore, came: Callable[[Any], None] | None = None) -> None:
+    """Add the routes; `came` is told the `resource_spans` of every batch that was stored."""
 
     async def receive(request: web.Request) -> web.Response:
         if request.content_type != PROTOBUF:
@@ -37,6 +37,8 @@ def add(app: web.Application, store: TraceStore) -> None:
         except DecodeError:
             raise UsageError("the body is not an OTLP ExportTraceServiceRequest") from None
         store_batch(store, batch.resource_spans)
+        if came is not None:
+            came(batch.resource_spans)
         return web.Response(body=ExportTraceServiceResponse().SerializeToString(), content_type=PROTOBUF)
 
     async def services(_: web.Request) -> web.Response:

@@ -1,0 +1,142 @@
+"""When each layer noticed: a stopwatch that starts with every kill, fault and healing of an instance.
+
+Pure: it is told events (from the sidecars and the supervisor) and attempts (from spans) and keeps the first
+or the last of each kind. Times are seconds since the epoch by each process's own clock of the same machine.
+
+A row is `{"key", "ms", "who", "count"}`; the words for `key` are the page's:
+    process    the supervisor saw the process end, freeze or serve again
+    attempt    the first attempt at it that failed (after healing: that was answered)
+    breaker    a caller's breaker opened (half-open: first probe; closed: the last of them closed)
+    health     its own sidecar's health check failed, or passed again
+    registry   a caller was told that it left, or joined
+    last       the last attempt that was still routed to it
+    full       it has its full share of the traffic again
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+KEPT = 30
+# What comes later than this after the cause has another cause.
+WATCHED_S = 60.0
+DOWNWARD = frozenset({"kill", "pause", "drain", "ended"})
+
+Row = dict[str, Any]
+
+
+class Stopwatch:
+    """One cause and what followed it; `document()` is what the page shows."""
+
+    def __init__(self, number: int, at: float, instance: str, action: str, part: str) -> None:
+        self.id, self.at, self.instance, self.action, self.part = number, at, instance, action, part
+        self.down = action in DOWNWARD
+        self._rows: dict[str, Row] = {}
+
+    def watches(self, at: float) -> bool:
+        """Whether something at that time can be its doing."""
+        return 0 <= at - self.at <= WATCHED_S
+
+    def first(self, key: str, at: float, who: str) -> bool:
+        """Count it; the first one's time stays."""
+        row = self._rows.get(key)
+        if row is None or at < self.at + row["ms"] / 1000:
+            self._rows[key] = self._row(key, at, who, 1 if row is None else row["count"] + 1)
+            return True
+        row["count"] += 1
+        return True
+
+    def last(self, key: str, at: float, who: str) -> bool:
+        """Count it; the last one's time stays."""
+        row = self._rows.get(key)
+        if row is not None and at <= self.at + row["ms"] / 1000:
+            row["count"] += 1
+            return False
+        self._rows[key] = self._row(key, at, who, 1 if row is None else row["count"] + 1)
+        return True
+
+    def _row(self, key: str, at: float, who: str, count: int) -> Row:
+        return {"key": key, "ms": round((at - self.at) * 1000, 1), "who": who, "count": count}
+
+    def document(self) -> dict[str, Any]:
+        """Rows in the order of their times."""
+        return {
+            "id": self.id,
+            "at": round(self.at, 6),
+            "instance": self.instance,
+            "action": self.action,
+            "part": self.part,
+            "down": self.down,
+            "rows": sorted(self._rows.values(), key=lambda row: row["ms"]),
+        }
+
+
+class Detection:
+    """The last causes; every method returns the stopwatch that changed, or None."""
+
+    def __init__(self) -> None:
+        self._watches: deque[Stopwatch] = deque(maxlen=KEPT)
+        self._current: dict[str, Stopwatch] = {}
+        self._last = 0
+
+    def documents(self) -> list[dict[str, Any]]:
+        """Oldest first."""
+        return [each.document() for each in self._watches]
+
+    def watched(self, now: float) -> frozenset[str]:
+        """Instances whose attempts matter now."""
+        return frozenset(name for name, each in self._current.items() if each.watches(now))
+
+    def began(self, at: float, instance: str, action: str, part: str) -> Stopwatch:
+        """Somebody did something to an instance, or it ended by itself."""
+        self._last += 1
+        watch = Stopwatch(self._last, at, instance, action, part)
+        self._watches.append(watch)
+        self._current[instance] = watch
+        return watch
+
+    def event(self, event: Mapping[str, Any]) -> Stopwatch | None:
+        """One of the journal."""
+        kind, at, source = event["kind"], event["time"], event["source"]
+        own = kind in ("state", "health", "drain")
+        watch = self._watch(event.get("instance") or (source if own else event.get("endpoint")), at)
+        if watch is None:
+            return None
+        after = event.get("after")
+        changed = False
+        match kind:
+            case "state":
+                changed = (after == "healthy") != watch.down and watch.first("process", at, "supervisor")
+            case "health":
+                changed = (after == "passing") != watch.down and watch.first("health", at, source)
+            case "membership":
+                changed = (after == "member") != watch.down and watch.first("registry", at, source)
+            case "breaker":
+                changed = self._breaker(watch, str(after), at, source)
+            case "ramp":
+                changed = not watch.down and after == "100%" and watch.last("full", at, source)
+        return watch if changed else None
+
+    @staticmethod
+    def _breaker(watch: Stopwatch, after: str, at: float, source: str) -> bool:
+        if watch.down:
+            return after == "open" and watch.first("breaker", at, source)
+        if after == "half-open":
+            return watch.first("half-open", at, source)
+        return after == "closed" and watch.last("closed", at, source)
+
+    def attempt(self, instance: str, at: float, ended: float, failed: bool, caller: str) -> Stopwatch | None:
+        """An attempt at an instance began at `at`."""
+        watch = self._watch(instance, at)
+        if watch is None:
+            return None
+        changed = False
+        if failed == watch.down:
+            changed = watch.first("attempt", ended, caller)
+        if watch.down:
+            changed = watch.last("last", at, caller) or changed
+        return watch if changed else None
+
+    def _watch(self, instance: Any, at: float) -> Stopwatch | None:
+        watch = self._current.get(str(instance))
+        return watch if watch is not None and watch.watches(at) else None

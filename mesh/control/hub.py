@@ -1,0 +1,241 @@
+"""What the live page sees: looks at the mesh several times a second and sends what changed to every page.
+
+Messages are (event, JSON): `hello` (everything), `change` (only the services and calls that are different),
+`second` (one row of the charts), `event`, `flights` (sampled real requests) and `watch` (a stopwatch of
+`detection`). With no page open only the seconds and the journal are kept.
+"""
+
+import asyncio
+import json
+import logging
+import random
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from typing import Any
+
+import aiohttp
+
+from mesh.control.detection import Detection
+from mesh.control.flights import ERROR, Sampler, attempts_at, flight, roots
+from mesh.control.history import History
+from mesh.control.journal import Event, Journal
+from mesh.control.listeners import Listeners
+from mesh.control.operator import Observed
+from mesh.control.picture import picture
+from mesh.traces import TraceStore, service_name
+
+log = logging.getLogger("mesh.control.hub")
+
+# Four looks a second: a click shows its effect at once; with nobody looking, one keeps the charts.
+LOOK_S, IDLE_LOOK_S = 0.25, 1.0
+SECOND_S = 1.0
+# A page that reads slower than this many messages is sent everything anew instead.
+MAX_BEHIND = 256
+# More open pages than a class room; each costs a copy of every message.
+MAX_PAGES = 32
+
+Message = tuple[str, str]
+
+
+class TooManyPages(Exception):
+    """MAX_PAGES streams are open."""
+
+
+class Hub:
+    """One for a mesh. `calls` are (caller, callee) of the topology; `wall_clock` seconds since the epoch."""
+
+    def __init__(
+        self,
+        driver: Observed,
+        traces: TraceStore,
+        graph: Mapping[str, Any],
+        session: aiohttp.ClientSession,
+        wall_clock: Callable[[], float],
+        rng: random.Random,
+    ) -> None:
+        self.journal = Journal(wall_clock)
+        self.detection = Detection()
+        self.history = History()
+        self.graph = dict(graph)
+        self._driver = driver
+        self._traces = traces
+        self._wall_clock = wall_clock
+        self._calls = [tuple(call) for call in graph["calls"]]
+        self._sampler = Sampler(rng)
+        self._listeners = Listeners(driver, session, self._heard)
+        self._pages: set[asyncio.Queue[Message | None]] = set()
+        self._picture: dict[str, Any] = {}
+        self._sent: dict[tuple[str, str], str] = {}
+        self._states: dict[str, tuple[str, str]] = {}
+        self._asked: dict[str, float] = {}
+        self._next_second = 0.0
+        self.journal.listeners.append(self._note)
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._listeners.run(), name="events of the sidecars")
+            while True:
+                try:
+                    self.look()
+                except Exception:  # one odd answer of a sidecar must not end the page
+                    log.exception("the live page's look at the mesh failed")
+                await asyncio.sleep(LOOK_S if self._pages else IDLE_LOOK_S)
+
+    # what others tell it
+
+    def acted(self, action: str, instance: str, part: str, by: str) -> None:
+        """Somebody is about to do this to an instance."""
+        event = self.journal.add(by, "action", {"action": action, "instance": instance, "part": part})
+        self._asked[instance] = event["time"]
+        name = "heal" if action == "resume" else action
+        self._changed(self.detection.began(event["time"], instance, name, part).document())
+
+    def refused(self, action: str, instance: str, by: str, words: str) -> None:
+        """What somebody asked for could not be done."""
+        self.journal.add(by, "refused", {"action": action, "instance": instance, "reason": words})
+
+    def steered(self, change: Mapping[str, Any], by: str) -> None:
+        """Somebody changed the traffic."""
+        self.journal.add(by, "load", dict(change))
+
+    def spans(self, resource_spans: Iterable[Any]) -> None:
+        """An OTLP batch came."""
+        now = self._wall_clock()
+        batches = list(resource_spans)
+        for trace_id, started in roots(batches, service_name):
+            self._sampler.offer(now, trace_id, started)
+        watched = self.detection.watched(now)
+        if not watched:
+            return
+        changed = {}
+        for instance, span, caller in attempts_at(batches, watched):
+            start, end = span.start_time_unix_nano / 1e9, span.end_time_unix_nano / 1e9
+            watch = self.detection.attempt(instance, start, end, span.status.code == ERROR, caller)
+            if watch is not None:
+                changed[watch.id] = watch
+        for watch in changed.values():
+            self._changed(watch.document())
+
+    def _heard(self, instance: str, event: Mapping[str, Any]) -> None:
+        # the memberships and ramps of the start are the start, not news
+        if self._picture.get("phase") != "up":
+            return
+        fields = {key: value for key, value in event.items() if key not in ("id", "time", "source", "kind")}
+        self.journal.add(instance, str(event.get("kind")), fields, float(event["time"]))
+
+    def _note(self, event: Event) -> None:
+        self._send("event", event)
+        watch = self.detection.event(event)
+        if watch is not None:
+            self._changed(watch.document())
+
+    def _changed(self, document: dict[str, Any]) -> None:
+        self._send("watch", document)
+
+    # looking
+
+    def look(self) -> None:
+        """Compare with the last look, and send the difference."""
+        now = self._wall_clock()
+        found = picture(self._driver.status(), self._driver.snapshots(), self._calls)
+        self._picture = found
+        self._notice_states(found)
+        if self._pages:
+            self._send_changes(found)
+            flights = [
+                one
+                for trace_id in self._sampler.due(now)
+                if (trace := self._traces.get(trace_id)) is not None and (one := flight(trace)) is not None
+            ]
+            if flights:
+                self._send("flights", {"k": round(self._sampler.k(now), 2), "flights": flights})
+        else:
+            for _ in self._sampler.due(now):
+                pass
+        if now >= self._next_second:
+            self._next_second = max(self._next_second + SECOND_S, now + SECOND_S / 2)
+            row = self.history.take(now, found)
+            self._send("second", {"at": round(now, 3), "row": row})
+
+    def _notice_states(self, found: Mapping[str, Any]) -> None:
+        up = found["phase"] == "up"
+        for node in (*found["nodes"].values(), {"instances": found["parts"]}):
+            for instance in node["instances"]:
+                name, state, why = instance["name"], instance["state"], instance["why"]
+                before = self._states.get(name)
+                self._states[name] = (state, why)
+                if before is None or before[0] == state or not up:
+                    continue
+                if state == "down" and not self._recently_asked(name):
+                    self.detection.began(self._wall_clock(), name, "ended", "")
+                self.journal.add(
+                    "supervisor",
+                    "state",
+                    {"instance": name, "before": before[0], "after": state, "reason": why},
+                )
+
+    def _recently_asked(self, name: str) -> bool:
+        return self._wall_clock() - self._asked.get(name, 0.0) < 15.0
+
+    def _send_changes(self, found: Mapping[str, Any]) -> None:
+        change: dict[str, Any] = {}
+        for group in ("nodes", "edges"):
+            for name, document in found[group].items():
+                text = json.dumps(document, separators=(",", ":"))
+                if self._sent.get((group, name)) != text:
+                    self._sent[group, name] = text
+                    change.setdefault(group, {})[name] = document
+        for key in ("phase", "parts", "load"):
+            text = json.dumps(found[key], separators=(",", ":"))
+            if self._sent.get((key, "")) != text:
+                self._sent[key, ""] = text
+                change[key] = found[key]
+        if change:
+            self._send("change", change)
+
+    # pages
+
+    async def stream(self) -> AsyncIterator[Message]:
+        """Messages for one page, without end: `hello` first. Raises TooManyPages."""
+        if len(self._pages) >= MAX_PAGES:
+            raise TooManyPages
+        queue: asyncio.Queue[Message | None] = asyncio.Queue(MAX_BEHIND)
+        self._pages.add(queue)
+        try:
+            self.look()
+            yield "hello", _text(self.hello())
+            while True:
+                message = await queue.get()
+                if message is None:
+                    yield "hello", _text(self.hello())
+                else:
+                    yield message
+        finally:
+            self._pages.discard(queue)
+
+    def hello(self) -> dict[str, Any]:
+        """Everything that a page needs to begin."""
+        return {
+            "graph": self.graph,
+            "picture": self._picture,
+            "history": self.history.whole(),
+            "events": self.journal.since()[-200:],
+            "watches": self.detection.documents(),
+            "now": self._wall_clock(),
+        }
+
+    def _send(self, event: str, document: Any) -> None:
+        if not self._pages:
+            return
+        text = _text(document)
+        for queue in self._pages:
+            if queue.full():
+                while not queue.empty():
+                    queue.get_nowait()
+                queue.put_nowait(None)  # it lost messages: it begins anew
+            else:
+                queue.put_nowait((event, text))
+
+
+def _text(document: Any) -> str:
+    return json.dumps(document, separators=(",", ":"), allow_nan=False)

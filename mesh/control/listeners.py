@@ -1,0 +1,59 @@
+"""Follows the `/events` of every sidecar, so that the journal knows what each of them noticed, and when."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import aiohttp
+
+from mesh.control.operator import Observed
+
+# A sidecar that ended or restarts is asked again this often; on this machine a refusal costs nothing.
+AGAIN_S = 0.5
+# Looks for sidecars that came or went.
+LOOK_S = 0.5
+CONNECT = aiohttp.ClientTimeout(total=None, sock_connect=2.0)
+# A line of the stream is some hundred bytes; a larger one is not of ours.
+MAX_LINE = 64 * 1024
+
+Tell = Callable[[str, Mapping[str, Any]], None]
+
+
+class Listeners:
+    """One connection a sidecar; `tell(instance, event)` is called in the order in which they come."""
+
+    def __init__(self, driver: Observed, session: aiohttp.ClientSession, tell: Tell) -> None:
+        self._driver = driver
+        self._session = session
+        self._tell = tell
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                for name in self._driver.admins():
+                    if name not in self._tasks or self._tasks[name].done():
+                        self._tasks[name] = tasks.create_task(self._follow(name), name=f"events of {name}")
+                await asyncio.sleep(LOOK_S)
+
+    async def _follow(self, name: str) -> None:
+        last = 0
+        seen = 0.0
+        while (address := self._driver.admins().get(name)) is not None:
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError, ValueError, OSError):
+                headers = {"Last-Event-ID": str(last)}
+                async with self._session.get(f"{address}/events", headers=headers, timeout=CONNECT) as answer:
+                    async for line in answer.content:
+                        if not line.startswith(b"data: ") or len(line) > MAX_LINE:
+                            continue
+                        event = json.loads(line[6:])
+                        if not isinstance(event, dict) or event.get("time", 0) <= seen:
+                            continue
+                        last, seen = int(event.get("id", 0)), float(event["time"])
+                        self._tell(name, event)
+            # a sidecar that was started anew counts from 1 again: its first events must not be skipped
+            last = 0
+            await asyncio.sleep(AGAIN_S)
