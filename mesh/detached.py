@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from mesh.errors import MeshError
 
+ERASE_LINE = "\x1b[K"
+
 if TYPE_CHECKING:
     from mesh.supervisor import Supervisor
 
@@ -53,12 +55,16 @@ class PipeShow:
 
 def follow(fd: int, pid: int, log: Path) -> int:
     """Print what the detached supervisor `pid` says through its pipe; returns the exit code."""
-    from mesh.show import summary
+    from mesh.show import progress_line, summary
 
     try:
         with os.fdopen(fd) as pipe:
             for line in pipe:
                 message = json.loads(line)
+                if "progress" in message and sys.stderr.isatty():
+                    sys.stderr.write(f"\r{ERASE_LINE}{progress_line(message['progress'])}")
+                elif sys.stderr.isatty():
+                    sys.stderr.write(f"\r{ERASE_LINE}")
                 if "failed" in message:
                     os.waitpid(pid, 0)
                     sys.stderr.write(f"mesh up: {message['failed']}\n")

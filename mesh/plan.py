@@ -11,6 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from mesh.errors import UsageError
+from mesh.policies import key_of
 from mesh.ports import LOOPBACK, PortInUse, Ports
 from mesh.processes import ProcessSpec
 from mesh.state import StateDirectory
@@ -140,6 +141,7 @@ class _Planner:
         self._control_port = 0
 
     def plan(self) -> MeshPlan:
+        self._check_policies()
         # by number first: any free one must not be the one that somebody asks for
         fixed = self._fixed_app_ports()
         ingress_port = self._ingress_port()
@@ -165,6 +167,19 @@ class _Planner:
             policies=self._topology.policies,
             notes=tuple(self._notes),
         )
+
+    def _check_policies(self) -> None:
+        for index, policy in enumerate(self._topology.policies):
+            try:
+                key_of(policy)
+            except UsageError as error:
+                raise TopologyError(
+                    self._topology.file,
+                    self._topology.line_of("policies", index),
+                    f"policies[{index}]",
+                    str(error),
+                    "write them as in Istio's documents",
+                ) from error
 
     # ports
 

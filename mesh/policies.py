@@ -4,9 +4,12 @@ import asyncio
 import json
 import logging
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from mesh.errors import UsageError
-from registry.client import RegistryClient, RegistryError
+
+if TYPE_CHECKING:
+    from registry.client import RegistryClient
 
 log = logging.getLogger("mesh.policies")
 
@@ -19,12 +22,17 @@ PAUSE_S = 0.5
 
 async def put_policies(registry_url: str, policies: Iterable[Mapping[str, object]]) -> None:
     """Write each document under `mesh/policy/<Kind>/<name>`; the same again changes nothing."""
+    # only now: most meshes have no policies, and the client's imports take a tenth of a second of a start
+    from registry.client import RegistryClient
+
     async with RegistryClient(registry_url) as client:
         for policy in policies:
             await _put(client, key_of(policy), json.dumps(policy).encode())
 
 
-async def _put(client: RegistryClient, key: str, document: bytes) -> None:
+async def _put(client: "RegistryClient", key: str, document: bytes) -> None:
+    from registry.client import RegistryError
+
     for attempt in range(1, ATTEMPTS + 1):
         try:
             await client.kv_put(key, document)

@@ -12,6 +12,7 @@ TABLE_EVERY_S = 1.0
 # A log file of a CI run is not to be filled by a mesh that just runs.
 LINE_EVERY_S = 10.0
 UNHEALTHY_SHOWN = 5
+WAITING_SHOWN = 3
 
 
 class Show(Protocol):
@@ -59,6 +60,14 @@ def one_line(status: Mapping[str, Any]) -> str:
     if sick:
         words += "; " + ", ".join(sick[:UNHEALTHY_SHOWN])
     return words
+
+
+def progress_line(progress: Mapping[str, Any]) -> str:
+    """What is shown while it starts."""
+    waiting = ", ".join(progress["waiting"][:WAITING_SHOWN])
+    more = ", …" if len(progress["waiting"]) > WAITING_SHOWN else ""
+    words = f"{progress['topology']}: {progress['healthy']} of {progress['total']} healthy"
+    return f"{words} (waiting for {waiting}{more})" if waiting else words
 
 
 def load_line(load: Mapping[str, Any]) -> str:
@@ -112,7 +121,7 @@ class TerminalShow:
         from rich.live import Live
 
         from mesh.supervisor import MeshPhase
-        from mesh.table import progress_line, status_table
+        from mesh.table import status_table
 
         console = Console()
         with console.status("starting") as spinner:

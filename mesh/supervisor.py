@@ -24,6 +24,7 @@ from mesh.instance import Instance, Phase
 from mesh.load import Load
 from mesh.logs import last_line
 from mesh.plan import LOADGEN, MeshPlan, Part
+from mesh.policies import put_policies
 from mesh.ports import Ports
 from mesh.processes import Processes
 from mesh.state import StateDirectory, describe
@@ -90,7 +91,7 @@ class Supervisor:
         self._ingress = self._everything[plan.ingress.name]
         self._loadgen = self._everything[LOADGEN]
         self._load = Load(plan, self._loadgen, session)
-        self._poller = Poller(session, self.changes)
+        self._poller = Poller(session, self.changes, len(self._services))
         self._crew: Crew | None = None
         self._actions: Actions | None = None
         self._tasks: asyncio.TaskGroup | None = None
@@ -265,9 +266,6 @@ class Supervisor:
 
     async def _put_policies(self) -> None:
         if self.plan.policies:
-            # only now: most meshes have none, and the client's imports take a tenth of a second
-            from mesh.policies import put_policies
-
             await put_policies(self.plan.registry_url, self.plan.policies)
 
     # while it runs

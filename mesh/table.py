@@ -42,14 +42,6 @@ def status_table(status: Mapping[str, Any], width: int) -> RenderableType:
     return Group(table, Text(), *_footer(status))
 
 
-def progress_line(progress: Mapping[str, Any]) -> str:
-    """What is shown while it starts."""
-    waiting = ", ".join(progress["waiting"][:CALLERS_SHOWN])
-    more = ", …" if len(progress["waiting"]) > CALLERS_SHOWN else ""
-    words = f"{progress['topology']}: {progress['healthy']} of {progress['total']} healthy"
-    return f"{words} (waiting for {waiting}{more})" if waiting else words
-
-
 def _row(instance: Mapping[str, Any], wide: bool) -> list[RenderableType]:
     state = instance["state"]
     health = Text(f"● {state}", style=COLOURS.get(state, ""))

@@ -199,3 +199,10 @@ def test_a_busy_default_port_is_replaced_and_said(
     assert plan.notes == (
         f"port {busy} is in use: the entrypoint is at port {port} (choose one with --port)",
     )
+
+
+def test_a_policy_without_a_name_names_its_line(ports: Ports) -> None:
+    """Where it would live in the registry is made of its kind and name."""
+    text = TOPOLOGY + "policies:\n- kind: VirtualService\n  metadata: {name: a}\n- kind: VirtualService\n"
+    with pytest.raises(TopologyError, match=r"^graph\.yaml:14: policies\[1\]: a policy needs "):
+        planned(ports, text)

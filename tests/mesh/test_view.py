@@ -8,8 +8,8 @@ from rich.console import Console
 from mesh.instance import Instance
 from mesh.plan import InstancePlan, Kind, Part
 from mesh.processes import ProcessSpec
-from mesh.show import load_line, milliseconds, one_line, summary
-from mesh.table import progress_line, status_table
+from mesh.show import load_line, milliseconds, one_line, progress_line, summary
+from mesh.table import status_table
 from mesh.view import breakers_by_endpoint, instance_view
 from tests.fakes.clock import FakeClock
 
