@@ -3,6 +3,7 @@
 import asyncio
 import random
 import resource
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import cast
@@ -200,14 +201,17 @@ class Quick(asyncio.Protocol):
 
 
 def test_a_thousand_checks_a_second_do_not_fall_behind() -> None:
-    """Each runs about once in each second, on one uvloop, which serves the other side too."""
+    """The processor time of one run leaves half a core idle at a thousand a second, the other side included;
+    and everyone gets its turn. In processor time, since the machine may have other work."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < 4096:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        counts, statuses = runner.run(_thousand_checks(4.0))
-    assert sum(counts) >= 1000 * 3
-    assert min(counts) >= 2
+        before = time.process_time()
+        counts, statuses = runner.run(_thousand_checks(3.0))
+        used = time.process_time() - before
+    assert used / sum(counts) < 0.5 / 1000
+    assert min(counts) >= 1
     assert statuses == {PASSING}
 
 
