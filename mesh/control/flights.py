@@ -89,7 +89,8 @@ def flight(trace: Trace) -> dict[str, Any] | None:
     hops = [seen for seen in spans if seen.is_hop]
     hops.sort(key=lambda seen: seen.start)
     hops = hops[:MAX_HOPS]
-    root = next((seen for seen in spans if not seen.parent and seen.service == INGRESS), None)
+    # it may have a parent: a client that traces, as the load generator does, sends its own span's id
+    root = next((seen for seen in spans if seen.service == INGRESS and not seen.attempt), None)
     if not hops or root is None:
         return None
     index = {seen.id: number for number, seen in enumerate(hops)}
@@ -102,7 +103,7 @@ def flight(trace: Trace) -> dict[str, Any] | None:
         "name": root.name,
         "hops": [
             [
-                _before(seen, by_id, index),
+                _before(seen, hops, by_id, index),
                 seen.instance,
                 seen.target,
                 round((seen.start - root.start) / 1e6, 3),
@@ -116,16 +117,22 @@ def flight(trace: Trace) -> dict[str, Any] | None:
     }
 
 
-def _before(seen: "_Seen", by_id: Mapping[bytes, "_Seen"], index: Mapping[bytes, int]) -> int:
+def _before(
+    seen: "_Seen", hops: list["_Seen"], by_id: Mapping[bytes, "_Seen"], index: Mapping[bytes, int]
+) -> int:
     parent = seen.parent
     for _ in range(16):  # ids come from outside: a loop of parents must end
         if parent in index:
             return index[parent]
         above = by_id.get(parent)
         if above is None:
-            return -1
+            break
         parent = above.parent
-    return -1
+    # a span between them did not come: the hop that brought the request to this instance is meant
+    return max(
+        (n for n, hop in enumerate(hops) if hop.target == seen.instance and hop.start <= seen.start),
+        default=-1,
+    )
 
 
 class _Seen:
@@ -177,7 +184,7 @@ def summary(trace: Trace) -> dict[str, Any]:
         "name": first.name,
         "status": seen.status,
         "failed": seen.failed,
-        "whole": not seen.parent,
+        "whole": seen.service == INGRESS or not seen.parent,
         "spans": len(trace.spans),
         "services": sorted(trace.services()),
         "retries": sum(not name.startswith("attempt 1 ") for name in names),
