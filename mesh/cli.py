@@ -30,6 +30,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
+export = typer.Typer(
+    help="Write the mesh as files that other programs run.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(export, name="export")
+
 WATCH_EVERY_S = 1.0
 FOLLOW_EVERY_S = 0.2
 PLAIN_COLUMNS = 160
@@ -237,6 +242,33 @@ def validate(
     _print(
         f"{file}: valid: {services} services, {instances} instances, entrypoint {topology.entrypoint.name}"
     )
+    return 0
+
+
+@export.command("compose", epilog="Example: mesh export compose shop --output compose.yaml")
+def export_compose(
+    topology: Annotated[
+        str, typer.Argument(metavar="[TOPOLOGY]", help="A file, or shop, chain, fanout or star.")
+    ] = "shop",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to; without it, printed.")
+    ] = None,
+) -> int:
+    """Write a topology as a Docker Compose file; starts nothing."""
+    from mesh.export.compose import compose_file
+    from services.script import TopologyError, load_topology
+
+    try:
+        text = compose_file(load_topology(topology), topology, (output or Path("compose.yaml")).parent)
+    except TopologyError as error:
+        raise UsageError(str(error)) from error
+    if output is None:
+        sys.stdout.write(text)
+        return 0
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"--output {output}: {error.strerror}") from error
     return 0
 
 

@@ -1,0 +1,3 @@
+#!/bin/sh
+# `docker compose exec control mesh status`
+exec python -m mesh "$@"
