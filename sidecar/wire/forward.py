@@ -67,7 +67,7 @@ def response_lines(
     lines += forwardable(head.headers, drop | also if also else drop)
     if framing is Body.TUNNEL:
         lines += [b"connection: Upgrade\r\n", b"upgrade: %b\r\n" % head.fields.get(b"upgrade", b"")]
-    elif framing is not Body.NONE:
+    elif framing in (Body.LENGTH, Body.CHUNKED):
         lines.append(framing_line(framing, head.length))
     elif (length := head.fields.get(b"content-length")) is not None and head.status >= 200:
         # HEAD and 304 say how long the body would be; any other status without a body has none.

@@ -49,21 +49,24 @@ def response_framing(
     Raises:
         ProtocolError: 502 where the length cannot be known for certain.
     """
-    if te is not None and length is not None:
-        raise ProtocolError(502, "upstream sent Transfer-Encoding and Content-Length together")
-    if status == 101:
-        return Body.TUNNEL, 0
-    if head_request or status in NO_BODY_STATUS or status < 200:
-        return Body.NONE, 0
     if te is not None:
+        if length is not None:
+            raise ProtocolError(502, "upstream sent Transfer-Encoding and Content-Length together")
         if not http11 or te.strip(b" \t").lower() != b"chunked":
             raise ProtocolError(502, "upstream sent a transfer coding that is not plain chunked")
-        return Body.CHUNKED, 0
+    size = 0
     if length is not None:
         try:
             size = parse_length(length)
         except ProtocolError as error:
             raise ProtocolError(502, "upstream sent a bad Content-Length") from error
+    if status == 101:
+        return Body.TUNNEL, 0
+    if head_request or status in NO_BODY_STATUS or status < 200:
+        return Body.NONE, 0
+    if te is not None:
+        return Body.CHUNKED, 0
+    if length is not None:
         return (Body.LENGTH, size) if size else (Body.NONE, 0)
     return Body.UNTIL_CLOSE, 0
 

@@ -26,8 +26,8 @@ from .limits import DEFAULT_LIMITS, Limits
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 _HEAD_END = b"\r\n\r\n"  # LF alone ends no line in llhttp's strict mode
 
-# A chunk costs at most 16 hex digits and two CRLF besides what its extension takes.
-_CHUNK_COST = 20
+# A chunk costs up to 8 hex digits and two CRLF; what is more is counted as its extension.
+_CHUNK_COST = 12
 
 
 class RequestParser:
@@ -126,10 +126,10 @@ class RequestParser:
             except HttpParserError as error:
                 if self._fault is None:
                     self._fault = self._explain(error)
-            if not self.complete and self._fault is None:
-                self._tail = (self._tail + piece[-3:])[-3:]
+            if self._fault is None:
                 self._check_size(in_head)
             if self._fault is not None:
+                self.complete = False
                 events.clear()
                 events.append(self._fault)
                 return events
@@ -137,6 +137,7 @@ class RequestParser:
                 if end < size:
                     self._rest, self._at = data, end
                 return events
+            self._tail = (self._tail + piece[-3:])[-3:]
             if end == size:
                 return events
             at = end
@@ -218,7 +219,6 @@ class RequestParser:
         if self._fault is not None:
             return
         self.in_head = False
-        self._tail = b""
         self._head_bytes = self._message_bytes
         try:
             self._events.append(self._head())

@@ -17,15 +17,15 @@ from .limits import DEFAULT_LIMITS, Limits
 _HEAD_END = b"\r\n\r\n"
 _STARTS = (b"HTTP/1.1 ", b"HTTP/1.0 ")
 _START_BYTES = 10  # of the status line: the version and the first digit of the status
-_CHUNK_COST = 20  # 16 hex digits and two CRLF
+_CHUNK_COST = 12  # 8 hex digits and two CRLF
 
 
 class ResponseParser:
     """Parses the responses of one connection, one request at a time: `expect`, then `feed` or `eof`."""
 
     __slots__ = (
-        "_body", "_body_bytes", "_chunks", "_dirty", "_done", "_events", "_fault", "_fields",
-        "_head_request", "_headers", "_in_head", "_interim", "_limits", "_message_bytes", "_parser",
+        "_body", "_body_bytes", "_by_line", "_chunks", "_dirty", "_done", "_events", "_fault", "_fields",
+        "_head_request", "_headers", "_in_head", "_limits", "_message_bytes", "_parser",
         "_reason", "_start", "_trailer_bytes", "started", "unread",
     )  # fmt: skip
 
@@ -47,7 +47,7 @@ class ResponseParser:
     def _begin(self) -> None:
         self._in_head = True
         self._start: bytes | None = b""  # the first bytes of a head, until there are enough; None = checked
-        self._interim = False
+        self._by_line = False
         self._reason = b""
         self._headers: list[Header] = []
         self._fields: dict[bytes, bytes] = {}
@@ -84,7 +84,7 @@ class ResponseParser:
         self._message_bytes += len(data)
         if self._start is not None:
             data = self._check_start(data)
-        while self._interim and data:
+        while self._by_line and data:
             data = self._feed_line(data)
         if data:
             self._feed(data)
@@ -109,15 +109,20 @@ class ResponseParser:
         if not data.startswith(_STARTS):
             self._refuse("upstream sent a bad status line")
             return b""
-        # Behind a 1xx comes another head, whose first bytes must be seen as well; behind a 101 nothing.
-        self._interim = data[9] == 0x31 and data[9:12] != b"101"
+        # Behind a 1xx comes another head, whose first bytes must be seen as well; behind an answer to HEAD
+        # nothing may come. Behind a 101 comes what is not HTTP, and llhttp says where it begins.
+        self._by_line = (self._head_request or data[9] == 0x31) and data[9:12] != b"101"
         return data
 
     def _feed_line(self, data: bytes) -> bytes:
-        """Parse one line of an interim head; returns what to parse next."""
+        """Parse one line of a head; returns what to parse next."""
         end = data.find(b"\n") + 1 or len(data)
         self._feed(data[:end])
-        rest = b"" if self._fault is not None else data[end:]
+        rest = data[end:]
+        if self._done and rest:
+            self._dirty = True
+        if self._done or self._fault is not None:
+            return b""
         return self._check_start(rest) if rest and self._start is not None else rest
 
     def _feed(self, data: bytes) -> None:
@@ -161,6 +166,12 @@ class ResponseParser:
 
     # -- llhttp's callbacks ------------------------------------------------------------------------
 
+    def on_message_begin(self) -> None:
+        if (
+            self._done
+        ):  # the first byte behind a complete response: half a head would lie in wait for the next
+            self._dirty = True
+
     def on_status(self, piece: bytes) -> None:
         self._reason += piece
 
@@ -196,6 +207,8 @@ class ResponseParser:
 
     def on_chunk_header(self) -> None:
         self._chunks += 1
+        if self._done:
+            self._dirty = True
 
     def on_body(self, piece: bytes) -> None:
         if self._done:
@@ -241,8 +254,9 @@ class ResponseParser:
             fields.get(b"transfer-encoding"),
             fields.get(b"content-length"),
         )
+        connection = fields.get(b"connection")
+        if status == 101 and not (has_token(connection, b"upgrade") and fields.get(b"upgrade")):
+            raise ProtocolError(502, "upstream switched protocols without saying to which")
         # RFC 9112 section 9.3 lets HTTP/1.0 keep a connection; too many such servers get it wrong.
-        keep_alive = (
-            http11 and body is not Body.UNTIL_CLOSE and not has_token(fields.get(b"connection"), b"close")
-        )
+        keep_alive = http11 and body is not Body.UNTIL_CLOSE and not has_token(connection, b"close")
         return ResponseHead(status, self._reason, http11, self._headers, fields, body, length, keep_alive)

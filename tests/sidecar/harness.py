@@ -1,0 +1,311 @@
+"""A sidecar's data path in this process: real listeners and pools, static endpoints, free ports.
+
+`async with Rig({"svc": [address]}) as rig:` then `await rig.ask(b"GET / HTTP/1.1\\r\\n…")`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import h11
+
+from sidecar.balance.endpoints import EndpointSpec
+from sidecar.discovery import Destinations
+from sidecar.exchange import Exchange
+from sidecar.inbound import Inbound, LocalApp
+from sidecar.io.deadlines import Deadlines
+from sidecar.io.downstream import Downstream
+from sidecar.io.listener import Listener
+from sidecar.io.pool import Pool
+from sidecar.io.timeouts import DEFAULT_TIMEOUTS, Timeouts
+from sidecar.observe.events import EventLog
+from sidecar.observe.metrics import Metrics, Peer
+from sidecar.outbound import Outbound
+from sidecar.policy.settings import UpstreamPolicy
+from sidecar.proxy import Proxy
+from sidecar.stack import Upstream
+from sidecar.wire.events import RequestHead
+from sidecar.wire.limits import DEFAULT_LIMITS, Limits
+
+Address = tuple[str, int]
+clock = time.monotonic  # noqa: TID251 - sockets live in real time
+
+
+class Answer:
+    """A response as h11, a strict client, understands it."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.interim: list[int] = []
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.body = b""
+
+    def __getitem__(self, name: str) -> str:
+        return ", ".join(value.decode("latin-1") for key, value in self.headers if key == name.encode())
+
+    def __repr__(self) -> str:
+        return f"<Answer {self.status} {self.body[:60]!r}>"
+
+
+class Truncated(Exception):
+    """The connection ended before the response was complete."""
+
+
+class Client:
+    """A client connection that sends bytes as they are and reads answers strictly."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+        self._unread = b""
+
+    async def send(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def answer(self, method: bytes = b"GET", timeout: float = 5.0) -> Answer:
+        """The next response, complete.
+
+        Raises:
+            Truncated: when the connection ends or is reset before that.
+            h11.RemoteProtocolError: when it is not HTTP.
+        """
+        async with asyncio.timeout(timeout):
+            return await self._answer(method)
+
+    async def _answer(self, method: bytes) -> Answer:
+        parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=1 << 20)
+        parser.send(h11.Request(method=method, target="/", headers=[("host", "x")]))
+        parser.send(h11.EndOfMessage())
+        answer = Answer()
+        ended = False
+        if self._unread:
+            parser.receive_data(self._unread)
+            self._unread = b""
+        while True:
+            event = parser.next_event()
+            if event is h11.NEED_DATA:
+                if ended:
+                    raise Truncated(repr(answer))
+                try:
+                    data = await self.reader.read(65536)
+                except ConnectionError as error:
+                    raise Truncated(repr(answer)) from error
+                ended = not data
+                try:
+                    parser.receive_data(data)
+                except h11.RemoteProtocolError as error:
+                    raise Truncated(repr(answer)) from error
+            elif isinstance(event, h11.InformationalResponse):
+                answer.interim.append(event.status_code)
+                if event.status_code == 101:
+                    self._unread = parser.trailing_data[0]
+                    answer.status = 101
+                    answer.headers = list(event.headers)
+                    return answer
+            elif isinstance(event, h11.Response):
+                answer.status = event.status_code
+                answer.headers = list(event.headers)
+            elif isinstance(event, h11.Data):
+                answer.body += bytes(event.data)
+            elif isinstance(event, h11.EndOfMessage):
+                self._unread = parser.trailing_data[0]
+                return answer
+            elif isinstance(event, h11.ConnectionClosed):
+                raise Truncated(repr(answer))
+            elif event is h11.PAUSED:
+                raise AssertionError(f"paused after {answer!r}")
+
+    async def exactly(self, count: int) -> bytes:
+        """Raw bytes, as in a tunnel."""
+        data, self._unread = self._unread[:count], self._unread[count:]
+        if len(data) < count:
+            data += await asyncio.wait_for(self.reader.readexactly(count - len(data)), 5)
+        return data
+
+    async def closed(self, timeout: float = 5.0) -> bytes:
+        """Wait for the end of the connection; returns what came before it."""
+        rest, self._unread = self._unread, b""
+        try:
+            async with asyncio.timeout(timeout):
+                return rest + await self.reader.read(-1)
+        except ConnectionError:
+            return rest
+
+    def close(self) -> None:
+        self.writer.close()
+
+    def abort(self) -> None:
+        self.writer.transport.abort()
+
+
+class Rig:
+    """Listeners over one `Destinations`; `outbound` and, with `app`, `inbound` are their proxies."""
+
+    def __init__(
+        self,
+        upstreams: Mapping[str, Sequence[Address]] | None = None,
+        *,
+        app: Address | None = None,
+        policy: UpstreamPolicy | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+        timeouts: Timeouts = DEFAULT_TIMEOUTS,
+        upstream_timeout: float = 5.0,
+        default_service: str | None = None,
+        listener: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._upstreams = dict(upstreams or {})
+        self._app = app
+        self._policy = policy or UpstreamPolicy()
+        self._limits = limits
+        self._timeouts = timeouts
+        self._upstream_timeout = upstream_timeout
+        self._default_service = default_service
+        self._listener = dict(listener or {})
+        self._group: asyncio.TaskGroup | None = None
+        self._spawned: set[asyncio.Task[None]] = set()
+        self.inbound: Inbound | None = None
+        self.listeners: dict[str, Listener] = {}
+        self.ports: dict[str, int] = {}
+        self.clients: list[Client] = []
+
+    async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        rng = random.Random(5)
+        self._group = await asyncio.TaskGroup().__aenter__()
+        self.deadlines = Deadlines(lambda at, call: loop.call_later(max(0.0, at - clock()), call), clock)
+        events = EventLog("test-1", clock)
+        metrics = Metrics(Peer("test", "v1"))
+
+        def make(name: str) -> Upstream:
+            return Upstream(name, self._policy, lambda event: None, "test-1", clock, rng)
+
+        self.destinations = Destinations(None, make, self._spawn, self.deadlines, events, clock)
+        for name, addresses in self._upstreams.items():
+            self.destinations.static(name, addresses)
+        common: tuple[Any, ...] = (
+            self._spawn, self.deadlines, metrics, events, None, None, self._upstream_timeout, 0.0, clock, rng,
+        )  # fmt: skip
+        self.outbound = Outbound(self.destinations, ("test-1", "test", "v1"), self._default_service, *common)
+        await self._listen("outbound", self.outbound)
+        if self._app is not None:
+            app = LocalApp(EndpointSpec("test-1", *self._app), lambda: None, clock)
+            self.inbound = Inbound(app, lambda: b"TEXT named_metrics.health=1.0", *common)
+            await self._listen("inbound", self.inbound)
+        return self
+
+    async def _listen(self, name: str, proxy: Proxy) -> None:
+        proxy.timeouts = self._timeouts
+
+        def exchange(connection: Downstream, head: RequestHead) -> Exchange:
+            return Exchange(proxy, connection, head)
+
+        listener = Listener(
+            name,
+            exchange,
+            proxy.refused,
+            self.deadlines,
+            clock,
+            limits=self._limits,
+            **self._listener,
+        )
+        bound = await listener.open("127.0.0.1", 0)
+        self.listeners[name] = listener
+        self.ports[name] = int(bound.rpartition(":")[2])
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for client in self.clients:
+            client.abort()
+        for listener in self.listeners.values():
+            listener.stop_accepting()
+            await listener.drained(0.0)
+        for pool in self.pools():
+            pool.close()
+        for task in self._spawned:
+            task.cancel()
+        self.deadlines.close()
+        assert self._group is not None
+        await self._group.__aexit__(None, None, None)
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
+        assert self._group is not None
+        task = self._group.create_task(coroutine, name=name)
+        self._spawned.add(task)
+        task.add_done_callback(self._spawned.discard)
+
+    # -- what tests do -----------------------------------------------------------------------------
+
+    async def connect(self, side: str = "outbound") -> Client:
+        client = Client(*await asyncio.open_connection("127.0.0.1", self.ports[side]))
+        self.clients.append(client)
+        return client
+
+    async def ask(self, request: bytes, side: str = "outbound") -> Answer:
+        """One request on a connection of its own."""
+        client = await self.connect(side)
+        await client.send(request)
+        answer = await client.answer(request.split(b" ", 1)[0])
+        client.close()
+        return answer
+
+    def upstream(self, name: str = "svc") -> Upstream:
+        upstream = self.destinations.get(name)
+        assert upstream is not None
+        return upstream
+
+    def pools(self) -> list[Pool]:
+        found = [
+            endpoint.pool
+            for name in self._upstreams
+            for endpoint in self.upstream(name).endpoints.all
+            if endpoint.pool is not None
+        ]
+        if self.inbound is not None and self.inbound.app.pool is not None:
+            found.append(self.inbound.app.pool)
+        return found
+
+    def taken(self) -> dict[str, int]:
+        """Everything that is taken and not given back; empty when nothing is under way."""
+        gauges: dict[str, int] = {}
+        for proxy in (self.outbound, self.inbound):
+            if proxy is not None:
+                gauges[f"{proxy.direction} exchanges"] = proxy.in_flight
+                gauges[f"{proxy.direction} queues"] = len(proxy.waiting.queues)
+        if self.inbound is not None:
+            gauges["app places"] = self.inbound.app.in_flight
+        for name in self._upstreams:
+            state = self.upstream(name).snapshot()
+            gauges[f"{name} active"] = int(str(state["active"]))
+            gauges[f"{name} pending"] = int(str(state["pending"]))
+            for endpoint in self.upstream(name).endpoints.all:
+                gauges[f"{endpoint.id} attempts"] = endpoint.pending
+        for pool in self.pools():
+            gauges[f"pool {pool.port} active"] = pool.active
+            gauges[f"pool {pool.port} waiting"] = pool.pending
+            gauges[f"pool {pool.port} connecting"] = pool.connecting
+            gauges[f"pool {pool.port} tunnels"] = pool.tunnels
+        return {name: value for name, value in gauges.items() if value}
+
+    async def settled(self, timeout: float = 3.0) -> None:
+        """Wait until everything is given back; fails with what is not."""
+        await until(lambda: not self.taken(), timeout, self.taken)
+
+
+async def until(
+    condition: Callable[[], bool], timeout: float = 3.0, explain: Callable[[], object] | None = None
+) -> None:
+    """Wait for a condition of another connection's making."""
+    end = clock() + timeout
+    while not condition():
+        assert clock() < end, explain() if explain is not None else "it did not come true"
+        await asyncio.sleep(0.002)
