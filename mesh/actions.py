@@ -87,18 +87,21 @@ class Actions:
             raise ActionRefused(f"{instance.plan.name} has no sidecar that could drain it")
         if not instance.parts[Part.SIDECAR].alive:
             raise ActionRefused(f"{instance.plan.name} has no running sidecar that could drain it")
-        path = f"{instance.plan.admin}/drain_listeners?graceful"
+        # as with Envoy: first out of the registry, so that nobody new comes, then out of the connections
+        for path in ("/healthcheck/fail", "/drain_listeners?graceful"):
+            await self._tell_sidecar(instance, path)
+        self._nudge(instance)
+        await self._effect(lambda: instance.standing().state is State.DRAINING)
+
+    async def _tell_sidecar(self, instance: Instance, path: str) -> None:
         try:
-            async with self._session.post(path, timeout=ADMIN_TIMEOUT) as answer:
+            async with self._session.post(f"{instance.plan.admin}{path}", timeout=ADMIN_TIMEOUT) as answer:
                 if answer.status >= 400:
-                    raise ActionRefused(
-                        f"the sidecar of {instance.plan.name} refuses to drain: {(await answer.text())[:200]}"
-                    )
+                    words = (await answer.text())[:200]
+                    raise ActionRefused(f"the sidecar of {instance.plan.name} refuses {path}: {words}")
         except (aiohttp.ClientError, TimeoutError) as error:
             words = str(error) or type(error).__name__
             raise ActionRefused(f"the sidecar of {instance.plan.name} does not answer: {words}") from error
-        self._nudge(instance)
-        await self._effect(lambda: instance.standing().state is State.DRAINING)
 
     async def _heal(self, instance: Instance, parts: Sequence[Part]) -> None:
         await self._resume(instance, parts)

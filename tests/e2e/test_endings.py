@@ -1,5 +1,8 @@
 """However a mesh ends, it leaves no process, no listener, no lock; and the next one starts."""
 
+import os
+import pty
+import select
 import signal
 import subprocess
 import sys
@@ -143,3 +146,27 @@ def test_a_detached_start_that_fails_says_why(mesh: RealMesh) -> None:
     assert ran.err.startswith("mesh up: nowhere.yaml: no such file (")
     assert ran.err.count("\n") == 1
     assert list(mesh.directory.iterdir()) == []
+
+
+def test_in_a_terminal_there_is_a_live_table_until_ctrl_c(mesh: RealMesh) -> None:
+    """Progress, one line, the table; the terminal's own Ctrl-C reaches only the command, which ends all."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(mesh.directory)
+        words = ["-m", "mesh", "up", "star", "--port", "0", "--control-port", "0"]
+        os.execv(sys.executable, [sys.executable, *words])
+    seen = b""
+
+    def shows(words: bytes) -> bool:
+        nonlocal seen
+        if select.select([terminal], [], [], 0)[0]:
+            seen += os.read(terminal, 65536)
+        return words in seen
+
+    until(lambda: shows(b"star is up: 3 instances healthy in "), 20)
+    until(lambda: shows(b"breakers") and shows(b"req/s wanted"), 10)
+    with mesh.leaves_nothing():
+        os.write(terminal, b"\x03")
+        until(lambda: shows(b"ending"), 5)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    os.close(terminal)
