@@ -80,8 +80,8 @@ class Match:
         """Is every request that `other` means meant by this one too (said only where it is certain)."""
         return (
             _wider(self.path, other.path)
-            and _wider(self.method, other.method)
-            and _wider(self.authority, other.authority)
+            and (self.method is None or self.method == other.method)
+            and (self.authority is None or self.authority == other.authority)
             and set(self.headers) <= set(other.headers)
             and set(self.without) <= set(other.without)
             and set(self.query) <= set(other.query)
@@ -89,8 +89,8 @@ class Match:
 
 
 def _wider(wide: Text | None, narrow: Text | None) -> bool:
-    if wide is None or wide == narrow:
-        return True
+    if wide is None or wide == narrow or (wide.kind == "prefix" and wide.value in (b"", b"/")):
+        return True  # every path begins with a slash
     if narrow is None or wide.ignore_case != narrow.ignore_case:
         return False
     return (

@@ -4,8 +4,10 @@ up.
 
 import random
 import re
+from bisect import bisect_right
 from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import accumulate
 
 from sidecar.policy.hash_key import HashKey
 from sidecar.policy.retry import RetryPolicy
@@ -113,34 +115,22 @@ class Route:
 class Split:
     """The arms of one rule with their weights; a draw per request."""
 
-    __slots__ = ("arms", "total", "weights")
+    __slots__ = ("_edges", "arms", "weights")
 
     def __init__(self, arms: tuple[Route, ...], weights: tuple[int, ...]) -> None:
         self.arms = arms
         self.weights = weights
-        self.total = sum(weights)
+        self._edges = tuple(accumulate(weights))  # an arm of weight 0 has no room between its edges
 
     def draw(self, rng: random.Random, failed: Collection[str] = (), key: int | None = None) -> Route:
-        """One arm by weight; the same one for the same `key`, if a key is given."""
+        """One arm by weight, none of `failed` if there are others; the same one for the same `key`."""
+        edges = self._edges
         if failed:
-            left = [
-                (arm, weight)
+            weights = [
+                0 if arm.upstream in failed else weight
                 for arm, weight in zip(self.arms, self.weights, strict=True)
-                if arm.upstream not in failed and weight
             ]
-            if left:
-                dice = rng.random() * sum(weight for _, weight in left)
-                for arm, weight in left:
-                    dice -= weight
-                    if dice < 0.0:
-                        return arm
-                return left[-1][0]
-        if key is None:
-            dice = rng.random() * self.total
-        else:
-            dice = (key & (2**SPLIT_BITS - 1)) / 2**SPLIT_BITS * self.total
-        for arm, weight in zip(self.arms, self.weights, strict=True):
-            dice -= weight
-            if dice < 0.0:
-                return arm
-        return self.arms[-1]
+            if any(weights):
+                edges = tuple(accumulate(weights))
+        dice = rng.random() if key is None else (key & (2**SPLIT_BITS - 1)) / 2**SPLIT_BITS
+        return self.arms[bisect_right(edges, dice * edges[-1])]

@@ -1,0 +1,382 @@
+"""From documents to one table and its destinations: the documents of Istio's tutorials, and what is
+refused.
+"""
+
+import math
+import random
+from collections import Counter
+
+import pytest
+
+from sidecar.policy.fault import Action
+from sidecar.policy.settings import UpstreamPolicy
+from sidecar.routing.compile import Compiled, Identity, compile_documents, version_of
+from sidecar.routing.documents import parse_text
+from sidecar.routing.errors import DocumentError
+from sidecar.routing.lint import lint
+from sidecar.routing.route import Route
+
+REVIEWS = """
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: reviews}
+spec:
+  host: reviews
+  trafficPolicy:
+    loadBalancer: {simple: RANDOM}
+    connectionPool:
+      tcp: {maxConnections: 1, connectTimeout: 30ms}
+      http: {http1MaxPendingRequests: 1, maxRequestsPerConnection: 1}
+    outlierDetection: {consecutive5xxErrors: 1, interval: 1s, baseEjectionTime: 3m, maxEjectionPercent: 100}
+  subsets:
+  - name: v1
+    labels: {version: v1}
+  - name: v2
+    labels: {version: v2}
+    trafficPolicy:
+      loadBalancer: {simple: ROUND_ROBIN}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: reviews}
+spec:
+  hosts: [reviews.default.svc.cluster.local]
+  http:
+  - name: jason
+    match:
+    - headers: {end-user: {exact: jason}}
+    - uri: {prefix: /beta}
+      sourceLabels: {app: gateway}
+    rewrite: {uri: /api}
+    route:
+    - destination: {host: reviews, subset: v2}
+    fault:
+      delay: {fixedDelay: 7s, percentage: {value: 100}}
+      abort: {httpStatus: 418, percentage: {value: 5}}
+  - route:
+    - destination: {host: reviews, subset: v1}
+      weight: 90
+      headers: {response: {add: {x-arm: stable}}}
+    - destination: {host: reviews, subset: v2}
+      weight: 10
+    timeout: 2s
+    retries: {attempts: 3, perTryTimeout: 500ms, retryOn: "gateway-error,connect-failure,500"}
+    headers: {request: {set: {x-by: mesh}}}
+    mirror: {host: reviews, subset: v2}
+    mirrorPercentage: {value: 10}
+"""
+
+
+def compiled(text: str, identity: Identity | None = None) -> Compiled:
+    """For the gateway's sidecar, unless said otherwise."""
+    return compile_documents(
+        parse_text(text), identity or Identity("gateway", "gateway-1", "v1"), rng=random.Random(5)
+    )
+
+
+def route(made: Compiled, path: bytes = b"/", **headers: str) -> Route:
+    """Where a GET to reviews goes."""
+    pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    found = made.table.match("reviews", b"GET", path, pairs)
+    assert found is not None
+    return found
+
+
+def refused(text: str) -> str:
+    """The problems of a set that must be refused."""
+    with pytest.raises(DocumentError) as caught:
+        compiled(text)
+    return str(caught.value)
+
+
+def test_a_destination_rule_becomes_settings() -> None:
+    """Every field has its place; subsets inherit by block, and replace a block whole."""
+    made = compiled(REVIEWS)
+    policy = made.destination("reviews").policy
+    assert (policy.bulkhead.max_active, policy.bulkhead.max_pending) == (1, 1)
+    assert policy.connection.connect_timeout_s == 0.03
+    assert policy.connection.max_requests == 1
+    assert (policy.breaker.failure_run, policy.breaker.forgive) == (1, math.inf)
+    assert (policy.breaker.open_s, policy.breaker.window_s, policy.breaker.min_ready) == (180.0, 1.0, 0.0)
+    assert policy.balance.kind == "random"
+    v2 = made.destination("reviews|v2")
+    assert v2.policy.balance.kind == "round_robin"
+    assert v2.policy.bulkhead.max_active == 1
+    assert (v2.service, v2.labels, v2.when_empty) == ("reviews", {"version": "v2"}, "reject")
+    assert made.destination("orders").policy == UpstreamPolicy()
+
+
+def test_rules_are_matched_in_order_and_split() -> None:
+    """The canary of the tutorial: jason goes to v2, of the others one in ten."""
+    made = compiled(REVIEWS)
+    assert route(made, end_user="jason").upstream == "reviews|v2"
+    counts = Counter(route(made).upstream for _ in range(5000))
+    assert abs(counts["reviews|v2"] - 500) < 3 * (5000 * 0.09) ** 0.5
+    stable = next(found for found in (route(made) for _ in range(99)) if found.upstream == "reviews|v1")
+    assert stable.timeout_s == 2.0
+    assert stable.retry is not None
+    assert (stable.retry.max_attempts, stable.retry.per_try_s) == (4, 0.5)
+    assert stable.retry.statuses == {500}
+    assert stable.request_headers.set == ((b"x-by", b"mesh"),)
+    assert stable.response_headers.add == ((b"x-arm", b"stable"),)
+    assert (stable.mirrors[0].upstream, stable.mirrors[0].percent) == ("reviews|v2", 10.0)
+    assert stable.again({"reviews|v1"}, random.Random(1)).upstream == "reviews|v2"
+
+
+def test_a_rewrite_belongs_to_the_match_that_was_met() -> None:
+    """By prefix only the prefix goes, otherwise the path from `/`; rules for other callers are left out."""
+    made = compiled(REVIEWS)
+    by_prefix = route(made, b"/beta/x").rewrite
+    by_header = route(made, b"/old", end_user="jason").rewrite
+    assert by_prefix is not None
+    assert by_header is not None
+    assert by_prefix.target(b"/beta/x?q") == b"/api/x?q"
+    assert by_header.target(b"/old") == b"/apiold"
+    other = compiled(REVIEWS, Identity("users", "users-1"))
+    assert route(other, b"/beta/x").name == "reviews/1"
+
+
+def test_a_fault_sits_at_the_called_service_behind_the_rewrite() -> None:
+    """At v2 only, for the requests as they arrive there, for that caller."""
+    (by_header, by_source) = compiled(REVIEWS, Identity("reviews", "reviews-2", "v2")).inbound.faults
+    assert by_header.match is not None
+    assert by_source.match is not None
+    assert by_header.delay is not None
+    assert (by_header.delay.mean_s, by_header.delay_percent) == (7.0, 100.0)
+    assert (by_header.action, by_header.action_percent, by_header.status) == (Action.ABORT, 5.0, 418)
+    peer = [(b"x-envoy-peer-metadata-id", b"gateway-1~gateway~v1")]
+    assert by_source.match.matches(b"GET", b"/api/x", peer)
+    assert not by_source.match.matches(b"GET", b"/beta/x", peer)
+    assert not by_source.match.matches(b"GET", b"/api/x", [])
+    assert compiled(REVIEWS, Identity("reviews", "reviews-1", "v1")).inbound.faults == ()
+    assert compiled(REVIEWS).inbound.faults == ()
+
+
+def test_a_rule_without_fault_shields_its_requests() -> None:
+    """The first rule in order decides at the called service too."""
+    text = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: orders}
+spec:
+  hosts: [orders]
+  http:
+  - match: [{headers: {x-safe: {exact: "1"}}}]
+    route: [{destination: {host: orders}}]
+  - route: [{destination: {host: orders}}]
+    fault: {abort: {httpStatus: 500, percentage: {value: 100}}}
+"""
+    names = [rule.action for rule in compiled(text, Identity("orders", "orders-1")).inbound.faults]
+    assert names == [Action.NONE, Action.ABORT]
+
+
+FAULT = """
+apiVersion: mesh/v1
+kind: Fault
+metadata: {name: slow}
+spec:
+  host: orders
+  instance: orders-2
+  delay: {duration: 50ms, shape: lognormal, percentage: 50}
+  action: slow-body
+  percentage: 10
+  bytesPerSecond: 100
+  ttl: 1m
+"""
+
+
+def test_an_operators_fault_is_for_one_instance_and_ends() -> None:
+    """Others do not see it."""
+    (rule,) = compiled(FAULT, Identity("orders", "orders-2")).inbound.faults
+    assert (rule.name, rule.action, rule.action_percent, rule.ttl_s) == ("slow", Action.SLOW_BODY, 10.0, 60.0)
+    assert compiled(FAULT, Identity("orders", "orders-1")).inbound.faults == ()
+
+
+NOTES = """
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata:
+  name: orders
+  annotations:
+    mesh/breaker: "{failureRatio: 40, openTime: 60s, ramp: [10, 50], minReady: 0, enabled: true}"
+    mesh/admission: "{k: 1.5, cap: 80}"
+    mesh/hedge: "{quantile: 99}"
+    mesh/fallback: "{static: {status: 203, body: '[]'}}"
+    mesh/rate-limit: |
+      {total: {rate: 100}, perCaller: {rate: 10, burst: 20},
+       overrides: {gateway: {rate: 50}}}
+    mesh/concurrency: "{initial: 20, ceiling: 40}"
+    mesh/empty-subset: any
+    mesh/max-wait: 250ms
+    mesh/early-hedge: "false"
+spec:
+  host: orders
+  trafficPolicy:
+    loadBalancer: {consistentHash: {httpHeaderName: x-user}, localityLbSetting: {enabled: true}}
+    retryBudget: {percent: 10, minRetryConcurrency: 5, budgetInterval: 20s}
+  subsets: [{name: v2, labels: {version: v2}}]
+"""
+
+
+def test_annotations_reach_their_settings() -> None:
+    """On the callers' side, and on the called service's own."""
+    made = compiled(NOTES)
+    policy = made.destination("orders").policy
+    assert policy.breaker.failure_ratio == 0.4
+    assert (policy.breaker.open_s, policy.breaker.open_max_s) == (60.0, 60.0)
+    assert (policy.breaker.ramp, policy.breaker.min_ready) == ((0.1, 0.5), 0.0)
+    assert (policy.admission.k, policy.admission.cap) == (1.5, 0.8)
+    assert (policy.hedge.enabled, policy.hedge.quantile) == (True, 0.99)
+    assert policy.fallback is not None
+    assert policy.fallback.static is not None
+    assert policy.fallback.static.body == b"[]"
+    assert (policy.budget.ratio, policy.budget.window_s, policy.budget.reserve_per_s) == (0.1, 20.0, 5.0)
+    assert (policy.balance.kind, policy.balance.prefer_zone) == ("ring_hash", True)
+    assert policy.bulkhead.max_wait_s == 0.25
+    assert not policy.early_hedge
+    assert made.destination("orders|v2").when_empty == "any"
+    found = made.table.match("orders", b"GET", b"/", ())
+    assert found is not None
+    assert found.hash_key is not None
+    assert made.inbound.rate_limits == ()
+    own = compiled(NOTES, Identity("orders", "orders-1")).inbound
+    assert own.rate_limits[0].policy.overrides["gateway"].per_s == 50
+    assert own.rate_limits[0].policy.total is not None
+    assert own.rate_limits[0].policy.total.burst == 100
+    assert own.concurrency is not None
+    assert own.concurrency.ceiling == 40
+
+
+def test_gateways_mean_the_ingress() -> None:
+    """A document for a named gateway is for the ingress only; without gateways it is for all."""
+    text = REVIEWS.replace(
+        "hosts: [reviews.default.svc.cluster.local]", "hosts: ['*']\n  gateways: [bookinfo]"
+    )
+    assert compiled(text).table.describe()["hosts"] == {}
+    at_ingress = compiled(text, Identity())
+    found = at_ingress.table.match("anything", b"GET", b"/", [(b"end-user", b"jason")])
+    assert found is not None
+    assert found.upstream == "reviews|v2"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            ("subset: v1}\n      weight", "subset: v9}\n      weight"),
+            "spec.http[1].route[0].destination.subset: no Destin",
+        ),
+        (
+            ("mirror: {host: reviews, subset: v2}", "mirror: {host: x, subset: v2}"),
+            "spec.http[1].mirror.subset",
+        ),
+        (("x-by: mesh", "content-length: '1'"), "belongs to the connection"),
+        (("x-by: mesh", "Host: x"), "use rewrite.authority"),
+        (("x-by: mesh", "'a b': x"), "'a b' is no header name"),
+        (("x-by: mesh", 'x-by: "a\\nb"'), "characters that no header may have"),
+        (("gateway-error,connect", "unavailable,connect"), "'unavailable' is about gRPC"),
+        (("gateway-error,connect", "gateway-eror,connect"), "'gateway-eror' is unknown; known are"),
+        (("connect-failure,500", "connect-failure,404"), "404 is no failure of the service"),
+        (
+            ("hosts: [reviews.default.svc.cluster.local]", "hosts: ['a.*.b']"),
+            "only * and *.domain are patterns",
+        ),
+        (("  host: reviews\n", "  host: '*.x'\n"), "must name one service"),
+        (("{name: reviews}\nspec:\n  hosts", "{name: other}\nspec:\n  hosts"), ""),
+    ],
+)
+def test_a_set_that_cannot_work_is_refused_whole(change: tuple[str, str], words: str) -> None:
+    """With the path; another document's name is no problem."""
+    text = REVIEWS.replace(*change)
+    assert text != REVIEWS
+    if words:
+        assert words in refused(text)
+    else:
+        compiled(text)
+
+
+def test_two_documents_for_one_host_are_refused() -> None:
+    """What would happen would depend on their order."""
+    twice = REVIEWS + "---" + REVIEWS.replace("{name: reviews}", "{name: again}")
+    text = refused(twice)
+    assert (
+        "VirtualService/again: spec.hosts[0]: 'reviews' has rules in VirtualService/reviews already" in text
+    )
+    assert "DestinationRule/again: spec.host: 'reviews' has rules in DestinationRule/reviews already" in text
+
+
+def test_a_fallback_must_lead_elsewhere() -> None:
+    """Not to itself, not to a subset that nobody defines."""
+    note = "mesh/fallback: \"{static: {status: 203, body: '[]'}}\""
+    assert "is the service itself" in refused(NOTES.replace(note, 'mesh/fallback: "{host: orders}"'))
+    gone = refused(NOTES.replace(note, 'mesh/fallback: "{host: orders, subset: v9}"'))
+    assert "no DestinationRule defines 'orders|v9'" in gone
+    made = compiled(NOTES.replace(note, 'mesh/fallback: "{host: orders, subset: v2}"'))
+    fallback = made.destination("orders").policy.fallback
+    assert fallback is not None
+    assert fallback.upstream == "orders|v2"
+
+
+def test_the_version_is_the_sets() -> None:
+    """The same in any order, another one for another set."""
+    documents = parse_text(REVIEWS)
+    assert version_of(documents) == version_of(documents[::-1])
+    assert version_of(documents) != version_of(documents[:1])
+
+
+def test_redirects_and_direct_answers_need_no_upstream() -> None:
+    """As Istio writes them."""
+    text = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: old}
+spec:
+  hosts: [old]
+  http:
+  - match: [{uri: {prefix: /moved}}]
+    redirect: {uri: /new, authority: orders, redirectCode: 308}
+  - directResponse: {status: 503, body: {string: "closed"}}
+"""
+    made = compiled(text)
+    moved = made.table.match("old", b"GET", b"/moved", ())
+    closed = made.table.match("old", b"GET", b"/x", ())
+    assert moved is not None
+    assert moved.redirect is not None
+    assert (moved.redirect.code, moved.redirect.location("http", "old", b"/moved")) == (
+        308,
+        b"http://orders/new",
+    )
+    assert closed is not None
+    assert closed.direct is not None
+    assert (closed.direct.status, closed.direct.body) == (503, b"closed")
+
+
+ALL = "- match: [{uri: {prefix: /}}]\n    route: [{destination: {host: reviews}}]\n  "
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("maxEjectionPercent: 100", "maxEjectionPercent: 10"), "10 % of 3 endpoints is less than one"),
+        (("maxEjectionPercent: 100", "maxEjectionPercent: 0"), "0 ejects nobody"),
+        (("maxEjectionPercent: 100", "maxEjectionPercent: 34"), ""),
+        (("maxEjectionPercent: 100", "maxEjectionPercent: 100"), "one endpoint always stays"),
+        (("subset: v1}\n      weight", "subset: v2}\n      weight"), "no route names the subset 'v1'"),
+        (("weight: 10", "weight: 0"), "spec.http[1].route[1].weight: is 0"),
+        (("perTryTimeout: 500ms", "perTryTimeout: 2s"), "is not below the timeout"),
+        (("percentage: {value: 5}", "percentage: {value: 0}"), "it aborts nothing"),
+        (("rewrite: {uri: /api}", "rewrite: {uri: /api/}"), "double slash"),
+        (("subset: v2}\n    fault", "subset: v2, port: {number: 80}}\n    fault"), "chooses nothing"),
+        (("mirrorPercentage: {value: 10}", "mirrorPercentage: {value: 0}"), "nothing is mirrored"),
+        (("- name: jason", ALL + "- name: jason"), "spec.http[1]: can never match: spec.http[0] takes all"),
+        (("host: reviews, subset: v1}", "host: nobody}"), "no service is named 'nobody'"),
+    ],
+)
+def test_warnings_for_what_can_never_act(change: tuple[str, str], words: str) -> None:
+    """Right documents that do not do what their author thinks."""
+    text = REVIEWS.replace(*change)
+    found = "\n".join(str(warning) for warning in lint(parse_text(text), {"reviews": 3, "gateway": 1}))
+    if words:
+        assert words in found
+    else:
+        assert found == ""
