@@ -1,4 +1,3 @@
-# syntax=docker/dockerfile:1
 # One image for every role: `docker run local-mesh sidecar --help`, likewise services, registry, loadgen, mesh.
 # Nothing is compiled: every dependency has a wheel for linux/amd64 and linux/arm64.
 
@@ -34,6 +33,6 @@ USER 10001
 # every role drains and exits 0 on it
 STOPSIGNAL SIGTERM
 # asks MESH_HEALTH (PORT/PATH); no interpreter is started for it, because a mesh asks dozens of times
-HEALTHCHECK --interval=5s --timeout=3s --start-period=30s --retries=3 CMD ["bash", "/mesh/mesh/docker/healthy.sh"]
+HEALTHCHECK --interval=5s --timeout=10s --start-period=60s --retries=3 CMD ["bash", "/mesh/mesh/docker/healthy.sh"]
 ENTRYPOINT ["python", "-m"]
 CMD ["mesh", "--help"]

@@ -16,6 +16,8 @@ HEAD = """\
 # Without the Docker socket in any container: CONTROL=0 docker compose up (docker kill and start still work,
 # but who starts a sidecar again then restarts its app, which else stays in the network of the dead one).
 #
+# All limits together are 2.9 GB; what runs takes about half of it.
+#
 # Every replica is two containers, like a pod: the sidecar owns the network namespace, the app joins it.
 # Kill the app, and its sidecar says so; kill the sidecar, and the app is cut off.
 name: <name>
@@ -47,7 +49,7 @@ x-sidecar-environment: &sidecar-environment
 x-sidecar: &sidecar
   <<: *ours
   command: [sidecar]
-  mem_limit: 64m
+  mem_limit: 56m # it takes 40
   cpus: 1
   depends_on: {consul: {condition: service_started}}
 
@@ -67,7 +69,7 @@ x-app: &app
   security_opt: ["no-new-privileges:true"]
   logging: *logging
   command: [services]
-  mem_limit: 72m
+  mem_limit: 64m # it takes 41
   cpus: 1
   healthcheck: {disable: true} # its sidecar asks it each second
 
@@ -130,7 +132,7 @@ AROUND = """\
       LOADGEN_TRACE_SAMPLE: ${TRACE_SAMPLE:-0.1}
       LOADGEN_REPORT_EVERY: 60s
       MESH_HEALTH: 9100/status
-    mem_limit: 96m
+    mem_limit: 64m
     cpus: 1
     healthcheck: {interval: 2s}
     labels: {mesh.instance: loadgen, mesh.part: app, mesh.kind: loadgen, mesh.service: loadgen}
@@ -157,7 +159,7 @@ AROUND = """\
     volumes: ["/var/run/docker.sock:/var/run/docker.sock"]
     tmpfs: [/run/mesh]
     ports: ["127.0.0.1:${CONTROL_PORT:-4200}:4200"]
-    mem_limit: 128m
+    mem_limit: 96m
     cpus: 1
     labels: {mesh.role: control}<topology_config>
 
@@ -169,10 +171,10 @@ AROUND = """\
     command: ["agent", "-dev", "-client=0.0.0.0", "-hcl=telemetry { prometheus_retention_time = \\"1m\\" disable_hostname = true }"]
     restart: on-failure
     ports: ["127.0.0.1:${CONSUL_PORT:-8500}:8500"]
-    mem_limit: 160m
+    mem_limit: 96m
     cpus: 1
     logging: *logging
-    healthcheck: {test: [CMD, consul, catalog, datacenters], interval: 5s, timeout: 3s, retries: 6}
+    healthcheck: {test: [CMD, consul, catalog, datacenters], interval: 5s, timeout: 10s, start_period: 60s}
     labels: {mesh.instance: registry, mesh.part: app, mesh.kind: registry, mesh.service: registry}
 
   prometheus:
@@ -187,10 +189,10 @@ AROUND = """\
     restart: on-failure
     volumes: ["./grafana/prometheus:/etc/prometheus:ro", "prometheus:/prometheus"]
     ports: ["127.0.0.1:${PROMETHEUS_PORT:-9090}:9090"]
-    mem_limit: 256m
+    mem_limit: 224m
     cpus: 1
     logging: *logging
-    healthcheck: {test: [CMD, promtool, check, healthy, "--url=http://127.0.0.1:9090"], interval: 5s, timeout: 3s, retries: 6}
+    healthcheck: {test: [CMD, promtool, check, healthy, "--url=http://127.0.0.1:9090"], interval: 5s, timeout: 10s, start_period: 60s}
 
   grafana:
     image: <grafana>
@@ -210,7 +212,7 @@ AROUND = """\
     mem_limit: 192m
     cpus: 1
     logging: *logging
-    healthcheck: {test: [CMD-SHELL, "wget -q -O /dev/null http://127.0.0.1:3000/api/health"], interval: 5s, timeout: 3s, retries: 12}
+    healthcheck: {test: [CMD-SHELL, "wget -q -O /dev/null http://127.0.0.1:3000/api/health"], interval: 5s, timeout: 10s, start_period: 60s}
 
   jaeger:
     image: <jaeger>
@@ -224,7 +226,7 @@ AROUND = """\
     cpus: 1
     logging: *logging
     # the image has one of the two
-    healthcheck: {test: [CMD-SHELL, "wget -q -O /dev/null http://127.0.0.1:13133/status || curl -sf -o /dev/null http://127.0.0.1:13133/status"], interval: 5s, timeout: 3s, retries: 6}
+    healthcheck: {test: [CMD-SHELL, "wget -q -O /dev/null http://127.0.0.1:13133/status || curl -sf -o /dev/null http://127.0.0.1:13133/status"], interval: 5s, timeout: 10s, start_period: 60s}
 
 volumes:
   prometheus: {}
