@@ -1,0 +1,62 @@
+"""What is answered when a service is open."""
+
+import pytest
+
+from sidecar.policy.errors import PolicyError
+from sidecar.policy.fallback import BODY_MAX, ENTRIES_MAX, TOTAL_MAX, FallbackPolicy, LastGood, StaticAnswer
+from tests.fakes.clock import FakeClock
+
+
+def test_the_last_good_answer_is_marked_and_grows_old() -> None:
+    """With its age, and not beyond its time."""
+    clock = FakeClock()
+    last = LastGood(60.0, clock)
+    assert last.keep("orders", b"/a?b", 200, [(b"content-type", b"text/plain")], b"hello")
+    clock.advance(7.5)
+    found = last.get("orders", b"/a?b")
+    assert found is not None
+    kept, extra = found
+    assert kept.body == b"hello"
+    assert dict(extra)[b"age"] == b"7"
+    assert dict(extra)[b"x-mesh-fallback"] == b"last-good"
+    assert last.get("orders", b"/a") is None
+    clock.advance(60.0)
+    assert last.get("orders", b"/a?b") is None
+    assert len(last) == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body"),
+    [
+        (404, [], b""),
+        (200, [], b"x" * (BODY_MAX + 1)),
+        (200, [(b"Cache-Control", b"private, max-age=3")], b""),
+        (200, [(b"cache-control", b"No-Store")], b""),
+    ],
+)
+def test_what_is_not_kept(status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+    """Failures, big ones, and what belongs to one person."""
+    assert not LastGood(60.0, FakeClock()).keep("h", b"/", status, headers, body)
+
+
+def test_memory_is_bounded() -> None:
+    """In entries and in bytes; the oldest goes first."""
+    last = LastGood(60.0, FakeClock())
+    for index in range(ENTRIES_MAX + 5):
+        last.keep("h", b"/%d" % index, 200, [], b"")
+    assert len(last) == ENTRIES_MAX
+    assert last.get("h", b"/0") is None
+    for index in range(2 * TOTAL_MAX // BODY_MAX):
+        last.keep("h", b"/big%d" % index, 200, [], b"x" * BODY_MAX)
+    assert len(last) <= TOTAL_MAX // BODY_MAX
+    assert last.get("h", b"/big%d" % (2 * TOTAL_MAX // BODY_MAX - 1)) is not None
+
+
+def test_exactly_one_way() -> None:
+    """Or it is a mistake."""
+    with pytest.raises(PolicyError, match="exactly one"):
+        FallbackPolicy()
+    with pytest.raises(PolicyError, match="exactly one"):
+        FallbackPolicy(static=StaticAnswer(), upstream="x")
+    with pytest.raises(PolicyError, match=r"fallback\.body"):
+        StaticAnswer(body=b"x" * (BODY_MAX + 1))
