@@ -279,6 +279,7 @@ class Exchange:
             self.connect_failed(error)
             return
         if connection is not None:
+            self._connection = connection
             self.connected(connection)
 
     def connected(self, connection: UpstreamConnection) -> None:

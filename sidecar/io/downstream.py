@@ -18,7 +18,7 @@ from ..wire.limits import Limits
 from ..wire.request_parser import RequestParser
 from ..wire.serialize import own_answer
 from .deadlines import Deadlines, Timer
-from .flow import HIGH_WATER, LOW_WATER, Hold, end_writing, write_all
+from .flow import HIGH_WATER, LOW_WATER, Hold, end_writing, reset, write_all
 from .tunnel import Tunnel
 
 log = logging.getLogger(__name__)
@@ -138,8 +138,7 @@ class Downstream(asyncio.Protocol):
         """Cut the connection: the client must see that the answer is not complete."""
         self._exchange = None
         self._closing = True
-        if self.transport is not None:
-            self.transport.abort()
+        reset(self.transport)
 
     def tunnel_through(self, tunnel: Tunnel) -> bytes:
         """From here on bytes are relayed as they are; returns those that came behind the Upgrade."""
@@ -280,8 +279,7 @@ class Downstream(asyncio.Protocol):
         log.exception("an error of our own, while a request was handled")
         exchange, self._exchange = self._exchange, None
         self._closing = True
-        if self.transport is not None:
-            self.transport.abort()
+        reset(self.transport)
         if exchange is not None:
             exchange.crashed()
 
@@ -316,8 +314,7 @@ class Downstream(asyncio.Protocol):
             self.transport.close()
 
     def abort_raw(self) -> None:
-        if self.transport is not None:
-            self.transport.abort()
+        reset(self.transport)
 
     def read_raw(self, on: bool) -> None:
         if on:

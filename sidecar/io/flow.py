@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
+import socket
+import struct
 
 # uvloop's own low-water mark is 16 bytes (a missing factor of 1024), which makes every drained byte
 # a resume; these give one pause and one resume for every 48 KiB.
@@ -42,3 +45,17 @@ def end_writing(transport: asyncio.Transport | None) -> None:
     """Send the end of the stream after what was written; nothing happens on a connection that is gone."""
     if transport is not None and not transport.is_closing():
         transport.write_eof()
+
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+def reset(transport: asyncio.Transport | None) -> None:
+    """Cut with RST: `abort` alone sends FIN, after which a body until close or a tunnel would look whole."""
+    if transport is None:
+        return
+    sock = transport.get_extra_info("socket")
+    if sock is not None:
+        with contextlib.suppress(OSError):  # it is gone already
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    transport.abort()

@@ -9,7 +9,7 @@ from typing import Protocol, cast
 from ..wire.events import END, ProtocolError, ResponseHead
 from ..wire.limits import Limits
 from ..wire.response_parser import ResponseParser
-from .flow import HIGH_WATER, LOW_WATER, end_writing, write_all
+from .flow import HIGH_WATER, LOW_WATER, end_writing, reset, write_all
 from .tunnel import Tunnel
 
 log = logging.getLogger(__name__)
@@ -103,8 +103,7 @@ class UpstreamConnection(asyncio.Protocol):
     def abort(self) -> None:
         """Cut the connection now: a clean close could make half a request look whole."""
         self.handler = None
-        if self.transport is not None:
-            self.transport.abort()
+        reset(self.transport)
 
     def close(self) -> None:
         if self.transport is not None:

@@ -80,7 +80,8 @@ class Client:
 
     async def _answer(self, method: bytes) -> Answer:
         parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=1 << 20)
-        parser.send(h11.Request(method=method, target="/", headers=[("host", "x")]))
+        proposal = [("connection", "upgrade"), ("upgrade", "websocket")]  # or h11 would refuse every 101
+        parser.send(h11.Request(method=method, target="/", headers=[("host", "x"), *proposal]))
         parser.send(h11.EndOfMessage())
         answer = Answer()
         ended = False
@@ -88,7 +89,12 @@ class Client:
             parser.receive_data(self._unread)
             self._unread = b""
         while True:
-            event = parser.next_event()
+            try:
+                event = parser.next_event()
+            except h11.RemoteProtocolError as error:
+                if ended:
+                    raise Truncated(repr(answer)) from error
+                raise
             if event is h11.NEED_DATA:
                 if ended:
                     raise Truncated(repr(answer))
