@@ -1,0 +1,48 @@
+/** The third tab: the last traces, by service, outcome and duration. @module */
+import { byId, h, patch } from "./dom.js";
+import { clock, ms } from "./format.js";
+import { model } from "./model.js";
+import { openTrace } from "./waterfall.js";
+
+const EVERY_MS = 2000;
+const SHOWN = 60;
+
+export function startTraces() {
+  const panel = /** @type {HTMLElement} */ (byId("traces"));
+  const service = h("select", { "aria-label": "Service" });
+  const kind = h("select", { "aria-label": "Outcome" }, [["all", "all outcomes"], ["failed", "failed"], ["retried", "retried"]].map(([value, words]) => h("option", { value }, words)));
+  const least = h("input", { type: "number", min: 0, placeholder: "from ms", "aria-label": "Duration from, in milliseconds" });
+  const list = h("ol.trace-list");
+  const none = h("p.note", { hidden: true }, "No trace like this in the last half minute.");
+  panel.append(h("h2", null, "Traces", h("small", null, "newest first")), h("div.filters", null, service, kind, least), list, none);
+  model.on("graph", () => service.replaceChildren(h("option", { value: "" }, "all services"), ...model.graph.services.map((/** @type {any} */ one) => h("option", { value: one.name }, one.name))));
+  let asked = 0;
+  const load = async () => {
+    if (panel.hidden || document.hidden) return;
+    asked += 1;
+    const mine = asked;
+    const query = new URLSearchParams({ limit: String(SHOWN), kind: /** @type {HTMLSelectElement} */ (kind).value });
+    if (/** @type {HTMLSelectElement} */ (service).value) query.set("service", /** @type {HTMLSelectElement} */ (service).value);
+    const shortest = Math.max(0, Math.round(Number(/** @type {HTMLInputElement} */ (least).value) || 0));
+    if (shortest) query.set("min_ms", String(shortest));
+    const answer = await fetch(`/api/recent?${query}`).catch(() => null);
+    if (!answer?.ok || mine !== asked) return;
+    show((await answer.json()).traces);
+  };
+  const show = (/** @type {any[]} */ traces) => {
+    const longest = Math.max(1, ...traces.map((trace) => trace.ms));
+    patch(list, traces.map((trace) => h("li", { "data-key": trace.id, class: trace.failed ? "failed" : "" }, h("button", { type: "button", "data-trace": trace.id },
+      h("span.mark"), h("span", null, trace.name, " ", h("span.quiet", null, `${trace.status || "no answer"} · ${trace.services.length} services`)),
+      h("span.retries", null, trace.retries ? `${trace.retries} ${trace.retries > 1 ? "retries" : "retry"}` : clock(trace.at)), h("span.num", null, ms(trace.ms)),
+      h("span.bar-ms", null, h("i", { style: { width: `${(trace.ms / longest) * 100}%` } }))))));
+    none.hidden = traces.length > 0;
+  };
+  panel.addEventListener("click", (event) => {
+    const button = /** @type {HTMLElement|null} */ (event.target instanceof Element ? event.target.closest("[data-trace]") : null);
+    if (button) void openTrace(button.dataset.trace ?? "");
+  });
+  for (const control of [service, kind, least]) control.addEventListener("input", () => void load());
+  model.on("tab", () => void load());
+  // a list that changes under the pointer cannot be clicked: it stands still while somebody is in it
+  window.setInterval(() => { if (!list.matches(":hover, :focus-within")) void load(); }, EVERY_MS);
+}
