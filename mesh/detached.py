@@ -34,7 +34,8 @@ class PipeShow:
             return supervisor.phase is not MeshPhase.STARTING
 
         await supervisor.changes.wait_for(told, None)
-        self._tell({"up": supervisor.status()})
+        if supervisor.phase is MeshPhase.UP:
+            self._tell({"up": supervisor.status()})
         self._close()
 
     def failed(self, error: MeshError) -> None:
@@ -74,5 +75,7 @@ def follow(fd: int, pid: int, log: Path) -> int:
                     return 0 if message["up"]["ready_s"] is not None else MeshError.exit_code
     except KeyboardInterrupt:
         os.kill(pid, signal.SIGTERM)
+        os.waitpid(pid, 0)
+        raise
     os.waitpid(pid, 0)
     raise MeshError(f"the mesh did not start (its log: {log})")

@@ -25,15 +25,17 @@ class Show(Protocol):
 def summary(status: Mapping[str, Any], *, detached: bool) -> list[str]:
     """The lines that are printed once when the start is over."""
     instances = status["instances"]
-    sick = [one for one in instances if not one["healthy"]]
-    name = status["topology"]
+    name, count = status["topology"], len(instances)
     if status["ready_s"] is not None:
-        lines = [f"{name} is up: {len(instances)} instances healthy in {status['ready_s']:.1f} s"]
+        lines = [f"{name} is up: {count} instances healthy in {status['ready_s']:.1f} s"]
     else:
-        lines = [f"{name} is up, but {len(sick)} of {len(instances)} instances are not healthy:"]
-        lines += [f"  {one['name']}: {one['state']}, {one['reason']}" for one in sick[:UNHEALTHY_SHOWN]]
-        if len(sick) > UNHEALTHY_SHOWN:
-            lines.append(f"  and {len(sick) - UNHEALTHY_SHOWN} more (mesh status)")
+        healthy = sum(one["healthy"] for one in instances)
+        lines = [f"{name} is up, but only {healthy} of {count} instances are healthy:"]
+    # a load that nobody wanted was not started, and is not ill
+    sick = [one for one in (*instances, *status["extras"]) if one["started"] and not one["healthy"]]
+    lines += [f"  {one['name']}: {one['state']}, {one['reason']}" for one in sick[:UNHEALTHY_SHOWN]]
+    if len(sick) > UNHEALTHY_SHOWN:
+        lines.append(f"  and {len(sick) - UNHEALTHY_SHOWN} more (mesh status)")
     lines += status["notes"]
     lines += [
         f"  entrypoint  {status['entrypoint']}",

@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -22,7 +23,7 @@ from mesh.errors import ForkServerLost, MeshError, UsageError
 from mesh.health import Poller
 from mesh.instance import Instance, Phase
 from mesh.load import Load
-from mesh.logs import last_line
+from mesh.logs import last_line, tail
 from mesh.plan import LOADGEN, MeshPlan, Part
 from mesh.policies import put_policies
 from mesh.ports import Ports
@@ -209,6 +210,12 @@ class Supervisor:
             await self.changes.wait_for(lambda: self._loadgen.healthy, STARTED_S)
         return await self._load.change(rate, pattern)
 
+    async def logs(self, name: str, part: Part | None, lines: int) -> dict[str, list[str]]:
+        """Part -> the last lines that it wrote."""
+        paths = self.log_paths(name)
+        wanted = paths if part is None else {part.value: paths[part]} if part in paths else {}
+        return {each: tail(Path(path), lines) for each, path in wanted.items()}
+
     def log_paths(self, name: str) -> dict[str, str]:
         """Where the parts of an instance write."""
         instance = self.instance(name)
@@ -227,6 +234,8 @@ class Supervisor:
             self.ready_s = round(self._clock() - self._began, 3)
         if self.plan.load:
             await self._crew_start(self._loadgen)
+            record = self._loadgen.parts[Part.APP]
+            await self.changes.wait_for(lambda: record.phase is not Phase.STARTING, STARTED_S)
         self.phase = MeshPhase.UP
         self.write_state()
         self.changes.notify()

@@ -7,6 +7,7 @@ why this module's own imports are few, and the others stand where they are neede
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +86,10 @@ def up_detached(request: Request, times: Times, programs: tuple[str, ...]) -> in
         except MeshError as error:
             show.failed(error)
             code = error.exit_code
+    except KeyboardInterrupt:
+        pass  # ended before it was up
+    except BaseException:
+        traceback.print_exc()  # its standard error is its log
     finally:
         os._exit(code)
 

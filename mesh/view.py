@@ -6,7 +6,7 @@ Pure: made from the plan, the instances' records and what their sidecars last sa
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mesh.instance import Instance
+from mesh.instance import Instance, Phase
 from mesh.plan import MeshPlan, Part
 
 NO_TRAFFIC = {"rps": 0.0, "p50_ms": None, "p99_ms": None, "error_rate": 0.0}
@@ -24,6 +24,7 @@ def instance_view(instance: Instance, callers: Mapping[str, list[str]]) -> dict[
         "state": standing.state.value,
         "healthy": instance.healthy,
         "reason": standing.reason,
+        "started": any(record.phase is not Phase.IDLE for record in instance.parts.values()),
         "pids": {part.value: _pid(instance, part) for part in (Part.APP, Part.SIDECAR)},
         "ports": {role: plan.ports.get(role) for role in ("inbound", "outbound", "admin", "app")},
         "restarts": sum(record.restarts for record in instance.parts.values()),

@@ -61,6 +61,7 @@ def test_an_instance_is_shown_with_the_breakers_of_its_callers() -> None:
         "state": "healthy",
         "healthy": True,
         "reason": "",
+        "started": True,
         "pids": {"app": 101, "sidecar": 100},
         "ports": {"inbound": 1, "outbound": 2, "admin": 3, "app": 4},
         "restarts": 0,
@@ -101,15 +102,16 @@ def status(**changes: Any) -> dict[str, Any]:
 
 def test_the_summary_says_how_long_it_took_and_where_it_is() -> None:
     """Printed once."""
-    lines = summary(status(), detached=False)
-    assert lines[0] == "shop is up: 2 instances healthy in 3.2 s"
+    well = [one for one in status()["instances"] if one["healthy"]]
+    lines = summary(status(instances=well), detached=False)
+    assert lines[0] == "shop is up: 1 instances healthy in 3.2 s"
     assert lines[1:4] == [
         "  entrypoint  http://127.0.0.1:8080",
         "  control     http://127.0.0.1:4200",
         "  registry    http://127.0.0.1:8500",
     ]
     assert lines[4].endswith("Ctrl-C ends it")
-    noted = summary(status(notes=["port 8080 is in use: …"]), detached=True)
+    noted = summary(status(instances=well, notes=["port 8080 is in use: …"]), detached=True)
     assert noted[1] == "port 8080 is in use: …"
     assert noted[-1].endswith("end it with: mesh down")
 
@@ -118,9 +120,21 @@ def test_the_summary_names_who_is_missing() -> None:
     """A start that did not get all of them up is not a failure that hides itself."""
     lines = summary(status(ready_s=None), detached=False)
     assert lines[:2] == [
-        "shop is up, but 1 of 2 instances are not healthy:",
+        "shop is up, but only 1 of 2 instances are healthy:",
         "  orders-1: starting, the sidecar has not answered yet",
     ]
+
+
+def test_the_summary_names_a_load_that_failed_but_none_that_was_not_wanted() -> None:
+    """Of what stands around the services."""
+    loadgen = instance_view(running("loadgen-1", None), {})
+    lost = loadgen | {"name": "loadgen", "state": "down", "reason": "app exited with 2 (no such pattern)"}
+    assert "  loadgen: down, app exited with 2 (no such pattern)" in summary(
+        status(extras=[lost]), detached=False
+    )
+    assert not any(
+        "loadgen" in line for line in summary(status(extras=[lost | {"started": False}]), detached=False)
+    )
 
 
 def test_one_line_says_it_all() -> None:

@@ -13,6 +13,7 @@ from aiohttp import web
 from mesh.actions import Action, ActionRefused
 from mesh.control.app import MAX_BODY_BYTES, control_app
 from mesh.errors import MeshError
+from mesh.logs import tail
 from mesh.plan import Part
 from mesh.ports import LOOPBACK, Ports
 from mesh.traces import TraceStore
@@ -25,7 +26,7 @@ class FakeOperator:
 
     def __init__(self, logs: Path) -> None:
         self.asked: list[tuple[Any, ...]] = []
-        self.logs = logs
+        self.file = logs
 
     async def fresh_status(self) -> dict[str, Any]:
         return {"topology": "fake"}
@@ -46,8 +47,12 @@ class FakeOperator:
         self.asked.append(("load", rate, pattern))
         return {"rate": rate}
 
+    async def logs(self, name: str, part: Part | None, lines: int) -> dict[str, list[str]]:
+        found = {Part.APP.value: tail(self.file, lines), Part.SIDECAR.value: []}
+        return found if part is None else {part.value: found[part.value]}
+
     def log_paths(self, name: str) -> dict[str, str]:
-        return {"app": str(self.logs), "sidecar": "/nowhere"}
+        return {"app": str(self.file), "sidecar": "/nowhere"}
 
     def stop(self) -> None:
         self.asked.append(("stop",))
