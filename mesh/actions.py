@@ -28,6 +28,7 @@ class Action(StrEnum):
     RESUME = "resume"
     DRAIN = "drain"
     HEAL = "heal"
+    CUT = "cut"
 
 
 class ActionRefused(MeshError):
@@ -62,6 +63,11 @@ class Actions:
                 await self._drain(instance)
             case Action.HEAL:
                 await self._heal(instance, parts)
+            case Action.CUT:
+                raise ActionRefused(
+                    f"{instance.plan.name} is a process in this machine's own network: only a container can be "
+                    "cut off (docker compose up)"
+                )
 
     async def _kill(self, instance: Instance, parts: Sequence[Part]) -> None:
         for part in parts:

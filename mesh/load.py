@@ -23,7 +23,7 @@ class Load:
 
     def __init__(self, plan: MeshPlan, instance: Instance, session: aiohttp.ClientSession) -> None:
         self._instance = instance
-        self._url = url(plan.loadgen.ports["app"])
+        self._url = url(plan.loadgen.ports["app"], plan.loadgen.host)
         self._client = LoadClient(self._url, session)
         self._rate: float | None = None
         self._pattern: str | Mapping[str, Any] | None = None

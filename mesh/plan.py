@@ -67,11 +67,12 @@ class InstancePlan:
     zone: str
     parts: Mapping[Part, ProcessSpec]
     ports: Mapping[str, int]
+    host: str = LOOPBACK  # a container is reached by its name
 
     @property
     def admin(self) -> str | None:
         """Base URL of the sidecar's admin listener; None without a sidecar."""
-        return url(self.ports["admin"]) if "admin" in self.ports else None
+        return url(self.ports["admin"], self.host) if "admin" in self.ports else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +107,9 @@ class MeshPlan:
         return (*self.instances, self.ingress, *registry, self.loadgen)
 
 
-def url(port: int) -> str:
+def url(port: int, host: str = LOOPBACK) -> str:
     """Base URL of a listener of ours."""
-    return f"http://{LOOPBACK}:{port}"
+    return f"http://{host}:{port}"
 
 
 def make_plan(

@@ -1,7 +1,6 @@
 """The mesh itself: its status, its instances and their actions, its load, its logs, its end."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -10,7 +9,6 @@ from mesh.actions import Action
 from mesh.control.hub import Hub
 from mesh.control.operator import Operator
 from mesh.errors import MeshError, UsageError
-from mesh.logs import tail
 from mesh.plan import Part
 
 DEFAULT_LOG_LINES = 100
@@ -42,11 +40,9 @@ def add(app: web.Application, operator: Operator, hub: Hub | None = None) -> Non
             raise
 
     async def logs(request: web.Request) -> web.Response:
-        paths = operator.log_paths(request.match_info["name"])
         part = _part(request.query.get("part"))
         lines = _lines(request.query.get("lines"))
-        wanted = paths if part is None else {part: paths[part]} if part in paths else {}
-        return web.json_response({name: tail(Path(path), lines) for name, path in wanted.items()})
+        return web.json_response(await operator.logs(request.match_info["name"], part, lines))
 
     async def put_load(request: web.Request) -> web.Response:
         body = await _object(request)

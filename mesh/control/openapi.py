@@ -74,7 +74,10 @@ def _mesh() -> Document:
                 "summary": "Kill, pause, resume, drain or heal an instance; may be said twice",
                 "parameters": [
                     _path("name"),
-                    {**_path("action"), "schema": {"enum": ["kill", "pause", "resume", "drain", "heal"]}},
+                    {
+                        **_path("action"),
+                        "schema": {"enum": ["kill", "pause", "resume", "drain", "heal", "cut"]},
+                    },
                     _query("part", {"enum": ["app", "sidecar", "both"]}),
                 ],
                 "responses": {

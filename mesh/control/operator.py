@@ -19,6 +19,9 @@ class Operator(Protocol):
     async def set_load(self, rate: float | None, pattern: str | Mapping[str, Any] | None) -> dict[str, Any]:
         """Change the traffic; returns the `load` of the status document."""
 
+    async def logs(self, name: str, part: Part | None, lines: int) -> dict[str, list[str]]:
+        """Part -> the last lines that it wrote."""
+
     def log_paths(self, name: str) -> dict[str, str]:
         """Part -> file of an instance's logs."""
 

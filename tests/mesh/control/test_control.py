@@ -103,7 +103,7 @@ async def test_an_action_is_passed_on(
         ("busy-1/pause", 409, "busy-1 is down: there is nothing to pause"),
         ("gone-1/kill", 503, "the mesh is stopping"),
         ("bug-1/kill", 500, "the control API failed; its log says why"),
-        ("orders-1/melt", 400, '"melt" is not one of kill, pause, resume, drain, heal'),
+        ("orders-1/melt", 400, '"melt" is not one of kill, pause, resume, drain, heal, cut'),
         ("orders-1/kill?part=all", 400, 'part: "all" is not one of app, sidecar, both'),
     ],
 )
