@@ -78,24 +78,29 @@ class Deadlines:
             self._handle = self._call_at(at, self._run)
 
     def _run(self) -> None:
-        self._wake = math.inf
+        # While timers fire they arm others: nothing is scheduled before all is done, for a second handle
+        # would call us once more, schedule its own successor, and never end.
+        self._wake = -math.inf
         self._handle = None
         # Loop clocks are rounded to their resolution, so an entry may come up a hair early.
         now = self._clock() + 0.0005
         heap = self._heap
-        while heap and heap[0][0] <= now:
-            at, _, timer = heapq.heappop(heap)
-            if at != timer.queued:
-                continue  # armed for earlier since; that entry has done the work
-            timer.queued = math.inf
-            if timer.deadline <= now:
-                timer.deadline = math.inf
-                timer.fire()
-            elif timer.deadline < math.inf:
-                self._push(timer, timer.deadline)
-        if heap and heap[0][0] < self._wake:
-            self._wake = heap[0][0]
-            self._handle = self._call_at(self._wake, self._run)
+        try:
+            while heap and heap[0][0] <= now:
+                at, _, timer = heapq.heappop(heap)
+                if at != timer.queued:
+                    continue  # armed for earlier since; that entry has done the work
+                timer.queued = math.inf
+                if timer.deadline <= now:
+                    timer.deadline = math.inf
+                    timer.fire()
+                elif timer.deadline < math.inf:
+                    self._push(timer, timer.deadline)
+        finally:  # also when a timer's call failed: the others must not wait for ever
+            self._wake = math.inf
+            if heap:
+                self._wake = heap[0][0]
+                self._handle = self._call_at(self._wake, self._run)
 
     def close(self) -> None:
         """Forget all timers."""
