@@ -81,6 +81,10 @@ class Hub:
                     log.exception("the live page's look at the mesh failed")
                 await asyncio.sleep(LOOK_S if self._pages else IDLE_LOOK_S)
 
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return self._wall_clock()
+
     # what others tell it
 
     def acted(self, action: str, instance: str, part: str, by: str) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 from aiohttp import web
 
-from mesh.control.flights import summary
+from mesh.control.flights import DELAY_S, summary
 from mesh.control.guard import refusal
 from mesh.control.hub import MAX_PAGES, Hub, TooManyPages
 from mesh.control.openapi import document
@@ -62,7 +62,7 @@ def add(app: web.Application, hub: Hub, traces: TraceStore) -> None:
         return web.json_response({"detections": hub.detection.documents()})
 
     async def recent(request: web.Request) -> web.Response:
-        return web.json_response({"traces": _recent(request, traces)})
+        return web.json_response({"traces": _recent(request, traces, hub.now() - DELAY_S)})
 
     async def openapi(_: web.Request) -> web.Response:
         return web.json_response(document())
@@ -77,7 +77,7 @@ def add(app: web.Application, hub: Hub, traces: TraceStore) -> None:
     app.router.add_get("/api/openapi.json", openapi)
 
 
-def _recent(request: web.Request, traces: TraceStore) -> list[dict[str, Any]]:
+def _recent(request: web.Request, traces: TraceStore, latest: float) -> list[dict[str, Any]]:
     service, kind = request.query.get("service"), request.query.get("kind", "all")
     if kind not in ("all", "failed", "retried"):
         raise UsageError("kind: write all, failed or retried")
@@ -87,13 +87,15 @@ def _recent(request: web.Request, traces: TraceStore) -> list[dict[str, Any]]:
     for looked, trace in enumerate(traces.newest()):
         if len(found) >= limit or looked >= MAX_LOOKED_AT:
             break
+        if trace.start_ns > latest * 1e9:
+            continue  # its other spans are still on their way
         if service and service not in trace.services():
             continue
         if trace.end_ns - trace.start_ns < shortest * 1_000_000:
             continue
         line = summary(trace)
         if not line["whole"]:
-            continue  # its first spans are still on their way
+            continue  # its first spans did not come, or are no longer kept
         if (kind == "failed" and not line["failed"]) or (kind == "retried" and not line["retries"]):
             continue
         found.append(line)

@@ -5,16 +5,24 @@ import { model } from "./model.js";
 
 const SHOWN = 120;
 const QUIET = new Set(["ramp"]);
+const NEAR_S = 60;
 
 export function startEvents() {
   const panel = /** @type {HTMLElement} */ (byId("events"));
   const render = () => {
     if (panel.hidden) return;
-    const found = model.events.filter((event) => !QUIET.has(event.kind)).sort((a, b) => b.time - a.time).slice(0, SHOWN);
+    const found = model.events.filter(worthSaying).sort((a, b) => b.time - a.time).slice(0, SHOWN);
     patch(panel, [found.length ? h("ol.log", { "data-key": "log" }, found.map((event) => h("li", { "data-key": event.id }, h("time", null, clock(event.time)), h("div", null, ...words(event)))))
       : h("p.note", { "data-key": "none" }, "Nothing happened yet.")]);
   };
   for (const topic of ["event", "tab"]) model.on(topic, render);
+}
+
+/** A sidecar that starts hears of everybody: only who was acted on is news. @param {any} event */
+function worthSaying(event) {
+  if (QUIET.has(event.kind)) return false;
+  if (event.kind !== "membership") return true;
+  return model.events.some((other) => other.instance === event.endpoint && Math.abs(other.time - event.time) < NEAR_S);
 }
 
 /** @param {any} event @returns {(Node|string)[]} */
@@ -26,8 +34,8 @@ function words(event) {
     case "refused": return [h("span.bad-text", null, `${event.action} ${event.instance} was refused`), why];
     case "load": return [bold("traffic "), event.rate === undefined ? "" : `${event.rate}/s `, event.pattern ? (typeof event.pattern === "string" ? event.pattern : event.pattern.pattern ?? "") : "", h("small", null, `by the ${event.source}`)];
     case "state": return [bold(event.instance), ` ${event.before} → `, h("span", { class: event.after === "healthy" ? "good-text" : event.after === "down" ? "bad-text" : "warn-text" }, event.after), why];
-    case "breaker": return [bold(event.source), ": breaker of ", bold(event.endpoint ?? ""), " ", h(`span.breaker.${event.after}`, null, event.after), why];
-    case "membership": return [bold(event.source), event.after === "gone" ? ": registry says gone, " : ": registry says joined, ", bold(event.endpoint ?? "")];
+    case "breaker": return [bold(event.source), " to ", bold(event.endpoint ?? ""), ": ", h(`span.breaker.${event.after}`, null, event.after), why];
+    case "membership": return [bold(event.source), event.after === "gone" ? " was told: gone, " : " was told: joined, ", bold(event.endpoint ?? "")];
     case "health": return [bold(event.source), `: health check ${event.after}`, why];
     default: return [bold(event.source), `: ${event.kind} ${event.endpoint ?? ""} ${event.after ?? ""}`, why];
   }

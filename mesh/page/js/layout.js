@@ -9,11 +9,11 @@
  */
 
 export const WIDTH = 190;
-export const INGRESS_WIDTH = 132;
+export const INGRESS_WIDTH = 118;
 const HEAD = 30;
 const ROW = 23;
-const GAP_X = 104;
-const GAP_Y = 22;
+const GAP_X = 100;
+const GAP_Y = 30;
 /** A layer higher than this goes on in a column of its own beside it. */
 const COLUMN_HEIGHT = 1100;
 const SWEEPS = 6;

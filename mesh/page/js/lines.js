@@ -8,19 +8,21 @@ const NEAR = 9;
 const STEPS = 24;
 
 /**
- * @param {CanvasRenderingContext2D} context @param {import("./camera.js").Camera} camera @param {number} ratio device pixels
+ * @param {CanvasRenderingContext2D} context for the lines @param {CanvasRenderingContext2D} above for their words, over the dots
+ * @param {import("./camera.js").Camera} camera @param {number} ratio device pixels
  * @param {Map<string, import("./routes.js").Route>} routes @param {import("./model.js").Model|any} model
  * @param {Record<string, string>} colours @param {string|null} hovered an edge
  */
-export function draw(context, camera, ratio, routes, model, colours, hovered) {
-  const { canvas } = context;
-  context.setTransform(1, 0, 0, 1, 0, 0);
-  context.clearRect(0, 0, canvas.width, canvas.height);
-  context.setTransform(ratio * camera.scale, 0, 0, ratio * camera.scale, ratio * camera.x, ratio * camera.y);
+export function draw(context, above, camera, ratio, routes, model, colours, hovered) {
+  for (const one of [context, above]) {
+    one.setTransform(1, 0, 0, 1, 0, 0);
+    one.clearRect(0, 0, one.canvas.width, one.canvas.height);
+    one.setTransform(ratio * camera.scale, 0, 0, ratio * camera.scale, ratio * camera.x, ratio * camera.y);
+  }
   const chosen = model.chosen;
   for (const route of routes.values()) {
     const edge = model.edges.get(route.edge);
-    if (edge) line(context, route, edge, model, colours, lit(route.edge, chosen, hovered), camera.scale);
+    if (edge) line(context, above, route, edge, model, colours, lit(route.edge, chosen, hovered), camera.scale);
   }
   const few = model.edges.size <= MANY_EDGES || camera.scale > 0.8;
   const labelled = new Set();
@@ -28,7 +30,7 @@ export function draw(context, camera, ratio, routes, model, colours, hovered) {
     if (labelled.has(route.edge)) continue;
     labelled.add(route.edge);
     const edge = model.edges.get(route.edge);
-    if (edge && (few || lit(route.edge, chosen, hovered) > 0)) label(context, route.edge, edge, routes, colours, lit(route.edge, chosen, hovered), camera.scale);
+    if (edge && (few || lit(route.edge, chosen, hovered) > 0)) label(above, route.edge, edge, routes, colours, lit(route.edge, chosen, hovered), camera.scale);
   }
 }
 
@@ -40,8 +42,8 @@ function lit(name, chosen, hovered) {
   return name.split(">").includes(chosen.name) ? 1 : -1;
 }
 
-/** @param {CanvasRenderingContext2D} context @param {import("./routes.js").Route} route @param {import("./model.js").Edge} edge @param {any} model @param {Record<string, string>} colours @param {number} light @param {number} scale */
-function line(context, route, edge, model, colours, light, scale) {
+/** @param {CanvasRenderingContext2D} context @param {CanvasRenderingContext2D} above @param {import("./routes.js").Route} route @param {import("./model.js").Edge} edge @param {any} model @param {Record<string, string>} colours @param {number} light @param {number} scale */
+function line(context, above, route, edge, model, colours, light, scale) {
   const { c } = route;
   const endpoint = edge.endpoints.find((one) => one.id === route.instance);
   const state = model.instance(route.instance)?.state;
@@ -60,7 +62,8 @@ function line(context, route, edge, model, colours, light, scale) {
   if (breaker !== "closed") {
     const open = Object.values(endpoint?.callers ?? {}).filter((one) => one === breaker).length;
     const all = Object.keys(endpoint?.callers ?? {}).length;
-    pill(context, c[6] - 27, c[7], `${breaker === "open" ? "open" : "half"} ${open}/${all}`, breaker === "open" ? colours.red : colours.yellow, colours.stage, scale, 9);
+    above.globalAlpha = light < 0 ? 0.3 : 1;
+    pill(above, c[6] - 27, c[7], `${breaker === "open" ? "open" : "half"} ${open}/${all}`, breaker === "open" ? colours.red : colours.yellow, colours.stage, scale, 9);
   }
   context.globalAlpha = 1;
 }
@@ -91,9 +94,12 @@ function pill(context, x, y, words, colour, ground, scale, size) {
   context.font = `${size * grow}px ui-monospace, "SF Mono", "DejaVu Sans Mono", Menlo, monospace`;
   const width = context.measureText(words).width + 8;
   context.fillStyle = ground;
+  const alpha = context.globalAlpha;
+  context.globalAlpha = alpha * 0.86;
   context.beginPath();
   context.roundRect(x - width / 2, y - size * 0.8 * grow, width, size * 1.6 * grow, 4);
   context.fill();
+  context.globalAlpha = alpha;
   context.fillStyle = colour;
   context.textAlign = "center";
   context.textBaseline = "middle";

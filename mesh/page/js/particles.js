@@ -158,7 +158,7 @@ export function sprites(colours, ratio) {
     context.arc(half, half, radius, 0, 7);
   };
   return [
-    make(8, (context, half) => { context.fillStyle = colours.ok; circle(context, half, half * 0.78); context.fill(); }),
+    make(7, (context, half) => { context.fillStyle = colours.ok; circle(context, half, half * 0.78); context.fill(); }),
     make(12, (context, half) => { context.strokeStyle = colours.retry; context.lineWidth = half * 0.36; circle(context, half, half * 0.66); context.stroke(); }),
     make(14, (context, half) => {
       context.fillStyle = colours.red;

@@ -78,11 +78,17 @@ export function startPointer() {
     }
     hover(event);
   });
-  stage.addEventListener("pointerleave", () => { tip(null); point(null); });
+  stage.addEventListener("pointerleave", () => { last = null; tip(null); point(null); });
+  // what the tip says changes while the pointer rests
+  model.on("change", () => { if (last && !press) hover(last); });
 }
+
+/** @type {PointerEvent|null} */
+let last = null;
 
 /** @param {PointerEvent} event */
 function hover(event) {
+  last = event;
   const row = /** @type {HTMLElement|null} */ (element(event).closest("[data-instance]"));
   const instance = row && model.instance(row.dataset.instance ?? "");
   if (instance) {

@@ -16,6 +16,7 @@ class Scene {
     this.layer = /** @type {HTMLElement} */ (byId("nodes"));
     this.back = context("lines");
     this.front = context("particles");
+    this.above = context("labels");
     this.particles = new Particles();
     /** @type {Map<string, import("./layout.js").Box>} */ this.boxes = new Map();
     /** @type {Map<string, import("./routes.js").Route>} */ this.routes = new Map();
@@ -66,7 +67,7 @@ class Scene {
 
   resize() {
     this.ratio = Math.min(2, window.devicePixelRatio || 1);
-    for (const { canvas } of [this.back, this.front]) {
+    for (const { canvas } of [this.back, this.front, this.above]) {
       canvas.width = Math.round(this.stage.clientWidth * this.ratio);
       canvas.height = Math.round(this.stage.clientHeight * this.ratio);
     }
@@ -160,7 +161,7 @@ class Scene {
     this.frames += 1;
     if (this.dirty) {
       this.dirty = false;
-      lines.draw(this.back, this.camera, this.ratio, this.routes, model, this.colours, this.hovered);
+      lines.draw(this.back, this.above, this.camera, this.ratio, this.routes, model, this.colours, this.hovered);
     }
     this.particles.step(performance.now() / 1000, this.routes);
     if (!this.particles.count && this.blank) return;

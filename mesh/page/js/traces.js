@@ -33,7 +33,7 @@ export function startTraces() {
     const longest = Math.max(1, ...traces.map((trace) => trace.ms));
     patch(list, traces.map((trace) => h("li", { "data-key": trace.id, class: trace.failed ? "failed" : "" }, h("button", { type: "button", "data-trace": trace.id },
       h("span.mark"), h("span", null, trace.name, " ", h("span.quiet", null, `${trace.status || "no answer"} · ${trace.services.length} services`)),
-      h("span.retries", null, trace.retries ? `${trace.retries} ${trace.retries > 1 ? "retries" : "retry"}` : clock(trace.at)), h("span.num", null, ms(trace.ms)),
+      h(trace.retries ? "span.when.retried" : "span.when", null, trace.retries ? `${trace.retries} ${trace.retries > 1 ? "retries" : "retry"}` : clock(trace.at)), h("span.num", null, ms(trace.ms)),
       h("span.bar-ms", null, h("i", { style: { width: `${(trace.ms / longest) * 100}%` } }))))));
     none.hidden = traces.length > 0;
   };
