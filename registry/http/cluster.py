@@ -153,5 +153,5 @@ class ClusterEndpoints:
 
     async def not_here(self, call: Call) -> web.Response:
         """Refused with words."""
-        why = f"the embedded registry has no {call.path}: start real Consul (--registry http://…) for it"
+        why = f"the embedded registry has no {call.path}: start real Consul (--registry URL) for it"
         raise HttpError(501, why)
