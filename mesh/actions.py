@@ -65,8 +65,8 @@ class Actions:
                 await self._heal(instance, parts)
             case Action.CUT:
                 raise ActionRefused(
-                    f"{instance.plan.name} is a process in this machine's own network: only a container can be "
-                    "cut off (docker compose up)"
+                    f"{instance.plan.name} is a process in this machine's own network: "
+                    "only a container can be cut off (docker compose up)"
                 )
 
     async def _kill(self, instance: Instance, parts: Sequence[Part]) -> None:

@@ -12,13 +12,16 @@ import time
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mesh.errors import MeshError, UsageError
 from mesh.identity import process_age
 from mesh.state import StateDirectory
+
+if TYPE_CHECKING:
+    from mesh.client import ControlClient
 
 # rich_markup_mode None: plain help, without the 40 ms that importing rich costs on every --help
 app = typer.Typer(
@@ -31,7 +34,10 @@ app = typer.Typer(
 )
 
 export = typer.Typer(
-    help="Write the mesh as files that other programs run.", no_args_is_help=True, rich_markup_mode=None
+    help="Write the mesh as files that other programs run.",
+    epilog="Example: mesh export compose shop --output compose.yaml",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 app.add_typer(export, name="export")
 
@@ -122,9 +128,7 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Again each second, until Ctrl-C.")] = False,
 ) -> int:
     """Show every instance: processes, health, breakers, traffic."""
-    from mesh.client import ControlClient
-
-    client = ControlClient(_control_url())
+    client = _client()
     with contextlib.suppress(KeyboardInterrupt):
         if as_json:
             _print_json(client.status(), compact=watch)
@@ -173,6 +177,12 @@ def drain(instance: InstanceName, as_json: Json = False) -> int:
     return _act("drain", instance, PartChoice.BOTH, as_json)
 
 
+@app.command(epilog="Example: mesh cut orders-2")
+def cut(instance: InstanceName, as_json: Json = False) -> int:
+    """Cut a container off from the network (docker compose only); `mesh heal` connects it again."""
+    return _act("cut", instance, PartChoice.BOTH, as_json)
+
+
 @app.command(epilog="Example: mesh heal orders-1")
 def heal(instance: InstanceName, part: PartOption = PartChoice.BOTH, as_json: Json = False) -> int:
     """Bring an instance back: start what is down on its own ports, resume what is paused."""
@@ -188,10 +198,9 @@ def load(
     as_json: Json = False,
 ) -> int:
     """Change the traffic while it runs; without options, show it."""
-    from mesh.client import ControlClient
     from mesh.show import load_line
 
-    client = ControlClient(_control_url())
+    client = _client()
     change = {key: value for key, value in (("rate", rate), ("pattern", pattern)) if value is not None}
     document = client.set_load(change) if change else client.status()["load"]
     if as_json:
@@ -211,6 +220,14 @@ def logs(
     """Print what an instance's processes wrote; also after the mesh is down."""
     from mesh.logs import Follower, log_files, tail
 
+    if _containers() is not None:
+        if follow:
+            raise UsageError(f"--follow: containers are followed by docker logs -f (mesh logs {instance})")
+        found = _client().logs(instance, part.value, lines)
+        for name, written in found.items():
+            for line in written:
+                _print(line if len(found) == 1 else f"{name:7} | {line}")
+        return 0
     files = log_files(_state(), instance, None if part is PartChoice.BOTH else part.value)
     followers = {name: Follower(path) for name, path in files.items()}
     for name, path in files.items():
@@ -273,9 +290,7 @@ def export_compose(
 
 
 def _act(action: str, instance: str, part: PartChoice, as_json: bool) -> int:
-    from mesh.client import ControlClient
-
-    document = ControlClient(_control_url()).act(action, instance, part.value)
+    document = _client().act(action, instance, part.value)
     if as_json:
         _print_json(document)
     else:
@@ -306,8 +321,19 @@ def _state() -> StateDirectory:
     return StateDirectory(Path.cwd())
 
 
-def _control_url() -> str:
-    return str(_state().running_mesh()["control"])
+def _client() -> "ControlClient":
+    """Of the mesh of processes that runs here, or of the one of containers."""
+    from mesh.client import ControlClient
+
+    if (found := _containers()) is not None:
+        return ControlClient(*found)
+    return ControlClient(str(_state().running_mesh()["control"]))
+
+
+def _containers() -> tuple[str, str | None] | None:
+    from mesh.docker.locate import locate
+
+    return None if _state().read_mesh() is not None else locate(Path.cwd())
 
 
 def _labelled(name: str, line: str, files: dict[str, Path]) -> str:

@@ -15,8 +15,9 @@ TIMEOUT_S = 15.0
 class ControlClient:
     """Calls the control API at `url`; raises MeshError, or UsageError for what the caller got wrong."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, token: str | None = None) -> None:
         parts = urlsplit(url)
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._host, self._port = parts.hostname or "", parts.port or 80
 
     def status(self) -> dict[str, Any]:
@@ -26,6 +27,12 @@ class ControlClient:
     def act(self, action: str, name: str, part: str) -> dict[str, Any]:
         """Kill, pause, …; returns the instance."""
         return self._call("POST", f"/api/instances/{quote(name, safe='')}/{action}?part={quote(part)}")
+
+    def logs(self, name: str, part: str, lines: int) -> dict[str, list[str]]:
+        """Part -> its last lines."""
+        return self._call(
+            "GET", f"/api/instances/{quote(name, safe='')}/logs?part={quote(part)}&lines={lines}"
+        )
 
     def set_load(self, change: Mapping[str, Any]) -> dict[str, Any]:
         """`rate`, `pattern` or both; returns the load."""
@@ -39,7 +46,8 @@ class ControlClient:
         connection = http.client.HTTPConnection(self._host, self._port, timeout=TIMEOUT_S)
         try:
             text = None if body is None else json.dumps(body)
-            connection.request(method, path, text, {"Content-Type": "application/json"} if text else {})
+            kind = {"Content-Type": "application/json"} if text else {}
+            connection.request(method, path, text, self._headers | kind)
             answer = connection.getresponse()
             document = json.loads(answer.read())
         except (OSError, http.client.HTTPException, ValueError) as error:

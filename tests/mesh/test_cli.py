@@ -11,7 +11,20 @@ import pytest
 from mesh.cli import app, run
 from mesh.state import StateDirectory, describe
 
-COMMANDS = ["up", "down", "status", "kill", "pause", "resume", "drain", "heal", "load", "logs", "validate"]
+COMMANDS = [
+    "up",
+    "down",
+    "status",
+    "kill",
+    "pause",
+    "resume",
+    "drain",
+    "heal",
+    "cut",
+    "load",
+    "logs",
+    "validate",
+]
 
 # Of processor time, which a busy machine does not change much; 0.1 s was measured.
 START_S = 0.3

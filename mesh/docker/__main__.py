@@ -1,0 +1,195 @@
+"""`python -m mesh.docker`: the control API of a mesh of containers, in a container beside them.
+
+Reads its settings from the environment (compose.yaml sets them): MESH_PROJECT, MESH_TOPOLOGY, MESH_TOKEN,
+MESH_PUBLISHED_PORT, MESH_ENTRYPOINT, MESH_REGISTRY, MESH_LISTEN_PORT, MESH_METRICS_PORT, MESH_RUN.
+Prints one line of JSON with its addresses once it serves, and the link to its page on standard error.
+"""
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import random
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import aiohttp
+import uvloop
+from aiohttp import web
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0
+
+from mesh.control.app import control_app
+from mesh.control.graph import graph_of
+from mesh.control.hub import Hub
+from mesh.docker.driver import Driver
+from mesh.docker.engine import Engine
+from mesh.docker.exposition import DriverMetrics
+from mesh.docker.plan import Published, container_plan
+from mesh.errors import MeshError, UsageError
+from mesh.plan import MeshPlan
+from mesh.traces import TraceStore
+from services.script import Topology, TopologyError, load_topology
+
+log = logging.getLogger("mesh.docker")
+
+# The token of a start, where `docker compose exec control mesh …` finds it; a tmpfs, gone with the container.
+TOKEN_FILE = "token"
+# Compose makes containers in any order, and may be making the others while we start.
+CONTAINERS_S = 30.0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until SIGTERM; 1 when it could not start, 2 on wrong usage."""
+    parser = argparse.ArgumentParser(
+        prog="python -m mesh.docker",
+        description=__doc__,
+        epilog="example: MESH_PROJECT=shop python -m mesh.docker",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.parse_args(argv)
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        settings = Settings(os.environ)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(settings, time.monotonic))
+    except MeshError as error:
+        print(f"mesh.docker: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+class Settings:
+    """The environment, checked; raises UsageError."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.project = environ.get("MESH_PROJECT", "")
+        if not self.project:
+            raise UsageError(
+                "MESH_PROJECT is missing: the name of the Compose project, as in MESH_PROJECT=shop"
+            )
+        try:
+            self.topology: Topology = load_topology(environ.get("MESH_TOPOLOGY", "shop"))
+        except TopologyError as error:
+            raise UsageError(str(error)) from error
+        entrypoint = urlsplit(environ.get("MESH_ENTRYPOINT", "http://127.0.0.1:8080"))
+        self.published = Published(
+            control_port=_port(environ, "MESH_PUBLISHED_PORT", "4200"),
+            entrypoint_port=entrypoint.port or 80,
+            registry_url=environ.get("MESH_REGISTRY", "http://consul:8500"),
+        )
+        self.token = environ.get("MESH_TOKEN") or secrets.token_urlsafe(24)
+        self.listen = ("0.0.0.0", _port(environ, "MESH_LISTEN_PORT", "4200"))
+        self.metrics = ("0.0.0.0", _port(environ, "MESH_METRICS_PORT", "4201"))
+        self.run = Path(environ.get("MESH_RUN", "/run/mesh"))
+
+
+async def _serve(settings: Settings, clock: Callable[[], float]) -> None:
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    engine = await asyncio.to_thread(Engine, settings.project)
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        plan = await _plan(settings, engine, clock)
+        driver = Driver(plan, engine, session, clock)
+        await driver.look()
+        traces = TraceStore()  # spans go to Jaeger; the page shows what the sidecars say
+        graph = graph_of(settings.topology, plan.topology)
+        hub = Hub(driver, traces, graph, session, time.time, random.Random())
+        app = control_app(
+            driver,
+            traces,
+            settings.published.control_port,
+            hub,
+            hosts=_hosts(settings.listen[1]),
+            token=settings.token,
+        )
+        sites = [await _site(app, *settings.listen), await _site(_metrics_app(driver), *settings.metrics)]
+        _keep_token(settings)
+        bound = {"http": _address(settings.listen), "metrics": _address(settings.metrics)}
+        print(json.dumps(bound), flush=True)
+        log.info("the page: http://127.0.0.1:%d/?token=%s", settings.published.control_port, settings.token)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                running = [
+                    tasks.create_task(driver.run(), name="driver"),
+                    tasks.create_task(hub.run(), name="live page"),
+                ]
+                await stopping.wait()
+                for task in running:
+                    task.cancel()
+        finally:
+            for runner in sites:
+                await runner.cleanup()
+
+
+async def _plan(settings: Settings, engine: Engine, clock: Callable[[], float]) -> MeshPlan:
+    deadline = clock() + CONTAINERS_S
+    while True:
+        try:
+            containers = await asyncio.to_thread(engine.look)
+            return container_plan(settings.topology, containers, settings.published)
+        except MeshError:
+            if clock() >= deadline:
+                raise
+            await asyncio.sleep(1.0)
+
+
+async def _site(app: web.Application, host: str, port: int) -> web.AppRunner:
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.2)
+    await runner.setup()
+    await web.TCPSite(runner, host, port).start()
+    return runner
+
+
+def _metrics_app(driver: Driver) -> web.Application:
+    """A listener of its own, for the project's network only: Prometheus has no token."""
+    registry = CollectorRegistry()
+    registry.register(DriverMetrics(driver))
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(
+            body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_PLAIN_1_0_0}
+        )
+
+    app = web.Application()
+    app.router.add_get("/metrics", metrics)
+    return app
+
+
+def _hosts(port: int) -> list[str]:
+    # what `docker compose exec control mesh` asks for, when the published port is another one
+    return [f"127.0.0.1:{port}", f"localhost:{port}"]
+
+
+def _keep_token(settings: Settings) -> None:
+    try:
+        settings.run.mkdir(parents=True, exist_ok=True)
+        path = settings.run / TOKEN_FILE
+        path.touch(mode=0o600)
+        path.write_text(settings.token)
+    except OSError as error:
+        raise MeshError(f"cannot write the token to {settings.run}: {error.strerror}") from error
+
+
+def _address(address: tuple[str, int]) -> str:
+    return f"{address[0]}:{address[1]}"
+
+
+def _port(environ: Mapping[str, str], name: str, default: str) -> int:
+    text = environ.get(name) or default
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 65536:
+        raise UsageError(f"{name}: {text!r} is not a port")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

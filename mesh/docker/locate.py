@@ -1,0 +1,46 @@
+"""Where the control API of a mesh of containers is, and its token: for `mesh` on the host or in control.
+
+In this order: MESH_CONTROL (and MESH_TOKEN) from the environment; the token file, inside the container
+`control`; the running Compose project of the current folder, asked through Docker.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+TOKEN_FILE = Path("/run/mesh/token")
+IN_CONTAINER = "http://127.0.0.1:4200"
+COMPOSE_FILES = ("compose.yaml", "compose.yml")
+
+
+def locate(
+    folder: Path, environ: Mapping[str, str] = os.environ, token_file: Path = TOKEN_FILE
+) -> tuple[str, str | None] | None:
+    """(URL, token) of the control API, or None when no mesh of containers is to be found from here."""
+    url = environ.get("MESH_CONTROL")
+    if url:
+        return (url if "://" in url else f"http://{url}").rstrip("/"), environ.get("MESH_TOKEN") or None
+    if token_file.is_file():
+        return IN_CONTAINER, token_file.read_text().strip()
+    if any((folder / name).is_file() for name in COMPOSE_FILES):
+        return _of_project(folder)
+    return None
+
+
+def _of_project(folder: Path) -> tuple[str, str] | None:
+    # only now: importing Docker's SDK takes a tenth of a second, and most meshes are processes
+    import docker
+    import docker.errors
+    import requests.exceptions
+
+    wanted = ["mesh.role=control", f"com.docker.compose.project.working_dir={folder.resolve()}"]
+    try:
+        client = docker.DockerClient.from_env(timeout=5)
+        for container in client.containers.list(filters={"label": wanted}):
+            published = container.ports.get("4200/tcp")
+            code, token = container.exec_run(["cat", str(TOKEN_FILE)])
+            if published and code == 0:
+                return f"http://127.0.0.1:{published[0]['HostPort']}", bytes(token).decode().strip()  # type: ignore[arg-type]  # bytes, as it is no stream
+    except (docker.errors.DockerException, requests.exceptions.RequestException):
+        return None  # no Docker here: then no mesh of containers runs here either
+    return None
