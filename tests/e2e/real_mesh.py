@@ -211,6 +211,16 @@ def until(condition: Callable[[], T], seconds: float = 10.0) -> T:
         time.sleep(POLL_S)
 
 
+def eventually(condition: Callable[[], bool], seconds: float) -> bool:
+    """Poll until the condition holds, or the time is over; for an assertion with words of its own."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_S)
+    return True
+
+
 def wait(seconds: float) -> None:
     """Let real time pass, for what is measured over a time."""
     time.sleep(seconds)

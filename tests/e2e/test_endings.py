@@ -1,5 +1,6 @@
 """However a mesh ends, it leaves no process, no listener, no lock; and the next one starts."""
 
+import json
 import os
 import pty
 import select
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.real_mesh import RealMesh, alive, listens, send, until
+from tests.e2e.real_mesh import RealMesh, alive, listens, send, until, wait
 
 pytestmark = pytest.mark.e2e
 
@@ -44,13 +45,24 @@ def test_a_signal_ends_it_gracefully(mesh: RealMesh, number: signal.Signals) -> 
 
 
 def test_a_second_ctrl_c_ends_it_at_once(mesh: RealMesh) -> None:
-    """Also where the first one waits for a process that does not listen."""
-    with mesh.attached("star") as process, mesh.leaves_nothing():
-        for each in mesh.status()["instances"]:
-            send(each["pids"]["app"], signal.SIGSTOP)
-        process.send_signal(signal.SIGINT)
-        process.send_signal(signal.SIGINT)
-        process.wait(2)
+    """A program that does not listen to SIGTERM is waited for after the first, and not after the second."""
+    deaf = 'trap "" TERM; exec python3 -m http.server {port} --bind 127.0.0.1'
+    topology = mesh.directory / "deaf.yaml"
+    topology.write_text(
+        f"services:\n- name: deaf\n  isEntrypoint: true\n  command: [sh, -c, {json.dumps(deaf)}]\n"
+    )
+    took = []
+    for times in (1, 2):
+        with mesh.attached(str(topology), "--no-load") as process, mesh.leaves_nothing():
+            began = time.monotonic()
+            for _ in range(times):
+                process.send_signal(signal.SIGINT)
+                wait(0.1)  # two signals at once are one
+            assert process.wait(10) == 0
+            took.append(time.monotonic() - began)
+    once, twice = took
+    assert twice < once
+    assert once < GRACEFUL_S
 
 
 def test_ctrl_c_while_it_starts_leaves_nothing(mesh: RealMesh) -> None:
