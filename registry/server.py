@@ -170,9 +170,10 @@ class Server:
         try:
             return await self._dispatch(call)
         except HttpError as refused:
-            return text(refused.status, refused.text, refused.headers)
+            return text(refused.status, refused.text, refused.headers or _failed_query(call, refused.status))
         except RegistryError as refused:
-            return text(refused.status or 500, str(refused), {"X-Consul-Index": "1"})
+            status = refused.status or 500
+            return text(status, str(refused), _failed_query(call, status))
 
     async def _dispatch(self, call: Call) -> web.Response:
         found = self._router.find(call.path)
@@ -241,3 +242,10 @@ class Server:
     def _probe_changed(self, check_id: str) -> None:
         check = self.store.state.local_checks.get(check_id)
         self.prober.change(check_id, check.definition if check else None)
+
+
+def _failed_query(call: Call, status: int) -> dict[str, str]:
+    """What Consul says with a query of the catalog that failed inside: no index to go on from, no leader."""
+    if call.method != "GET" or status != 500 or call.path.startswith("/v1/agent/"):
+        return {}
+    return {"X-Consul-Index": "1", "X-Consul-KnownLeader": "false", "X-Consul-LastContact": "0"}

@@ -18,8 +18,8 @@ _NAMES: Final = {
     ("in", True): "Not In",
     ("matches", False): "Matches",
     ("matches", True): "Not Matches",
-    ("empty", False): "IsEmpty",
-    ("empty", True): "IsNotEmpty",
+    ("empty", False): "Is Empty",
+    ("empty", True): "Is Not Empty",
 }
 _BOOLS: Final = {
     **dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),

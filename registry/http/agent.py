@@ -158,7 +158,8 @@ class AgentEndpoints:
         if service is None:
             reason = f"ServiceId {call.rest} not found"
             if plain:
-                return _as_text(404, reason, reason)
+                # Text under a JSON label: Consul's own slip, kept, because clients look at the label.
+                return text(404, reason, {"X-Consul-Reason": reason, "Content-Type": "application/json"})
             return _reasoned(
                 call, {"AggregatedStatus": CRITICAL, "Service": None, "Checks": None}, 404, reason
             )

@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Protocol
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, unquote, urlencode
 
 from aiohttp import web
 
@@ -84,6 +84,10 @@ class Call:
         """A switch: there, and not "false" or "0"."""
         return self.has(name) and self.get(name).lower() not in ("0", "false", "f")
 
+    def query_text(self) -> str:
+        """The query, sorted by name, as Consul repeats it in a refusal."""
+        return urlencode(sorted(self._query))
+
     def node_meta(self) -> dict[str, str]:
         """The `node-meta=key:value` parameters."""
         return {key: value for key, _, value in (pair.partition(":") for pair in self.all("node-meta"))}
@@ -104,7 +108,7 @@ class Call:
             raise HttpError(400, "Cannot specify ?stale with ?consistent, conflicting semantics.")
         datacenter = self.get("dc")
         if datacenter and datacenter != self.server.datacenter:
-            raise HttpError(500, "No path to datacenter", {"X-Consul-Index": "1"})
+            raise HttpError(500, "No path to datacenter")
 
     def refuse_namespace(self) -> None:
         """As Consul without the enterprise's features: better than writing into another place than meant."""

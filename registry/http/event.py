@@ -70,7 +70,9 @@ class EventEndpoints:
                 if left <= 0 or not await call.server.watchers.wait((TOPIC,), left):
                     break
                 found = self.events.named(name)
-        return call.respond([encode.event(event) for event in found], index=_newest(found))
+        response = call.respond([encode.event(event) for event in found])
+        response.headers["X-Consul-Index"] = str(_newest(found))
+        return response
 
 
 def _newest(events: list[UserEvent]) -> int:

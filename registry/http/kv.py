@@ -99,10 +99,12 @@ class KVEndpoints:
         cas = _number(call, "cas") if call.has("cas") else None
         taking, giving = call.has("acquire"), call.has("release")
         if sum((cas is not None, taking, giving)) > 1:
-            raise HttpError(400, "Conflicting flags: cas, acquire and release exclude one another")
+            raise HttpError(400, f"Conflicting flags: {call.query_text()}")
         value = await call.body(hint=_HINT)
         session = call.get("acquire") or call.get("release")
         if taking or giving:
+            if not session:
+                raise HttpError(500, "missing session")
             check_uuid(session)
         if taking and self.leases.delayed(key, self._clock()):
             return call.respond(False)
@@ -125,7 +127,7 @@ class KVEndpoints:
         if not key and not recurse:
             raise HttpError(400, "Missing key name")
         if recurse and call.has("cas"):
-            raise HttpError(400, "Conflicting flags: cas and recurse exclude one another")
+            raise HttpError(400, f"Conflicting flags: {call.query_text()}")
         gone = True
         with self.store.write() as write:
             if recurse:

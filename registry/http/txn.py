@@ -74,7 +74,10 @@ class TxnEndpoint:
         }
         if reads:
             answer |= {"Index": 0, "LastContact": 0, "KnownLeader": True, "ConsistencyLevel": ""}
-        return call.respond(answer, status=409 if errors else 200)
+        response = call.respond(answer, status=409 if errors else 200)
+        if reads:
+            response.headers.update({"X-Consul-KnownLeader": "true", "X-Consul-LastContact": "0"})
+        return response
 
     def _ops(self, value: Any) -> list[Op]:
         if value is None:
