@@ -28,27 +28,27 @@ import zlib
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from sidecar.balance.attempt_ledger import Pick, another_answers, measure, penalise, silence
-from sidecar.balance.chooser import chooser_for
-from sidecar.balance.endpoints import Diff, Endpoint, EndpointSet, EndpointSpec, Memory
-from sidecar.balance.health import factor_of, parse_report
-from sidecar.balance.p2c import pick_by_cost
-from sidecar.balance.reference import Reference
-from sidecar.balance.shares import assign
-from sidecar.balance.view import candidates_view, endpoint_view, reference_view
-from sidecar.policy.breaker import Breaker
-from sidecar.policy.concurrency import ENTERED, FULL, Bulkhead
-from sidecar.policy.deadline import per_try
-from sidecar.policy.events import Listener, PolicyEvent
-from sidecar.policy.fallback import LastGood
-from sidecar.policy.machine import State
-from sidecar.policy.outcome import FEEDS, Evidence, Outcome, Penalty, Share
-from sidecar.policy.outlier import Outlier
-from sidecar.policy.rejection import Rejection
-from sidecar.policy.retry import NOBODY_READY, Refusal, Retry, RetryPolicy, decide_retry
-from sidecar.policy.retry_budget import RetryBudget
-from sidecar.policy.service_breaker import ServiceBreaker
-from sidecar.policy.settings import UpstreamPolicy
+from .balance.attempt_ledger import Pick, another_answers, measure, penalise, silence
+from .balance.chooser import chooser_for
+from .balance.endpoints import Diff, Endpoint, EndpointSet, EndpointSpec, Memory
+from .balance.health import factor_of, parse_report
+from .balance.p2c import pick_by_cost
+from .balance.reference import Reference
+from .balance.shares import assign
+from .balance.view import candidates_view, endpoint_view, reference_view
+from .policy.breaker import Breaker
+from .policy.concurrency import ENTERED, FULL, Bulkhead
+from .policy.deadline import per_try
+from .policy.events import Listener, PolicyEvent
+from .policy.fallback import LastGood
+from .policy.machine import State
+from .policy.outcome import FEEDS, Evidence, Outcome, Penalty, Share
+from .policy.outlier import Outlier
+from .policy.rejection import Rejection, nobody, overflow, service_open
+from .policy.retry import NOBODY_READY, Refusal, Retry, RetryPolicy, decide_retry
+from .policy.retry_budget import RetryBudget
+from .policy.service_breaker import ServiceBreaker
+from .policy.settings import UpstreamPolicy
 
 GRACE_S: Final = 0.010  # for answers that already wait in our own socket when a hedge comes due
 AGAIN_S: Final = 0.050  # when to look again if nobody else could take the request
@@ -147,10 +147,7 @@ class Upstream:
         if recalled is not None:
             breaker = recalled[1]
             breaker.set_policy(self.policy.breaker)
-            if breaker.state is State.CLOSED and not breaker.held:
-                breaker.slow_start(now, "came back")
-            else:
-                breaker.reprobe(now)  # the registry saw it alive: probe at once, but probe
+            breaker.renew(now)
         else:
             offset = zlib.crc32(f"{self._caller} {spec.id}".encode()) / 2**32
             breaker = Breaker(spec.id, self.policy.breaker, self._outlier, offset, self._rng)
@@ -216,26 +213,12 @@ class Upstream:
         """
         self.budget.deposit()
         if self.service.watching and not self.service.admit():
-            words = f"the breaker of {self.name} is open: {self.service.reason}"
-            return Rejection("UH", words, retry_after=1.0, overloaded=True)
+            return service_open(self.name, self.service.reason)
         entered = self._bulkhead.enter()
         if entered == ENTERED:
             return None
-        limits = self.policy.bulkhead
-        if entered == FULL:
-            return Rejection(
-                "UO",
-                f"{limits.max_active} requests to {self.name} are active and {self._bulkhead.pending} wait",
-                retry_after=1.0,
-                overloaded=True,
-            )
-        return Rejection(
-            "UO",
-            f"no place at {self.name} within {limits.max_wait_s:g} s",
-            retry_after=1.0,
-            overloaded=True,
-            wait_s=limits.max_wait_s,
-        )
+        bulkhead = self._bulkhead
+        return overflow(self.name, bulkhead.policy, bulkhead.pending, full=entered == FULL)
 
     def promote(self) -> bool:
         """The first waiting request tries to enter; True = admitted (call `finish` once)."""
@@ -278,7 +261,7 @@ class Upstream:
         if endpoint is None:
             endpoint = self._pick_least_bad(tried, now)
             if endpoint is None:
-                return self._nobody()
+                return nobody(self.name, self._outlier.describe() if self.endpoints.all else None)
         if not endpoint.pending:
             endpoint.silent_since = now
         endpoint.pending += 1
@@ -318,12 +301,6 @@ class Upstream:
             return pick_by_cost(self._ready, (), self.reference, now, self._rng)
         return self._rng.choice(self._held) if self._held else None
 
-    def _nobody(self) -> Rejection:
-        if not self.endpoints.all:
-            return Rejection("UH", f"no healthy endpoint of {self.name} is known", retry_after=1.0)
-        words = f"no endpoint of {self.name} may be used ({self._outlier.describe()})"
-        return Rejection("UH", words, retry_after=1.0)
-
     def settle(
         self,
         pick: Pick,
@@ -358,7 +335,7 @@ class Upstream:
         breaker = endpoint.breaker
         breaker.record(evidence, slow, pick.epoch, pick.probe, now)
         if breaker.certain_run:
-            if endpoint not in self._suspects:
+            if endpoint not in self._suspects and endpoint in self._ready:
                 self._suspects.append(endpoint)
         elif self._suspects and endpoint in self._suspects:
             self._suspects.remove(endpoint)
@@ -438,8 +415,7 @@ class Upstream:
         hedge = self.policy.hedge
         if not hedge.enabled or len(self._ready) < 2:
             return None
-        reference = self.reference
-        usual = {0.5: reference.p50_s, 0.95: reference.p95_s, 0.99: reference.p99_s}[hedge.quantile]
+        usual = self.reference.quantile(hedge.quantile)
         if usual is None:
             return None
         delay = max(usual, hedge.min_delay_s)
@@ -455,7 +431,8 @@ class Upstream:
 
     def reconsider(self, pick: Pick) -> float:
         """The attempt has no head yet: 0.0 = give it up now (settle TIMEOUT_TRY, then `may_retry` will
-        agree), more = ask again after that many seconds, None = let it run to its timeout."""
+        agree), more = ask again after that many seconds.
+        """
         now = self._clock()
         reference = self.reference
         beyond = silence(pick, reference, now)
@@ -469,10 +446,6 @@ class Upstream:
         return 0.0
 
     # ---- what others see ---------------------------------------------------------------------------
-
-    def next_event_at(self) -> float | None:
-        """When time alone changes something here; nobody needs a timer for it, the next pick does it."""
-        return self._outlier.due_at if self._outlier.due_at != float("inf") else None
 
     def snapshot(self) -> dict[str, object]:
         """JSON-able state, for the admin listener and the page."""

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Final
 
-from sidecar.balance.endpoints import Endpoint
-from sidecar.balance.p2c import is_stalled
-from sidecar.balance.peak_ewma import penalised, projected, updated
-from sidecar.balance.reference import Reference
+from .endpoints import Endpoint
+from .p2c import is_stalled
+from .peak_ewma import penalised, projected, updated
+from .reference import Reference
 
 PENALTY_MAX_S: Final = 30.0  # a Retry-After beyond is somebody's mistake
 

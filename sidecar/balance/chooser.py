@@ -7,14 +7,14 @@ them.
 import random
 from collections.abc import Sequence
 
-from sidecar.balance.endpoints import Endpoint
-from sidecar.balance.locality import split
-from sidecar.balance.p2c import pick_by_cost
-from sidecar.balance.reference import Reference
-from sidecar.balance.ring_hash import RingHash
-from sidecar.balance.round_robin import RoundRobin
-from sidecar.policy.hash_key import RING_MIN
-from sidecar.policy.settings import BalancePolicy
+from ..policy.hash_key import RING_MIN
+from ..policy.settings import BalancePolicy
+from .endpoints import Endpoint
+from .locality import split
+from .p2c import pick_by_cost
+from .reference import Reference
+from .ring_hash import RingHash
+from .round_robin import RoundRobin
 
 RANDOM_DRAWS = 16
 

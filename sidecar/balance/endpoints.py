@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 
-from sidecar.balance.latency import LatencyHistogram
-from sidecar.balance.peak_ewma import SEED_S
-from sidecar.policy.breaker import Breaker
-from sidecar.policy.errors import PolicyError
+from ..policy.breaker import Breaker
+from ..policy.errors import PolicyError
+from .latency import LatencyHistogram
+from .peak_ewma import SEED_S
 
 MEMORY_S: Final = 600.0
 MEMORY_MAX: Final = 256  # removed endpoints remembered per service

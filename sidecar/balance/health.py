@@ -11,8 +11,8 @@ green.
 
 from typing import Final
 
-from sidecar.balance.endpoints import Endpoint, LoadReport
-from sidecar.policy.machine import State
+from ..policy.machine import State
+from .endpoints import Endpoint, LoadReport
 
 LAG_FREE_MS: Final = 50.0  # a loop that is this late is busy, not ill
 LAG_FULL_MS: Final = 500.0

@@ -9,7 +9,7 @@ endpoint there, or no zone known: no preference at all.
 from collections.abc import Sequence
 from typing import Final
 
-from sidecar.balance.endpoints import Endpoint
+from .endpoints import Endpoint
 
 OVERPROVISIONING: Final = 1.4
 

@@ -24,8 +24,8 @@ import random
 from collections.abc import Sequence
 from typing import Final
 
-from sidecar.balance.endpoints import Endpoint
-from sidecar.balance.reference import Reference
+from .endpoints import Endpoint
+from .reference import Reference
 
 FULL_SCAN_MAX: Final = 4
 EQUAL: Final = 1.25

@@ -10,9 +10,9 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from sidecar.balance.endpoints import Endpoint
-from sidecar.balance.latency import BUCKETS, quantile
-from sidecar.balance.peak_ewma import SEED_S
+from .endpoints import Endpoint
+from .latency import BUCKETS, quantile
+from .peak_ewma import SEED_S
 
 REFRESH_S: Final = 0.5
 SAMPLED: Final = 16  # endpoints looked at per refresh; a median of 16 is good enough for thousands
@@ -53,6 +53,10 @@ class Reference:
         self.stall_s = COLD_HEDGE_S
         self.hedge_s = COLD_HEDGE_S
         self.penalty_s = PENALTY_FLOOR_S
+
+    def quantile(self, q: float) -> float | None:
+        """p50, p95 or p99 (`q` 0.5, 0.95, 0.99); None = not measured yet."""
+        return {0.5: self.p50_s, 0.95: self.p95_s, 0.99: self.p99_s}[q]
 
     def refresh(self, endpoints: Sequence[Endpoint], rps: float, now: float) -> None:
         """Measure again; O(SAMPLED)."""

@@ -10,8 +10,8 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Final
 
-from sidecar.balance.endpoints import Endpoint
-from sidecar.policy.hash_key import hash_of
+from ..policy.hash_key import hash_of
+from .endpoints import Endpoint
 
 POINTS_MAX: Final = 1024  # of one endpoint: a ring of two needs no more
 

@@ -8,9 +8,9 @@ import random
 from collections.abc import Sequence
 from typing import Final
 
-from sidecar.balance.endpoints import Endpoint
-from sidecar.balance.p2c import is_stalled
-from sidecar.balance.reference import Reference
+from .endpoints import Endpoint
+from .p2c import is_stalled
+from .reference import Reference
 
 LOOKS: Final = 8  # entries looked at for one that is not tried, stalled or gated
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Sequence
 
-from sidecar.balance.endpoints import Endpoint
-from sidecar.policy.breaker import Breaker
-from sidecar.policy.machine import State
+from ..policy.breaker import Breaker
+from ..policy.machine import State
+from .endpoints import Endpoint
 
 
 def assign(

@@ -8,7 +8,7 @@ somebody chose: 'reject' (503, the default: a typing error must not send the can
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from sidecar.balance.endpoints import EndpointSpec
+from .endpoints import EndpointSpec
 
 EmptyRule = Literal["reject", "any"]
 

@@ -3,11 +3,11 @@
 import math
 from collections.abc import Sequence
 
-from sidecar.balance.endpoints import Endpoint
-from sidecar.balance.health import colour_of
-from sidecar.balance.p2c import cost_of, is_stalled
-from sidecar.balance.reference import Reference
-from sidecar.policy.machine import WORDS
+from ..policy.machine import WORDS
+from .endpoints import Endpoint
+from .health import colour_of
+from .p2c import cost_of, is_stalled
+from .reference import Reference
 
 
 def endpoint_view(endpoint: Endpoint) -> dict[str, object]:

@@ -18,8 +18,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from sidecar.policy.errors import PolicyError, check_range
-from sidecar.policy.lanes import Lane
+from .errors import PolicyError, check_range
+from .lanes import Lane
 
 LANE_SHARES: Final = {Lane.CRITICAL: 1.0, Lane.DEFAULT: 0.9, Lane.SHEDDABLE: 0.7}
 SAMPLES_MAX: Final = 256  # latencies kept of one window: p50 of more is no better

@@ -12,8 +12,8 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sidecar.policy.errors import check_range
-from sidecar.policy.window import BUCKETS, CountWindow
+from .errors import check_range
+from .window import BUCKETS, CountWindow
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass
 
-from sidecar.policy.errors import PolicyError, check_range
+from .errors import PolicyError, check_range
 
 RETRY_AFTER_JITTER = 1.5  # a server's hint x is waited U[x, 1.5x], so that its callers do not return as one
 

@@ -18,11 +18,11 @@ import math
 import random
 from typing import Final, Protocol
 
-from sidecar.policy.errors import PolicyError, check_range
-from sidecar.policy.machine import WORDS, Machine, State
-from sidecar.policy.outcome import Evidence
-from sidecar.policy.trip_rules import BreakerPolicy, Verdict, judge
-from sidecar.policy.window import BUCKETS, CountWindow
+from .errors import PolicyError, check_range
+from .machine import WORDS, Machine, State
+from .outcome import Evidence
+from .trip_rules import BreakerPolicy, Verdict, judge
+from .window import BUCKETS, CountWindow
 
 NEVER: Final = math.inf
 OFFSET_SHARE: Final = 0.5  # a caller's own, constant part of the open time: up to half of it
@@ -321,6 +321,21 @@ class Breaker:
             self._numbers = {}
             self._schedule()
             self._pool.changed(self, "forced", "forced", "closed", {})
+
+    def renew(self, now: float) -> None:
+        """The endpoint came back, perhaps as a new process: what is in flight is about the old one.
+
+        A verdict stays and is tested at once; without one it climbs the ramp.
+        """
+        if self.forced is not None:
+            return
+        self._reset(now)
+        if self.state is State.CLOSED and not self.held:
+            self.slow_start(now, "came back")
+        elif self.state is State.HALF_OPEN:
+            self.reason = "came back"
+        else:
+            self.reprobe(now)
 
     def reprobe(self, now: float) -> None:
         """Outside news (a new process, the registry saw it come back): probe now instead of later."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from sidecar.policy.errors import check_range
+from .errors import check_range
 
 ENTERED: Final = 0
 MUST_WAIT: Final = 1

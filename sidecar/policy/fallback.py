@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sidecar.policy.errors import PolicyError, check_range
+from .errors import PolicyError, check_range
 
 Headers = Sequence[tuple[bytes, bytes]]
 ENTRIES_MAX: Final = 512

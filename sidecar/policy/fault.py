@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Protocol
 
-from sidecar.policy.errors import check_range
+from .errors import check_range
 
 MAX_DELAY_S: Final = 60.0
 MAX_ACTIVE: Final = 100  # requests a rule may hold at once

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from sidecar.policy.errors import PolicyError, check_range
+from .errors import PolicyError, check_range
 
 RING_MIN: Final = 1024
 RING_MAX: Final = 65_536

@@ -8,7 +8,7 @@ each hedge takes a token of the retry budget, so that hedges cannot become the o
 
 from dataclasses import dataclass
 
-from sidecar.policy.errors import PolicyError, check_range
+from .errors import PolicyError, check_range
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,10 @@ import math
 from collections.abc import Callable
 from typing import Final
 
-from sidecar.policy.breaker import NEVER, Breaker
-from sidecar.policy.events import Listener, PolicyEvent
-from sidecar.policy.machine import WORDS, State
-from sidecar.policy.trip_rules import BreakerPolicy, Verdict
+from .breaker import NEVER, Breaker
+from .events import Listener, PolicyEvent
+from .machine import WORDS, State
+from .trip_rules import BreakerPolicy, Verdict
 
 SWAP_MARGIN: Final = 0.2  # how much worse one must be to take the place of an open one
 SLOW_CHECK_S: Final = 0.5  # asking all others whether they are as slow costs O(N): not for every sample

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from sidecar.policy.errors import check_range
+from .errors import check_range
 
 CALLERS_MAX: Final = 1024  # buckets kept; a caller that was forgotten starts with a full one
 

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from sidecar.policy.backoff import BackoffPolicy, after_hint, full_jitter
-from sidecar.policy.errors import PolicyError, check_range
-from sidecar.policy.outcome import FEEDS, Outcome, RetryRule
+from .backoff import BackoffPolicy, after_hint, full_jitter
+from .errors import PolicyError, check_range
+from .outcome import FEEDS, Outcome, RetryRule
 
 MAX_RETRY_AFTER_S: Final = 30.0  # a longer hint means "not now": the caller should hear it
 # Conditions in Envoy's words -> outcomes. 'gateway-error', 'retriable-status-codes' narrow APP_FAILURE by

@@ -13,8 +13,8 @@ about 11 of the 30 tokens that 3/s x 10 s hold at any time.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sidecar.policy.errors import check_range
-from sidecar.policy.window import BUCKETS, CountWindow
+from .errors import check_range
+from .window import BUCKETS, CountWindow
 
 
 @dataclass(frozen=True, slots=True)

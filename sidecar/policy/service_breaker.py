@@ -11,11 +11,11 @@ There is no timer and no storm of probes: the share that is let through grows wi
 import random
 from collections.abc import Callable
 
-from sidecar.policy.admission import Admission, AdmissionPolicy
-from sidecar.policy.breaker import FORCED_TTL_MAX_S
-from sidecar.policy.errors import PolicyError, check_range
-from sidecar.policy.events import Listener, PolicyEvent
-from sidecar.policy.machine import WORDS, Machine, State
+from .admission import Admission, AdmissionPolicy
+from .breaker import FORCED_TTL_MAX_S
+from .errors import PolicyError, check_range
+from .events import Listener, PolicyEvent
+from .machine import WORDS, Machine, State
 
 HALF_OPEN_BELOW = 0.5  # turned away less than this: the service is on its way back
 

@@ -3,15 +3,15 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from sidecar.policy.admission import AdmissionPolicy
-from sidecar.policy.concurrency import BulkheadPolicy
-from sidecar.policy.errors import PolicyError, check_range
-from sidecar.policy.fallback import FallbackPolicy
-from sidecar.policy.hash_key import HashKey
-from sidecar.policy.hedge import HedgePolicy
-from sidecar.policy.retry import RetryPolicy
-from sidecar.policy.retry_budget import BudgetPolicy
-from sidecar.policy.trip_rules import BreakerPolicy
+from .admission import AdmissionPolicy
+from .concurrency import BulkheadPolicy
+from .errors import PolicyError, check_range
+from .fallback import FallbackPolicy
+from .hash_key import HashKey
+from .hedge import HedgePolicy
+from .retry import RetryPolicy
+from .retry_budget import BudgetPolicy
+from .trip_rules import BreakerPolicy
 
 Balancer = Literal["peak_ewma", "least_request", "round_robin", "random", "ring_hash"]
 

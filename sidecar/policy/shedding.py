@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from sidecar.policy.errors import PolicyError
-from sidecar.policy.lanes import Lane
+from .errors import PolicyError
+from .lanes import Lane
 
 DECAY: Final = 0.3  # weight of a new reading; one late tick of a busy laptop is not yet overload
 STALE_S: Final = 2.0  # a reading older than this says nothing

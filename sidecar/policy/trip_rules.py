@@ -9,8 +9,8 @@
   CUSUM test in disguise.
 - Wilson's lower bound of the failure ratio over 10 buckets of 1 s is above `failure_ratio` (20 %: a service
   that always fails a tenth is left alone). Counts, not an average: the bound knows by itself that 2 of 3 is
-  no proof. z = 2.6 because we look after every answer. An endpoint of which fewer than 20 answers were seen
-  gets less benefit of the doubt (z = 1.8, 3 failures at least): a fresh process that fails is more often
+  no proof. z = 2.6 because we look after every answer. An endpoint of which fewer than 30 answers were seen
+  gets less benefit of the doubt (z = 1.6, 3 failures at least): a fresh process that fails is more often
   broken than unlucky. After that a handful of samples (1 request in 2 s) must hold 4 failures.
   `tests/benchmarks/bench_breaker.py` has the table that these four numbers come from.
 - the same bound of (failed or slow) above `slow_ratio`, if the others are not as slow (`outlier.py` asks
@@ -21,11 +21,11 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from sidecar.policy.errors import PolicyError, check_range
-from sidecar.policy.window import CountWindow
+from .errors import PolicyError, check_range
+from .window import CountWindow
 
-YOUNG: Final = 20  # attempts seen in this epoch; see the third rule above
-YOUNG_Z: Final = 1.8
+YOUNG: Final = 30  # attempts seen in this epoch; see the third rule above
+YOUNG_Z: Final = 1.6
 YOUNG_BAD: Final = 3
 SETTLED_BAD: Final = 4
 

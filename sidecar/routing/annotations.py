@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 import yaml
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
 
-from sidecar.routing.fields import Base, Duration, Share
+from .fields import Base, Duration, Share
 
 
 class BreakerNote(Base):

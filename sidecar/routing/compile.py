@@ -11,22 +11,22 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sidecar.policy.adaptive import AdaptivePolicy
-from sidecar.policy.errors import PolicyError
-from sidecar.policy.fault import Action, Delay, FaultRule, Shape
-from sidecar.policy.hash_key import HashKey
-from sidecar.policy.rate_limit import Rate, RateLimitPolicy
-from sidecar.policy.settings import UpstreamPolicy
-from sidecar.routing.annotations import ConcurrencyNote, RateLimitNote, RateNote
-from sidecar.routing.compile_rule import Destination, compile_rule, service_name
-from sidecar.routing.compile_service import ServiceCompiler, compile_match
-from sidecar.routing.destination_rule import DestinationRule
-from sidecar.routing.documents import Document, notes
-from sidecar.routing.errors import DocumentError, Problem
-from sidecar.routing.fault_document import FaultDocument
-from sidecar.routing.match import Match
-from sidecar.routing.table import RouteTable, Rule
-from sidecar.routing.virtual_service import VirtualService
+from ..policy.adaptive import AdaptivePolicy
+from ..policy.errors import PolicyError
+from ..policy.fault import Action, Delay, FaultRule, Shape
+from ..policy.hash_key import HashKey
+from ..policy.rate_limit import Rate, RateLimitPolicy
+from ..policy.settings import UpstreamPolicy
+from .annotations import ConcurrencyNote, RateLimitNote, RateNote
+from .compile_rule import Destination, compile_rule, service_name
+from .compile_service import ServiceCompiler, compile_match
+from .destination_rule import DestinationRule
+from .documents import Document, notes
+from .errors import DocumentError, Problem
+from .fault_document import FaultDocument
+from .match import Match
+from .table import RouteTable, Rule
+from .virtual_service import VirtualService
 
 
 @dataclass(frozen=True, slots=True)

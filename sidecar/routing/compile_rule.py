@@ -5,16 +5,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from sidecar.balance.subset import EmptyRule
-from sidecar.policy.admission import AdmissionPolicy
-from sidecar.policy.fallback import FallbackPolicy, StaticAnswer
-from sidecar.policy.hash_key import HashKey
-from sidecar.policy.hedge import HedgePolicy
-from sidecar.policy.retry_budget import BudgetPolicy
-from sidecar.policy.settings import BalancePolicy, Balancer, UpstreamPolicy
-from sidecar.policy.trip_rules import BreakerPolicy
-from sidecar.routing.annotations import AdmissionNote, BreakerNote, FallbackNote, HedgeNote
-from sidecar.routing.destination_rule import (
+from ..balance.subset import EmptyRule
+from ..policy.admission import AdmissionPolicy
+from ..policy.fallback import FallbackPolicy, StaticAnswer
+from ..policy.hash_key import HashKey
+from ..policy.hedge import HedgePolicy
+from ..policy.retry_budget import BudgetPolicy
+from ..policy.settings import BalancePolicy, Balancer, UpstreamPolicy
+from ..policy.trip_rules import BreakerPolicy
+from .annotations import AdmissionNote, BreakerNote, FallbackNote, HedgeNote
+from .destination_rule import (
     ConnectionPool,
     ConsistentHash,
     DestinationRule,
@@ -22,7 +22,7 @@ from sidecar.routing.destination_rule import (
     OutlierDetection,
     TrafficPolicy,
 )
-from sidecar.routing.documents import notes
+from .documents import notes
 
 _BALANCERS: Final[dict[str | None, Balancer]] = {
     None: "peak_ewma",

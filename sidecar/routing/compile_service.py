@@ -7,19 +7,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from sidecar.policy.backoff import BackoffPolicy
-from sidecar.policy.fault import Action, Delay, FaultRule
-from sidecar.policy.hash_key import HashKey
-from sidecar.policy.retry import CONDITIONS, RetryPolicy
-from sidecar.routing.compile_rule import key_of
-from sidecar.routing.cors import Cors
-from sidecar.routing.errors import Problem
-from sidecar.routing.fields import StringMatch
-from sidecar.routing.headers import FORBIDDEN, HeaderOps
-from sidecar.routing.match import Match, Text
-from sidecar.routing.route import DirectResponse, Mirror, Redirect, Rewrite, Route, Split
-from sidecar.routing.table import Rule
-from sidecar.routing.virtual_service import (
+from ..policy.backoff import BackoffPolicy
+from ..policy.fault import Action, Delay, FaultRule
+from ..policy.hash_key import HashKey
+from ..policy.retry import CONDITIONS, RetryPolicy
+from .compile_rule import key_of
+from .cors import Cors
+from .errors import Problem
+from .fields import StringMatch
+from .headers import FORBIDDEN, HeaderOps
+from .match import Match, Text
+from .route import DirectResponse, Mirror, Redirect, Rewrite, Route, Split
+from .table import Rule
+from .virtual_service import (
     CorsPolicy,
     HeaderValues,
     HTTPMatchRequest,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sidecar.routing.match import Text, value_of
+from .match import Text, value_of
 
 Headers = Sequence[tuple[bytes, bytes]]
 

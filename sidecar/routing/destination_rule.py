@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from sidecar.routing.fields import Base, Duration, EverySidecar, IstioVersion, Metadata, Share
+from .fields import Base, Duration, EverySidecar, IstioVersion, Metadata, Share
 
 
 class HTTPCookie(Base):

@@ -13,12 +13,12 @@ from typing import Any, Final, Union, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from sidecar.routing.annotations import KNOWN, read_annotation
-from sidecar.routing.destination_rule import DestinationRule
-from sidecar.routing.errors import DocumentError, Problem
-from sidecar.routing.fault_document import FaultDocument
-from sidecar.routing.fields import Base
-from sidecar.routing.virtual_service import VirtualService
+from .annotations import KNOWN, read_annotation
+from .destination_rule import DestinationRule
+from .errors import DocumentError, Problem
+from .fault_document import FaultDocument
+from .fields import Base
+from .virtual_service import VirtualService
 
 Document = VirtualService | DestinationRule | FaultDocument
 KINDS: Final[dict[str, type[VirtualService] | type[DestinationRule] | type[FaultDocument]]] = {

@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from sidecar.routing.fields import Base, Duration, Metadata, Share
-from sidecar.routing.virtual_service import HTTPMatchRequest, Status
+from .fields import Base, Duration, Metadata, Share
+from .virtual_service import HTTPMatchRequest, Status
 
 
 class DelaySpec(Base):

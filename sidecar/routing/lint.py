@@ -5,13 +5,13 @@ applied.
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from sidecar.routing.compile_rule import key_of, service_name
-from sidecar.routing.compile_service import compile_match
-from sidecar.routing.destination_rule import DestinationRule, TrafficPolicy
-from sidecar.routing.documents import Document
-from sidecar.routing.errors import Problem
-from sidecar.routing.match import Match
-from sidecar.routing.virtual_service import HTTPRoute, VirtualService
+from .compile_rule import key_of, service_name
+from .compile_service import compile_match
+from .destination_rule import DestinationRule, TrafficPolicy
+from .documents import Document
+from .errors import Problem
+from .match import Match
+from .virtual_service import HTTPRoute, VirtualService
 
 
 def lint(documents: Sequence[Document], replicas: Mapping[str, int] | None = None) -> list[Problem]:

@@ -9,10 +9,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import accumulate
 
-from sidecar.policy.hash_key import HashKey
-from sidecar.policy.retry import RetryPolicy
-from sidecar.routing.cors import Cors
-from sidecar.routing.headers import NONE, HeaderOps
+from ..policy.hash_key import HashKey
+from ..policy.retry import RetryPolicy
+from .cors import Cors
+from .headers import NONE, HeaderOps
 
 SPLIT_BITS = 32
 

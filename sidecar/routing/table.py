@@ -13,9 +13,9 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from sidecar.policy.hash_key import HashKey
-from sidecar.routing.match import Headers, Match
-from sidecar.routing.route import Route
+from ..policy.hash_key import HashKey
+from .match import Headers, Match
+from .route import Route
 
 HOSTS_CACHED: Final = 1024  # hosts come from callers: what is remembered of them must not grow with them
 

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from sidecar.routing.fields import (
+from .fields import (
     Base,
     Duration,
     EverySidecar,

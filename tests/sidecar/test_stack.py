@@ -250,6 +250,22 @@ def test_leaving_and_coming_back_is_no_way_around_a_verdict() -> None:
     assert (pick.endpoint.id, pick.probe) == ("orders-1", True)
 
 
+def test_a_probe_of_the_old_process_says_nothing_about_the_new_one() -> None:
+    """The same id at another port: what is in flight counts no more."""
+    bench = Bench(2)
+    bench.fail_at("orders-1")
+    bench.clock.advance(3.0)
+    old = bench.pick()
+    assert old.probe
+    bench.up.update([spec(1, port=9999), spec(2)])
+    new = bench.pick()
+    assert (new.probe, new.endpoint.port) == (True, 9999)
+    bench.up.settle(old, Outcome.RESET, 0.1)
+    assert bench.endpoint("orders-1").breaker.state is State.HALF_OPEN
+    for pick in (new, bench.pick(), bench.pick()):
+        bench.up.settle(pick, Outcome.SUCCESS, 0.001)
+
+
 def test_a_healthy_one_that_comes_back_climbs() -> None:
     """No verdict, but a cold process."""
     bench = Bench(2)
@@ -405,6 +421,7 @@ def test_invariants_of_picks_whatever_happens(count: int, moves: list[tuple[str,
             if isinstance(pick, Pick):
                 flying.append(pick)
                 state = pick.endpoint.breaker.state
+                assert pick.endpoint in everyone
                 assert state is not State.OPEN
                 assert pick.probe or state is State.CLOSED
             else:

@@ -1,8 +1,11 @@
 """When a closed endpoint is condemned, and when there is no proof yet."""
 
 import math
+from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sidecar.policy.errors import PolicyError
 from sidecar.policy.trip_rules import BreakerPolicy, judge, wilson_lower
@@ -64,3 +67,16 @@ def test_strictly_in_a_row_is_a_setting() -> None:
         BreakerPolicy(forgive=-1.0)
     with pytest.raises(PolicyError, match="ramp"):
         BreakerPolicy(ramp=(0.5, 0.1))
+
+
+@given(st.lists(st.sampled_from(["good", "bad", "slow"]), min_size=1, max_size=60), st.randoms())
+def test_ratio_verdicts_do_not_depend_on_the_order_within_a_bucket(kinds: list[str], dice: Random) -> None:
+    """The same answers in another order give the same verdict by ratio."""
+    verdicts = []
+    for _ in range(2):
+        seen = CountWindow()
+        for kind in kinds:
+            seen.record(100.0, int(kind == "bad"), int(kind == "slow"))
+        verdicts.append(judge(BreakerPolicy(), seen, len(kinds), 0.0, 0, False))
+        dice.shuffle(kinds)
+    assert verdicts[0] == verdicts[1]

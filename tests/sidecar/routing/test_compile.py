@@ -7,6 +7,8 @@ import random
 from collections import Counter
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sidecar.policy.fault import Action
 from sidecar.policy.settings import UpstreamPolicy
@@ -380,3 +382,48 @@ def test_warnings_for_what_can_never_act(change: tuple[str, str], words: str) ->
         assert words in found
     else:
         assert found == ""
+
+
+def canary(service: str, weight: int, subset: bool) -> str:
+    """A rule set for one service that any change of it keeps reachable."""
+    name = f"{{host: {service}, subset: v2}}" if subset else f"{{host: {service}}}"
+    return f"""
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: {service}}}
+spec: {{host: {service}, subsets: [{{name: v2, labels: {{version: v2}}}}]}}
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: {service}}}
+spec:
+  hosts: [{service}]
+  http:
+  - match: [{{uri: {{prefix: /a}}}}]
+    route: [{{destination: {name}}}]
+  - route:
+    - {{destination: {{host: {service}}}, weight: {100 - weight}}}
+    - {{destination: {name}, weight: {weight}}}
+"""
+
+
+SETS = st.lists(
+    st.tuples(st.sampled_from(["orders", "users"]), st.integers(0, 100), st.booleans()),
+    max_size=2,
+    unique_by=lambda entry: entry[0],
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(SETS, min_size=1, max_size=4), st.binary(max_size=4))
+def test_no_swap_of_documents_leaves_a_service_without_a_route(
+    sets: list[list[tuple[str, int, bool]]], tail: bytes
+) -> None:
+    """Before, between and after: every request to a service has a route, and every route a destination."""
+    for chosen in sets:
+        text = "---".join(canary(*entry) for entry in chosen)
+        made = compile_documents(parse_text(text) if text else [], Identity("gateway", "gateway-1"))
+        for host in ("orders", "users", "catalog"):
+            found = made.table.match(host, b"GET", b"/" + tail, ())
+            assert found is not None
+            assert made.destination(found.upstream).service == host
