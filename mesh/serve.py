@@ -13,7 +13,7 @@ from aiohttp import web
 from mesh.control.app import control_app
 from mesh.control.graph import graph_of
 from mesh.control.hub import Hub
-from mesh.forkserver import Launched
+from mesh.launch import Launched
 from mesh.plan import MeshPlan
 from mesh.ports import LOOPBACK, Ports
 from mesh.processes import Processes

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from mesh.detached import PipeShow, follow
 from mesh.errors import MeshError, UsageError
-from mesh.forkserver import Launched, launch
+from mesh.launch import Launched, launch
 from mesh.leftovers import kill_leftovers
 from mesh.state import Lock, StateDirectory
 

@@ -13,8 +13,8 @@ import pytest
 from mesh.actions import Action, ActionRefused, Actions
 from mesh.changes import Changes
 from mesh.crew import Crew
-from mesh.forkserver import launch
 from mesh.instance import Instance, Phase
+from mesh.launch import launch
 from mesh.plan import InstancePlan, Kind, Part
 from mesh.ports import Ports
 from mesh.processes import Processes, ProcessSpec

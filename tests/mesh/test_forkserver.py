@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from mesh.errors import ForkServerLost, SpawnFailed
-from mesh.forkserver import Launched, launch
 from mesh.identity import identity
+from mesh.launch import Launched, launch
 from mesh.processes import Process, Processes, ProcessSpec
 from mesh.state import StateDirectory
 
