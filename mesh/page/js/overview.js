@@ -77,7 +77,7 @@ function service(name) {
   return [
     h("h2", { "data-key": "title" }, name, h("small", null, `${node.up} of ${node.instances.length} up`), h("button", { type: "button", "data-back": true }, "Whole mesh")),
     h("div.stats", { "data-key": "stats" }, stat("requests", rate(node.rps), "/s", "", "rps"), stat("p50", ms(node.p50_ms), "", "", "p50"), stat("p99", ms(node.p99_ms), "", "", "p99"),
-      stat("errors", percent(node.error_rate), "", node.error_rate ? "bad" : "", "errors")),
+      stat("errors", percent(node.error_rate), "", node.error_rate ? "bad" : "", "errors"), stat("instances up", `${node.up}/${node.instances.length}`, "", node.up < node.instances.length ? "bad" : ""), stat("restarts", String(node.instances.reduce((sum, one) => sum + one.restarts, 0)))),
     h("p.note", { "data-key": "note" }, "Last 10 s at its sidecars; percentiles of the slowest instance."),
     figure("Requests/s", "rps", [["c1", "in"]]), figure("Latency", "latency", [["c1", "p50"], ["c2", "p99"]]), figure("Errors", "errors", [["c4", "share"]]),
     h("h3", { "data-key": "instances-title" }, "Instances"),
@@ -96,7 +96,7 @@ function edge(name) {
   return [
     h("h2", { "data-key": "title" }, name.replace(">", " → "), h("button", { type: "button", "data-back": true }, "Whole mesh")),
     h("div.stats", { "data-key": "stats" }, stat("requests", rate(found.rps), "/s", "", "rps"), stat("p50", ms(found.p50_ms), "", "", "p50"), stat("p99", ms(found.p99_ms), "", "", "p99"),
-      stat("errors", percent(found.error_rate), "", found.error_rate ? "bad" : "", "errors"), stat("retries so far", String(found.retries)), found.p95_ms === null ? "" : stat("p95", ms(found.p95_ms))),
+      stat("errors", percent(found.error_rate), "", found.error_rate ? "bad" : "", "errors"), stat("requests so far", found.requests.toLocaleString("en"), "", "", "requests"), stat("retries so far", found.retries.toLocaleString("en")), stat(found.p95_ms === null ? "failed so far" : "p95", found.p95_ms === null ? found.failed.toLocaleString("en") : ms(found.p95_ms))),
     h("p.note", { "data-key": "note" }, "Last 10 s at the callers' sidecars; percentiles of the slowest caller."),
     figure("Requests/s", "rps", [["c1", "out"]]), figure("Latency", "latency", [["c1", "p50"], ["c2", "p99"]]), figure("Errors", "errors", [["c4", "share"]]),
     h("h3", { "data-key": "budget-title" }, "Retry budget"),

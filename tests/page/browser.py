@@ -1,0 +1,45 @@
+"""Headless Chromium, as Debian packages it, driven by Playwright; and what is missing, in words."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+# The container has no sandbox and no GPU, and nothing of it should call home.
+FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+VIEWPORT = {"width": 1280, "height": 720}
+
+
+def missing() -> str | None:
+    """What the browser tests lack on this machine, with the remedy; None when they can run."""
+    try:
+        import playwright.sync_api  # noqa: F401  # only whether it is there
+    except ImportError:
+        return "Playwright is not installed: pip install playwright"
+    if executable() is None:
+        return "no Chromium: apt-get install chromium, or name one by CHROMIUM=/path"
+    return None
+
+
+def executable() -> str | None:
+    """The browser's path."""
+    named = os.environ.get("CHROMIUM")
+    return named or next((path for name in NAMES if (path := shutil.which(name))), None)
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """A browser; its profile is new and goes with it."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable(), args=list(FLAGS))
+        try:
+            yield browser
+        finally:
+            browser.close()

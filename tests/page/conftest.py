@@ -1,0 +1,48 @@
+"""A real mesh and a real browser, once for all tests of the page."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.real_mesh import RealMesh, real_mesh
+from tests.page.browser import VIEWPORT, chromium, missing
+
+RATE = "40"
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Skipped with the reason where there is no browser, but never in CI: there it is a failure."""
+    lacks = missing()
+    if lacks and os.environ.get("CI"):
+        pytest.fail(f"the page cannot be tested: {lacks}")
+    if lacks:
+        pytest.skip(lacks)
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def mesh(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealMesh]:
+    """The shop with its traffic; asked for after the browser, so that it does not start in vain."""
+    directory: Path = tmp_path_factory.mktemp("page")
+    with real_mesh(directory, "shop", "--rate", RATE) as found:
+        yield found
+
+
+@pytest.fixture
+def page(browser: Any, mesh: RealMesh) -> Iterator[Any]:
+    """The live page in a browser of its own; any error on its console fails the test."""
+    said: list[str] = []
+    context = browser.new_context(viewport=VIEWPORT)
+    found = context.new_page()
+    found.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+    found.on("pageerror", lambda error: said.append(str(error)))
+    found.goto(mesh.status()["control"])
+    found.wait_for_selector('[data-instance="orders-1"]')
+    yield found
+    context.close()
+    assert said == []
