@@ -6,7 +6,7 @@
  * @module
  */
 const POOL = 4096;
-const MOST_ON_SCREEN = 2000;
+export const MOST_ON_SCREEN = 2000;
 const MOST_WAITING = 6000;
 /** On screen an attempt of 1 ms takes 0.5 s, one of 20 ms 1.1 s, one of a second 2.2 s: legible, and in order. */
 const FIRST_S = 0.45;
@@ -127,31 +127,16 @@ export class Particles {
     }
     return found;
   }
-
-  /** @param {CanvasRenderingContext2D} context @param {import("./camera.js").Camera} camera @param {number} ratio @param {HTMLCanvasElement[]} sprites by kind */
-  draw(context, camera, ratio, sprites) {
-    const scale = camera.scale * ratio;
-    const left = camera.x * ratio;
-    const top = camera.y * ratio;
-    for (let kind = 0; kind < sprites.length; kind += 1) {
-      const sprite = sprites[kind];
-      const half = sprite.width / 2;
-      for (let index = 0; index < this.count; index += 1) {
-        if (this.kind[index] !== kind) continue;
-        context.drawImage(sprite, (this.x[index] * scale + left - half) | 0, (this.y[index] * scale + top - half) | 0);
-      }
-    }
-  }
 }
 
-/** @param {Record<string, string>} colours @param {number} ratio @returns {HTMLCanvasElement[]} one small picture a kind */
+/** @param {Record<string, string>} colours @param {number} ratio @returns {ImageData[]} one small picture a kind */
 export function sprites(colours, ratio) {
   const make = (/** @type {number} */ size, /** @type {(context: CanvasRenderingContext2D, half: number) => void} */ paint) => {
     const canvas = document.createElement("canvas");
     canvas.width = canvas.height = Math.ceil(size * ratio);
     const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
     paint(context, canvas.width / 2);
-    return canvas;
+    return context.getImageData(0, 0, canvas.width, canvas.height);
   };
   const circle = (/** @type {CanvasRenderingContext2D} */ context, /** @type {number} */ half, /** @type {number} */ radius) => {
     context.beginPath();

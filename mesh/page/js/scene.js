@@ -5,8 +5,9 @@ import { height, layout } from "./layout.js";
 import * as lines from "./lines.js";
 import { model } from "./model.js";
 import * as nodes from "./nodes.js";
-import { Particles, sprites } from "./particles.js";
+import { MOST_ON_SCREEN, Particles, sprites } from "./particles.js";
 import { routes } from "./routes.js";
+import { Stamps } from "./stamps.js";
 
 const still = window.matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -15,7 +16,8 @@ class Scene {
     this.stage = /** @type {HTMLElement} */ (byId("stage"));
     this.layer = /** @type {HTMLElement} */ (byId("nodes"));
     this.back = context("lines");
-    this.front = context("particles");
+    // its pixels are written by hand: kept where the processor is, not on a GPU
+    this.stamps = new Stamps(byId("particles").getContext("2d", { willReadFrequently: true }), MOST_ON_SCREEN);
     this.above = context("labels");
     this.particles = new Particles();
     /** @type {Map<string, import("./layout.js").Box>} */ this.boxes = new Map();
@@ -23,7 +25,6 @@ class Scene {
     /** @type {string|null} */ this.hovered = null;
     this.camera = new Camera(this.stage, () => this.changed());
     /** @type {Record<string, string>} */ this.colours = {};
-    /** @type {HTMLCanvasElement[]} */ this.sprites = [];
     /** @type {Map<string, string>} */ this.services = new Map();
     this.ratio = 1;
     this.dirty = true;
@@ -61,16 +62,17 @@ class Scene {
       red: colour("red"), yellow: colour("yellow"), ok: colour("ok"), retry: colour("retry"), line: colour("line"),
       strong: colour("line-strong"), accent: colour("accent"), text: colour("text"), quiet: colour("quiet"), stage: colour("stage"),
     };
-    this.sprites = sprites(this.colours, this.ratio);
+    this.stamps.use(sprites(this.colours, this.ratio));
     this.dirty = true;
   }
 
   resize() {
     this.ratio = Math.min(2, window.devicePixelRatio || 1);
-    for (const { canvas } of [this.back, this.front, this.above]) {
+    for (const { canvas } of [this.back, this.stamps.context, this.above]) {
       canvas.width = Math.round(this.stage.clientWidth * this.ratio);
       canvas.height = Math.round(this.stage.clientHeight * this.ratio);
     }
+    this.stamps.resize();
     this.dress();
     if (this.camera.touched) this.dirty = true;
     else this.camera.fit(this.boxes.values());
@@ -164,11 +166,15 @@ class Scene {
       lines.draw(this.back, this.above, this.camera, this.ratio, this.routes, model, this.colours, this.hovered);
     }
     this.particles.step(performance.now() / 1000, this.routes);
-    if (!this.particles.count && this.blank) return;
-    const { canvas } = this.front;
-    this.front.clearRect(0, 0, canvas.width, canvas.height);
-    this.particles.draw(this.front, this.camera, this.ratio, this.sprites);
-    this.blank = !this.particles.count;
+    const { particles, stamps } = this;
+    if (!particles.count && this.blank) return;
+    const scale = this.camera.scale * this.ratio;
+    stamps.clear();
+    for (let index = 0; index < particles.count; index += 1) {
+      stamps.put(particles.kind[index], particles.x[index] * scale + this.camera.x * this.ratio, particles.y[index] * scale + this.camera.y * this.ratio);
+    }
+    stamps.show();
+    this.blank = !particles.count;
   }
 
   /** @param {number} clientX @param {number} clientY @returns {{x: number, y: number}} in the world */
