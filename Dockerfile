@@ -33,6 +33,6 @@ USER 10001
 # every role drains and exits 0 on it
 STOPSIGNAL SIGTERM
 # asks MESH_HEALTH (PORT/PATH); no interpreter is started for it, because a mesh asks dozens of times
-HEALTHCHECK --interval=5s --timeout=10s --start-period=60s --retries=3 CMD ["bash", "/mesh/mesh/docker/healthy.sh"]
+HEALTHCHECK --interval=10s --timeout=10s --start-period=60s --retries=3 CMD ["bash", "/mesh/mesh/docker/healthy.sh"]
 ENTRYPOINT ["python", "-m"]
 CMD ["mesh", "--help"]

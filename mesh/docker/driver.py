@@ -74,6 +74,7 @@ class Driver:
         self._poller = Poller(session, self.changes, len(self._everything))
         self._containers: dict[tuple[str, Part], Container] = {}
         self._looking = asyncio.Lock()
+        self._repairing = asyncio.Lock()
         self._policies_for = ""
 
     # life
@@ -124,9 +125,11 @@ class Driver:
         instance.frozen(part, container.state == "paused", True)
 
     async def _repair(self) -> None:
-        for app in orphans(self._containers.values()):
-            log.info("%s is restarted: its sidecar was, and took the network with it", app.name)
-            await asyncio.to_thread(self._engine.restart, app)
+        async with self._repairing:  # heal and the loop may both have seen the same orphan
+            for app in orphans(self._containers.values()):
+                log.info("%s is restarted: its sidecar was, and took the network with it", app.name)
+                await asyncio.to_thread(self._engine.restart, app)
+                await self.look()
 
     async def _policies(self) -> None:
         """Put the topology's policies into the registry, again after each of its starts: it forgets."""
@@ -275,7 +278,6 @@ class Driver:
                 await self._do(self._engine.start, container)
         await self.look()
         await self._repair()
-        await self.look()
         self._poller.nudge(instance)
         await self._effect(lambda: instance.standing().state not in (State.STARTING, State.DOWN))
         if instance is self._everything[LOADGEN]:

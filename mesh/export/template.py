@@ -58,6 +58,7 @@ x-app-environment: &app-environment
   SERVICES_LISTEN: 0.0.0.0:9000 # Prometheus reads its metrics there; requests come through the sidecar
   SERVICES_OUTBOUND: 127.0.0.1:15001
   SERVICES_OTLP: http://jaeger:4318
+  MESH_HEALTH: 9000/health
 
 x-app: &app
   image: <ours>
@@ -71,7 +72,6 @@ x-app: &app
   command: [services]
   mem_limit: 64m # it takes 41
   cpus: 1
-  healthcheck: {disable: true} # its sidecar asks it each second
 
 services:
 """
@@ -134,7 +134,7 @@ AROUND = """\
       MESH_HEALTH: 9100/status
     mem_limit: 64m
     cpus: 1
-    healthcheck: {interval: 2s}
+    healthcheck: {interval: 5s}
     labels: {mesh.instance: loadgen, mesh.part: app, mesh.kind: loadgen, mesh.service: loadgen}
     depends_on:
       ingress: {condition: service_healthy}
