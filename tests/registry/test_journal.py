@@ -249,6 +249,15 @@ async def test_a_long_journal_is_shortened_by_itself(tmp_path: Path, monkeypatch
     assert recover(tmp_path).state.kvs["k"].value == b"299"
 
 
+async def test_a_record_older_than_the_snapshot_is_passed_over(tmp_path: Path) -> None:
+    state = await _with_snapshots(tmp_path)
+    path = journal_path(tmp_path, 1)
+    path.write_bytes(pack({"i": 1, "c": [["kvs", "bytes", None]], "x": {"kvs": 1}}))
+    found = recover(tmp_path)
+    assert found.problems == []
+    assert _picture(found.state) == _picture(state)
+
+
 def test_a_full_disk_refuses_the_write_and_leaves_no_trace(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

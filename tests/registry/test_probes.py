@@ -3,6 +3,7 @@
 import asyncio
 import random
 import resource
+import statistics
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -212,6 +213,7 @@ def test_a_thousand_checks_a_second_do_not_fall_behind() -> None:
         used = time.process_time() - before
     assert used / sum(counts) < 0.5 / 1000
     assert min(counts) >= 1
+    assert statistics.median(counts) >= 2, "in three seconds"
     assert statuses == {PASSING}
 
 
