@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import logging
 import math
 from collections.abc import Callable
 from typing import Protocol
+
+log = logging.getLogger(__name__)
 
 
 class Handle(Protocol):
@@ -93,7 +96,7 @@ class Deadlines:
                 timer.queued = math.inf
                 if timer.deadline <= now:
                     timer.deadline = math.inf
-                    timer.fire()
+                    self._fire(timer)
                 elif timer.deadline < math.inf:
                     self._push(timer, timer.deadline)
         finally:  # also when a timer's call failed: the others must not wait for ever
@@ -101,6 +104,13 @@ class Deadlines:
             if heap:
                 self._wake = heap[0][0]
                 self._handle = self._call_at(self._wake, self._run)
+
+    @staticmethod
+    def _fire(timer: Timer) -> None:
+        try:
+            timer.fire()
+        except Exception:
+            log.exception("an error of our own, in a timer")  # the other timers must go on
 
     def close(self) -> None:
         """Forget all timers."""

@@ -25,6 +25,13 @@ class RawPeer(Protocol):
     def read_raw(self, on: bool) -> None: ...
 
 
+class ByteCounts(Protocol):
+    """Where bytes are counted while a tunnel is open."""
+
+    received: int
+    sent: int
+
+
 class Tunnel:
     """Couples a client's and a backend's side: bytes, back-pressure, half-close, loss, one idle timeout.
 
@@ -34,11 +41,12 @@ class Tunnel:
     Args:
         idle_s: without a byte in either direction for this long, both sides are cut.
         over: called once, when the first side is gone.
+        counts: bytes are added there as they come, for a tunnel may be open for days.
     """
 
     __slots__ = (
-        "_clock", "_deadlines", "_ended", "_idle_s", "_last", "_over", "_timer", "bytes_in", "bytes_out",
-        "client", "reason", "upstream",
+        "_clock", "_counts", "_deadlines", "_ended", "_idle_s", "_last", "_over", "_timer", "bytes_in",
+        "bytes_out", "client", "reason", "upstream",
     )  # fmt: skip
 
     def __init__(
@@ -49,6 +57,7 @@ class Tunnel:
         idle_s: float,
         clock: Callable[[], float],
         over: Callable[[Tunnel], None] | None = None,
+        counts: ByteCounts | None = None,
     ) -> None:
         self.client = client
         self.upstream = upstream
@@ -59,6 +68,7 @@ class Tunnel:
         self._deadlines = deadlines
         self._idle_s = idle_s
         self._over = over
+        self._counts = counts
         self._ended: RawPeer | None = None  # the first side whose stream ended
         self._last = clock()
         self._timer = Timer(self._look)
@@ -66,11 +76,16 @@ class Tunnel:
 
     def data(self, source: RawPeer, data: bytes) -> None:
         self._last = self._clock()
+        counts = self._counts
         if source is self.client:
             self.bytes_in += len(data)
+            if counts is not None:
+                counts.received += len(data)
             self.upstream.write_raw(data)
         else:
             self.bytes_out += len(data)
+            if counts is not None:
+                counts.sent += len(data)
             self.client.write_raw(data)
 
     def ended(self, source: RawPeer) -> None:

@@ -15,6 +15,7 @@ from .events import Body, ProtocolError
 _LENGTH = re.compile(rb"[0-9]{1,19}")
 
 NO_BODY_STATUS = frozenset((204, 304))
+FRAMING_FIELDS = frozenset((b"transfer-encoding", b"content-length"))
 
 
 def request_framing(http11: bool, te: bytes | None, length: bytes | None) -> tuple[Body, int]:

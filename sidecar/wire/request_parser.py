@@ -19,7 +19,7 @@ from httptools import (
 )
 
 from .events import END, Body, Header, ProtocolError, RequestEvent, RequestHead
-from .framing import request_framing
+from .framing import FRAMING_FIELDS, request_framing
 from .headers import has_token, is_host
 from .limits import DEFAULT_LIMITS, Limits
 
@@ -202,7 +202,9 @@ class RequestParser:
         self._target += piece
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self.in_head:  # a trailer: dropped, for it could carry a Host or a length of its own
+        if not self.in_head:  # a trailer: dropped, for it could carry a Host of its own
+            if name.lower() in FRAMING_FIELDS:
+                self._refuse(400, "framing field in a trailer")
             self._trailer_bytes += len(name) + len(value) + 4
             if self._trailer_bytes > self._limits.trailer_bytes:
                 self._refuse(431, f"trailers over {self._limits.trailer_bytes} bytes")

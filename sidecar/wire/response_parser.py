@@ -10,7 +10,7 @@ from __future__ import annotations
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from .events import END, Body, Header, ProtocolError, ResponseEvent, ResponseHead
-from .framing import response_framing
+from .framing import FRAMING_FIELDS, response_framing
 from .headers import has_token, is_safe_value
 from .limits import DEFAULT_LIMITS, Limits
 
@@ -177,6 +177,8 @@ class ResponseParser:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._in_head:
+            if name.lower() in FRAMING_FIELDS:
+                self._refuse("framing field in a trailer from upstream")
             self._trailer_bytes += len(name) + len(value) + 4
             if self._trailer_bytes > self._limits.trailer_bytes:
                 self._refuse("trailers from upstream are too long")

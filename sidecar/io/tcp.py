@@ -1,0 +1,212 @@
+"""TCP as it is: a listener, its client connections, and connections to backends. Bytes go by a `Tunnel`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Protocol, TypeAlias, cast
+
+from .flow import HIGH_WATER, LOW_WATER, end_writing, reset, write_all
+from .tunnel import Tunnel
+
+log = logging.getLogger(__name__)
+
+# A database client keeps its connection for hours; Redis allows 10,000 of them, PostgreSQL 100.
+MAX_TCP_CONNECTIONS = 4096
+
+
+class Session(Protocol):
+    """What decides where a client's connection goes."""
+
+    def start(self) -> None: ...
+    def client_gone(self) -> None:
+        """The client left before it had a backend."""
+
+
+class TcpSide(asyncio.Protocol):
+    """One side of a relay; what is read before it has its `tunnel` is kept, one read at most."""
+
+    __slots__ = ("_early", "_early_end", "_lost", "transport", "tunnel")
+
+    def __init__(self, lost: Callable[[TcpSide], None]) -> None:
+        self._lost = lost
+        self._early = b""
+        self._early_end = False
+        self.transport: asyncio.Transport | None = None
+        self.tunnel: Tunnel | None = None
+
+    def begin(self, tunnel: Tunnel) -> None:
+        """From here on bytes are relayed."""
+        self.tunnel = tunnel
+        self.read_raw(True)
+        if self._early:
+            early, self._early = self._early, b""
+            tunnel.data(self, early)
+        if self._early_end:
+            tunnel.ended(self)
+
+    # -- asyncio.Protocol --------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport = cast(asyncio.Transport, transport)  # uvloop's is one by shape only
+        transport.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
+
+    def data_received(self, data: bytes) -> None:
+        if self.tunnel is not None:
+            self.tunnel.data(self, data)
+        else:
+            self._early += data
+            self.read_raw(False)  # uvloop forgets a pause that comes before its first read
+
+    def eof_received(self) -> bool:
+        if self.tunnel is not None:
+            self.tunnel.ended(self)
+        else:
+            self._early_end = True
+        return True
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.transport = None
+        tunnel, self.tunnel = self.tunnel, None
+        if tunnel is not None:
+            tunnel.lost(self, error)
+        self._lost(self)
+
+    def pause_writing(self) -> None:
+        if self.tunnel is not None:
+            self.tunnel.writable(self, False)
+
+    def resume_writing(self) -> None:
+        if self.tunnel is not None:
+            self.tunnel.writable(self, True)
+
+    # -- RawPeer -----------------------------------------------------------------------------------
+
+    def write_raw(self, data: bytes) -> None:
+        write_all(self.transport, [data])
+
+    def end_raw(self) -> None:
+        end_writing(self.transport)
+
+    def close_raw(self) -> None:
+        if self.transport is not None:
+            self.transport.close()
+
+    def abort_raw(self) -> None:
+        reset(self.transport)
+
+    def read_raw(self, on: bool) -> None:
+        transport = self.transport
+        if transport is not None and not transport.is_closing():
+            if on:
+                transport.resume_reading()
+            else:
+                transport.pause_reading()
+
+
+SessionFactory: TypeAlias = Callable[["TcpClient"], Session]
+
+
+class TcpClient(TcpSide):
+    """A client connection of a `TcpListener`."""
+
+    __slots__ = ("_listener", "_session", "peer")
+
+    def __init__(self, listener: TcpListener) -> None:
+        super().__init__(self._gone)
+        self._listener = listener
+        self._session: Session | None = None
+        self.peer = ""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        peername = transport.get_extra_info("peername")
+        self.peer = peername[0] if peername else ""
+        if not self._listener.opened(self):
+            reset(self.transport)
+            return
+        self._session = self._listener.session(self)
+        try:
+            self._session.start()
+        except Exception:
+            log.exception("an error of our own, while a connection was placed")
+            reset(self.transport)
+
+    def _gone(self, side: TcpSide) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            session.client_gone()
+        self._listener.closed(self)
+
+
+class TcpListener:
+    """Accepts TCP connections and owns them until they are closed."""
+
+    def __init__(
+        self,
+        name: str,
+        session: SessionFactory,
+        refused: Callable[[str, str], None],
+        max_connections: int = MAX_TCP_CONNECTIONS,
+    ) -> None:
+        self.name = name
+        self.session = session
+        self._refused = refused
+        self._max_connections = max_connections
+        self._connections: set[TcpClient] = set()
+        self._server: asyncio.Server | None = None
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    @property
+    def connections(self) -> int:
+        return len(self._connections)
+
+    async def open(self, host: str, port: int) -> str:
+        """Listen; returns the bound address as HOST:PORT.
+
+        Raises:
+            OSError: when the address cannot be bound.
+        """
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: TcpClient(self), host, port, backlog=1024)
+        bound = self._server.sockets[0].getsockname()
+        return f"[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"{bound[0]}:{bound[1]}"
+
+    def stop_accepting(self) -> None:
+        """Close the listening socket; open connections go on: TCP has no word for 'please leave'."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    async def drained(self, grace_s: float) -> tuple[int, int]:
+        """Wait for open connections to end; returns (how many ended by themselves, how many were cut)."""
+        before = len(self._connections)
+        try:
+            async with asyncio.timeout(grace_s):
+                await self._empty.wait()
+        except TimeoutError:
+            pass
+        cut = list(self._connections)
+        for connection in cut:
+            if connection.tunnel is not None:
+                connection.tunnel.cut("drained")
+            else:
+                connection.abort_raw()
+        return before - len(cut), len(cut)
+
+    # -- for the connections -----------------------------------------------------------------------
+
+    def opened(self, connection: TcpClient) -> bool:
+        self._connections.add(connection)
+        self._empty.clear()
+        if len(self._connections) > self._max_connections:
+            self._refused(connection.peer, "too many connections")
+            return False
+        return True
+
+    def closed(self, connection: TcpClient) -> None:
+        self._connections.discard(connection)
+        if not self._connections:
+            self._empty.set()
