@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import random
 import signal
@@ -23,25 +24,29 @@ from registry.client import CheckDefinition, Heartbeat, RegistryClient, ServiceR
 
 from .admin.server import Admin
 from .app_health import AppHealth
+from .attempt import Routed, Target
 from .balance.endpoints import EndpointSpec
 from .config import Config, parse_advertised
 from .discovery import Destinations
-from .errors import ConfigError
+from .errors import ConfigError, MeshError
 from .exchange import Exchange
 from .inbound import Inbound, LocalApp
 from .io.deadlines import Deadlines
 from .io.downstream import Downstream
 from .io.listener import Listener
+from .io.tcp import TcpListener
 from .observe.access_log import FLUSH_S, AccessLog
 from .observe.events import EventLog
 from .observe.metrics import Metrics, Peer, upstream_metrics
 from .observe.snapshot import Snapshot
+from .observe.tcp_metrics import TcpMetrics
 from .observe.tracing import Tracer
 from .outbound import Outbound
 from .policy.events import PolicyEvent
 from .policy.settings import UpstreamPolicy
 from .proxy import Proxy
 from .stack import Upstream
+from .tcp import TcpService
 from .wire.events import RequestHead
 
 log = logging.getLogger("sidecar")
@@ -69,7 +74,8 @@ class Sidecar:
         self.inbound: Inbound | None = None
         self.outbound: Outbound | None = None
         self.app_health: AppHealth | None = None
-        self.listeners: list[Listener] = []
+        self.listeners: list[Listener | TcpListener] = []
+        self.tcp_metrics = TcpMetrics(config.service, config.version)
         self._loop = asyncio.get_running_loop()
         self._deadlines = Deadlines(
             lambda at, call: self._loop.call_later(max(0.0, at - self.clock()), call), self.clock
@@ -115,6 +121,7 @@ class Sidecar:
             self.collectors.register(PlatformCollector(registry=None))
             self.metrics.add_source(upstream_metrics(destinations.snapshot))
             self.metrics.add_source(snapshot.metrics)
+            self.metrics.add_source(self.tcp_metrics.collect)
             admin = Admin(
                 snapshot.read,
                 snapshot.config,
@@ -127,9 +134,9 @@ class Sidecar:
             )
             bound: dict[str, str] = {}
             try:
-                await self._listen(admin, bound)
+                await self._listen(admin, destinations, bound)
                 snapshot.addresses = bound
-                if self._client is not None and self.outbound is not None:
+                if self._client is not None and (self.outbound is not None or config.tcp):
                     background.append(self._tasks.create_task(destinations.watch_names(), name="watch names"))
                 if self.app_health is not None:
                     await self.app_health.check()
@@ -252,7 +259,7 @@ class Sidecar:
         )
         return Heartbeat(client, registration, self._own_health, rng=self.rng)
 
-    async def _listen(self, admin: Admin, bound: dict[str, str]) -> None:
+    async def _listen(self, admin: Admin, destinations: Destinations, bound: dict[str, str]) -> None:
         config = self.config
         try:
             for name, proxy, address in (
@@ -262,6 +269,12 @@ class Sidecar:
                 if proxy is not None and address is not None:
                     at = name, address
                     bound[name] = await self._listener(name, proxy).open(address.host, address.port)
+            for service, address in config.tcp:
+                at = "tcp", address
+                listener = self._tcp_listener(
+                    f"tcp:{service}", "source", service, functools.partial(destinations.find, service)
+                )
+                bound[listener.name] = await listener.open(address.host, address.port)
             if config.admin is not None:
                 at = "admin", config.admin
                 bound["admin"] = await admin.open(config.admin.host, config.admin.port)
@@ -270,7 +283,31 @@ class Sidecar:
             words = f"cannot listen: {error.strerror or error}; choose another port (0 = any free one)"
             raise ConfigError(f"--{flag} {address}: {words}") from error
 
-    def _listener(self, name: str, proxy: Proxy) -> Listener:
+    def _tcp_listener(
+        self, name: str, reporter: str, service: str, route: Callable[[Routed], Target | MeshError | None]
+    ) -> TcpListener:
+        tcp = TcpService(
+            reporter,
+            service,
+            route,
+            self.tcp_metrics,
+            self._access_log,
+            self._spawn,
+            self._deadlines,
+            self.config.timeouts,
+            self.clock,
+        )
+        listener = TcpListener(name, tcp.session, tcp.refused, self.config.max_connections)
+        self.listeners.append(listener)
+        return listener
+
+    def _listener(self, name: str, proxy: Proxy) -> Listener | TcpListener:
+        if name == "inbound" and self.config.inbound_protocol == "tcp":
+            assert self.inbound is not None
+            app = self.inbound.app
+            return self._tcp_listener(name, "destination", self.config.service, lambda session: app)
+        proxy.timeouts = self.config.timeouts
+
         def exchange(connection: Downstream, head: RequestHead) -> Exchange:
             return Exchange(proxy, connection, head)
 
@@ -282,6 +319,9 @@ class Sidecar:
             self.clock,
             header_timeout=self.config.header_timeout,
             idle_timeout=self.config.idle_timeout,
+            limits=self.config.limits,
+            max_connections=self.config.max_connections,
+            max_per_address=self.config.max_connections_per_client,
         )
         self.listeners.append(listener)
         return listener

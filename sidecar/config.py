@@ -10,7 +10,11 @@ from pathlib import Path
 
 import yaml
 
+from .config_limits import LIMIT_FLAGS, add_flags, take_limits, take_timeouts
 from .errors import ConfigError
+from .io.listener import MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS
+from .io.timeouts import DEFAULT_TIMEOUTS, Timeouts
+from .wire.limits import DEFAULT_LIMITS, Limits
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -47,7 +51,9 @@ class Config:
     app: Address | None = None
     app_health: str | None = None
     app_health_interval: float = 1.0
+    inbound_protocol: str = "http"
     outbound: Address | None = None
+    tcp: tuple[tuple[str, Address], ...] = ()
     admin: Address | None = None
     registry: str | None = None
     registry_token: str | None = None
@@ -61,6 +67,10 @@ class Config:
     idle_timeout: float = 60.0
     upstream_timeout: float = 15.0
     drain_timeout: float = 5.0
+    limits: Limits = DEFAULT_LIMITS
+    timeouts: Timeouts = DEFAULT_TIMEOUTS
+    max_connections: int = MAX_CONNECTIONS
+    max_connections_per_client: int = MAX_CONNECTIONS_PER_ADDRESS
     workers: int = 1
     log_level: str = "info"
 
@@ -84,7 +94,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
             values[key], source = flag_value, "--" + key.replace("_", "-")
         elif variable in environ:
             values[key], source = environ[variable], variable
-            if key in ("upstream", "policy"):
+            if key in ("upstream", "policy", "tcp"):
                 values[key] = environ[variable].split(";")
         elif key in file:
             values[key], source = file[key], f"{path}: {key}"
@@ -97,7 +107,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
         )
     if values.get("inbound") and not values.get("app"):
         raise ConfigError("--inbound needs --app HOST:PORT, the program that it stands in front of")
-    if not (values.get("inbound") or values.get("outbound")):
+    if not (values.get("inbound") or values.get("outbound") or values.get("tcp")):
         raise ConfigError("nothing to listen on: name --inbound HOST:PORT, --outbound HOST:PORT or both")
     if values.get("advertise") and not values.get("inbound"):
         raise ConfigError("--advertise needs --inbound HOST:PORT, the listener that callers reach there")
@@ -105,7 +115,8 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
     values.setdefault("service", re.sub(r"-\d+$", "", name))
     upstreams = values.pop("upstream", ())
     policies = values.pop("policy", ())
-    return Config(upstreams=upstreams, policies=policies, **values)  # type: ignore[arg-type]  # converted above
+    limits, timeouts = take_limits(values), take_timeouts(values)
+    return Config(upstreams=upstreams, policies=policies, limits=limits, timeouts=timeouts, **values)  # type: ignore[arg-type]  # converted above
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -129,6 +140,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--app", metavar="HOST:PORT", help="the program behind --inbound")
     add("--app-health", metavar="PATH", help="ask the app's health there (default: a TCP connect)")
     add("--app-health-interval", metavar="TIME", help="how often (default: 1s)")
+    add("--inbound-protocol", metavar="http|tcp", help="what the app speaks (default: http)")
+    add(
+        "--tcp",
+        metavar="HOST:PORT=SERVICE",
+        action="append",
+        help="listen here for TCP connections to a service, e.g. 127.0.0.1:6379=redis; may be repeated",
+    )
     add("--outbound", metavar="HOST:PORT", help="listen here for the app's own calls (HTTP_PROXY)")
     add("--admin", metavar="HOST:PORT", help="listen here for /metrics, /snapshot, /ready, …")
     add("--registry", metavar="URL", help="Consul's HTTP API")
@@ -160,6 +178,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--drain-timeout", metavar="TIME", help="for requests under way to end after SIGTERM (default: 5s)")
     add("--workers", metavar="N", help="processes that share the listeners (default: 1)")
+    add_flags(parser)
     add("--log-level", metavar="LEVEL", help="debug, info, warning or error (default: info)")
     add("--config", metavar="FILE", help="YAML with the same names as the flags")
     return parser
@@ -185,6 +204,12 @@ def _convert(key: str, value: object, source: str) -> object:
         return parse_address(text, source)
     if key == "advertise":
         return str(parse_advertised(text, source)).removesuffix(":0")
+    if key in LIMIT_FLAGS:
+        return int(_number(text, source, LIMIT_FLAGS[key].low, LIMIT_FLAGS[key].high))
+    if key == "tcp":
+        return tuple(_parse_tcp(str(item), source) for item in _as_list(value))
+    if key == "inbound_protocol" and text not in ("http", "tcp"):
+        raise ConfigError(f"{source}: {text!r} is not a protocol; use http or tcp")
     if key.endswith(("_timeout", "_interval")):
         return parse_duration(text, source)
     if key == "upstream":
@@ -244,3 +269,10 @@ def _parse_upstream(text: str, source: str) -> tuple[str, tuple[Address, ...]]:
     if not equals or not name or not addresses:
         raise ConfigError(f"{source}: {text!r} is not SERVICE=HOST:PORT[,HOST:PORT…]")
     return name, tuple(parse_address(item, source) for item in addresses.split(","))
+
+
+def _parse_tcp(text: str, source: str) -> tuple[str, Address]:
+    address, equals, name = text.partition("=")
+    if not equals or not name:
+        raise ConfigError(f"{source}: {text!r} is not HOST:PORT=SERVICE, for example 127.0.0.1:6379=redis")
+    return name, parse_address(address, source)

@@ -82,6 +82,10 @@ class Destinations:
         """A destination whose endpoints are known."""
         return self._ready.get(name)
 
+    def find(self, name: str, routed: Routed) -> Upstream | MeshError | None:
+        """The destination; None = `routed` is called once that is known."""
+        return self._ready.get(name) or self.wait(name, routed)
+
     def record(self, name: str) -> Destination | None:
         return self._destinations.get(name)
 
@@ -172,10 +176,18 @@ class Destinations:
             self._accept(name, destination, view.instances)
 
     def _accept(self, name: str, destination: Destination, instances: tuple[ServiceInstance, ...]) -> None:
-        specs = [_spec(instance) for instance in instances if instance.status != "critical"]
-        if not specs and instances and destination.loaded:
+        endpoints = destination.upstream.endpoints
+        if any(instance.status != "critical" for instance in instances) or not destination.loaded:
+            # One that is critical stays in the set, with an open breaker, until it leaves the registry; one
+            # that was never seen well does not join.
+            specs = [
+                _spec(instance)
+                for instance in instances
+                if instance.status != "critical" or endpoints.get(instance.id) is not None
+            ]
+        else:
             known = {instance.id for instance in instances}
-            specs = [endpoint.spec for endpoint in destination.upstream.endpoints.all if endpoint.id in known]
+            specs = [endpoint.spec for endpoint in endpoints.all if endpoint.id in known]
             self._events.add(
                 "discovery", upstream=name, reason="all instances critical; the last set is kept"
             )
@@ -196,13 +208,13 @@ class Destinations:
 
 
 def _spec(instance: ServiceInstance) -> EndpointSpec:
-    passing = instance.status == "passing"
+    weight = instance.weight_passing if instance.status == "passing" else instance.weight_warning
     return EndpointSpec(
         instance.id,
         instance.address,
         instance.port,
-        instance.weight_passing if passing else instance.weight_warning,
-        "passing" if passing else "warning",
+        max(1, weight),  # Consul allows 0 for what is critical
+        instance.status,
         instance.meta.get("zone", ""),
         instance.meta.get("version", ""),
         instance.meta,

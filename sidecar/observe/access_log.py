@@ -82,6 +82,11 @@ class AccessLog:
         }
         self._add(json.dumps(fields, separators=(",", ":")) + "\n")
 
+    def connection(self, started: float, fields: dict[str, object]) -> None:
+        """Queue the line of a TCP connection that is over; `fields` must be ready for JSON."""
+        line = {"start_time": self._time(started + self._offset), **fields}
+        self._add(json.dumps(line, separators=(",", ":")) + "\n")
+
     def flush(self) -> None:
         if self._lines:
             self._file.write("".join(self._lines))
