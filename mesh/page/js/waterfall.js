@@ -26,6 +26,8 @@ export async function openTrace(id) {
     h("header", null, h("h2", null, "Trace"), h("span.num", { id: "trace-id" }, id), h("span", null, `${ms(total / 1000)}, ${spans.length} spans`), close),
     h("div.spans", null, h("div.corner", null, "service, span"), axis(total), spans.flatMap(({ span, depth }) => line(span, depth, start, total))));
   if (!dialog.open) dialog.showModal();
+  // what went wrong is what one looks for
+  dialog.querySelector(".span-why")?.scrollIntoView({ block: "center" });
 }
 
 /** @param {any} document as Jaeger gives it @returns {Span[]} the roots */

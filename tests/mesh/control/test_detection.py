@@ -1,0 +1,76 @@
+"""The stopwatches: what counts as noticing a kill and a healing, and what does not."""
+
+from typing import Any
+
+from mesh.control.detection import KEPT, WATCHED_S, Detection
+
+
+def event(kind: str, at: float, source: str, after: str, endpoint: str = "b-1") -> dict[str, Any]:
+    return {"kind": kind, "time": at, "source": source, "after": after, "endpoint": endpoint}
+
+
+def rows(detection: Detection) -> dict[str, float]:
+    return {row["key"]: row["ms"] for row in detection.documents()[-1]["rows"]}
+
+
+def test_a_kill_is_noticed_layer_by_layer() -> None:
+    """The first failed attempt, breaker, registry; the last attempt that was still routed there."""
+    detection = Detection()
+    detection.began(100.0, "b-1", "kill", "both")
+    detection.attempt("b-1", 100.01, 100.02, True, "a-1")
+    detection.attempt("b-1", 100.005, 100.006, True, "a-2")
+    detection.event(event("breaker", 100.1, "a-1", "open"))
+    detection.event(event("breaker", 100.2, "a-2", "open"))
+    detection.event(event("membership", 104.0, "a-1", "gone"))
+    detection.event(
+        {"kind": "state", "time": 100.03, "source": "supervisor", "instance": "b-1", "after": "down"}
+    )
+    assert rows(detection) == {
+        "attempt": 6.0,
+        "last": 10.0,
+        "process": 30.0,
+        "breaker": 100.0,
+        "registry": 4000.0,
+    }
+    counts = {row["key"]: row["count"] for row in detection.documents()[0]["rows"]}
+    assert (counts["attempt"], counts["breaker"]) == (2, 2)
+
+
+def test_a_healing_is_the_way_back() -> None:
+    """The last breaker that closes counts, and failures no longer do."""
+    detection = Detection()
+    detection.began(100.0, "b-1", "heal", "both")
+    assert detection.attempt("b-1", 100.1, 100.2, True, "a-1") is None
+    detection.attempt("b-1", 100.3, 100.35, False, "a-1")
+    detection.event(event("membership", 100.2, "a-1", "member"))
+    detection.event(event("breaker", 100.25, "a-1", "half-open"))
+    detection.event(event("breaker", 100.4, "a-1", "closed"))
+    detection.event(event("breaker", 100.6, "a-2", "closed"))
+    detection.event(event("ramp", 109.0, "a-2", "100%"))
+    assert rows(detection) == {
+        "registry": 200.0,
+        "half-open": 250.0,
+        "attempt": 350.0,
+        "closed": 600.0,
+        "full": 9000.0,
+    }
+
+
+def test_what_has_another_cause_does_not_count() -> None:
+    """Other instances, earlier events, and those a minute later."""
+    detection = Detection()
+    detection.began(100.0, "b-1", "pause", "both")
+    assert detection.event(event("breaker", 101.0, "a-1", "open", "b-2")) is None
+    assert detection.event(event("breaker", 99.0, "a-1", "open")) is None
+    assert detection.event(event("breaker", 100.0 + WATCHED_S + 1, "a-1", "open")) is None
+    assert detection.event(event("breaker", 101.0, "a-1", "half-open")) is None
+    assert detection.watched(101.0) == {"b-1"}
+    assert detection.watched(100.0 + WATCHED_S + 1) == frozenset()
+
+
+def test_only_the_last_ones_are_kept() -> None:
+    """Bounded, oldest first."""
+    detection = Detection()
+    for number in range(KEPT + 5):
+        detection.began(float(number), "b-1", "kill", "both")
+    assert [one["at"] for one in detection.documents()] == [float(n) for n in range(5, KEPT + 5)]

@@ -1,0 +1,112 @@
+"""The hub: what it sends to pages, what it writes down, and its bounds."""
+
+import json
+import random
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from mesh.control.hub import MAX_BEHIND, MAX_PAGES, Hub, TooManyPages
+from mesh.traces import TraceStore
+from tests.fakes.clock import FakeClock
+from tests.mesh.control.test_picture import instance
+
+GRAPH = {"name": "two", "ingress": "ingress", "entrypoint": "a", "services": [], "calls": [["a", "b"]]}
+
+
+class FakeDriver:
+    """A mesh of two instances."""
+
+    def __init__(self) -> None:
+        self.instances = [instance("a-1"), instance("b-1")]
+
+    def status(self) -> dict[str, Any]:
+        return {"phase": "up", "instances": self.instances, "extras": [], "load": {"running": False}}
+
+    def snapshots(self) -> dict[str, Any]:
+        return {}
+
+    def admins(self) -> dict[str, str]:
+        return {}
+
+
+@pytest.fixture
+async def hub() -> AsyncIterator[tuple[Hub, FakeDriver, FakeClock]]:
+    driver, clock = FakeDriver(), FakeClock()
+    async with aiohttp.ClientSession() as session:
+        yield Hub(driver, TraceStore(), GRAPH, session, clock, random.Random(1)), driver, clock
+
+
+Given = tuple[Hub, FakeDriver, FakeClock]
+
+
+async def test_a_page_begins_with_everything_and_then_gets_the_difference(hub: Given) -> None:
+    """What did not change is not sent again."""
+    mine, driver, _ = hub
+    messages = mine.stream()
+    kind, text = await anext(messages)
+    assert kind == "hello"
+    assert set(json.loads(text)["picture"]["nodes"]) == {"a", "b"}
+    assert (await anext(messages))[0] == "change"
+    assert (await anext(messages))[0] == "second"
+    driver.instances[1] = instance("b-1", "down")
+    mine.look()
+    found = [await anext(messages) for _ in range(3)]
+    assert [kind for kind, _ in found] == ["event", "watch", "change"]  # it ended by itself: nobody asked
+    assert json.loads(found[1][1])["action"] == "ended"
+    assert list(json.loads(found[2][1])["nodes"]) == ["b"]
+    await messages.aclose()  # type: ignore[attr-defined]
+
+
+async def test_what_was_asked_for_is_one_cause(hub: Given) -> None:
+    """A kill that somebody asked for does not count as an end by itself; the audit says who."""
+    mine, driver, _ = hub
+    mine.look()
+    mine.acted("kill", "b-1", "both", "page")
+    driver.instances[1] = instance("b-1", "down")
+    mine.look()
+    assert [one["action"] for one in mine.detection.documents()] == ["kill"]
+    assert [row["key"] for row in mine.detection.documents()[0]["rows"]] == ["process"]
+    assert [(one["kind"], one["source"]) for one in mine.journal.since()] == [
+        ("action", "page"),
+        ("state", "supervisor"),
+    ]
+
+
+async def test_a_page_that_does_not_read_begins_anew(hub: Given) -> None:
+    """Its queue stays bounded, and the next it gets is everything."""
+    mine, _, _ = hub
+    messages = mine.stream()
+    await anext(messages)
+    for number in range(MAX_BEHIND * 3):
+        mine.journal.add("test", "note", {"number": number})
+    kinds = [(await anext(messages))[0]]
+    assert kinds == ["hello"]
+    await messages.aclose()  # type: ignore[attr-defined]
+
+
+async def test_pages_are_bounded(hub: Given) -> None:
+    """One more is refused; one that closed makes room."""
+    mine, _, _ = hub
+    streams = [mine.stream() for _ in range(MAX_PAGES)]
+    for stream in streams:
+        await anext(stream)
+    with pytest.raises(TooManyPages):
+        await anext(mine.stream())
+    await streams[0].aclose()  # type: ignore[attr-defined]
+    assert (await anext(mine.stream()))[0] == "hello"
+
+
+async def test_history_is_five_minutes(hub: Given) -> None:
+    """A row a second, of the whole, of services and of calls."""
+    mine, _, clock = hub
+    for _ in range(310):
+        clock.advance(1.0)
+        mine.look()
+    assert len(mine.history.whole()["rows"]) == 300
+    series = mine.history.of("a>b")
+    assert series is not None
+    assert len(series["rows"]) == 300
+    assert mine.history.of("nobody") is None

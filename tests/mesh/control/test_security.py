@@ -1,0 +1,222 @@
+"""Who may not use the control API, and that nothing changed; the OpenAPI document is the routes."""
+
+import io
+import random
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from mesh.control.app import MAX_BODY_BYTES, control_app
+from mesh.control.hub import Hub
+from mesh.control.openapi import document
+from mesh.ports import LOOPBACK, Ports
+from mesh.traces import TraceStore
+from tests.fakes.clock import FakeClock
+from tests.mesh.control.test_control import FakeOperator
+from tests.mesh.control.test_hub import GRAPH, FakeDriver
+
+TOKEN = "a-long-secret"
+Served = tuple[aiohttp.ClientSession, FakeOperator, Hub, int]
+
+
+async def serve(tmp_path: Path, token: str | None) -> AsyncIterator[Served]:
+    log = tmp_path / "a.log"
+    log.write_text("line\n")
+    operator, ports, traces = FakeOperator(log), Ports(), TraceStore()
+    port = ports.free()
+    async with aiohttp.ClientSession() as unused:
+        hub = Hub(FakeDriver(), traces, GRAPH, unused, FakeClock(), random.Random(1))
+        app = control_app(operator, traces, port, hub, hosts=[f"mesh.test:{port}"], token=token)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        ports.hand_over(port)
+        await web.TCPSite(runner, LOOPBACK, port, reuse_address=True).start()
+        async with aiohttp.ClientSession(
+            f"http://127.0.0.1:{port}", cookie_jar=aiohttp.CookieJar(unsafe=True)
+        ) as session:
+            yield session, operator, hub, port
+        await runner.cleanup()
+        ports.close()
+
+
+@pytest.fixture
+async def served(tmp_path: Path) -> AsyncIterator[Served]:
+    async for one in serve(tmp_path, None):
+        yield one
+
+
+@pytest.fixture
+async def guarded(tmp_path: Path) -> AsyncIterator[Served]:
+    async for one in serve(tmp_path, TOKEN):
+        yield one
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Host": "evil.example"},
+        {"Host": "127.0.0.1.evil.example:80"},
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"},
+        {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "cors"},
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"},
+    ],
+)
+async def test_a_page_from_elsewhere_changes_nothing(served: Served, headers: dict[str, str]) -> None:
+    """Refused with words, not done, not written down as done."""
+    session, operator, hub, _ = served
+    for method, path in (
+        ("POST", "/api/instances/a-1/kill"),
+        ("PUT", "/api/load"),
+        ("POST", "/api/shutdown"),
+    ):
+        async with session.request(method, path, headers=headers, json={"rate": 9}) as answer:
+            assert answer.status == 403
+            assert "control API" in (await answer.json())["error"]
+    assert operator.asked == []
+    assert hub.journal.since() == []
+
+
+async def test_a_link_from_elsewhere_opens_the_page_but_reads_nothing(served: Served) -> None:
+    """To navigate is allowed; to fetch is not."""
+    session, *_ = served
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    async with session.get("/", headers=link) as answer:
+        assert answer.status == 200
+    for path in ("/api/status", "/api/stream", "/api/events"):
+        async with session.get(path, headers={"Sec-Fetch-Site": "cross-site"}) as answer:
+            assert answer.status == 403
+
+
+async def test_without_the_token_nothing_is_given(guarded: Served) -> None:
+    """Neither the page nor the API; a wrong one is as good as none."""
+    session, operator, _, _ = guarded
+    for headers in (
+        {},
+        {"Authorization": "Bearer wrong"},
+        {"Authorization": TOKEN},
+        {"Cookie": "mesh_token=x"},
+    ):
+        for method, path in (
+            ("GET", "/"),
+            ("GET", "/api/status"),
+            ("POST", "/api/shutdown"),
+            ("POST", "/v1/traces"),
+        ):
+            async with session.request(method, path, headers=headers) as answer:
+                assert answer.status == 401
+    async with session.get("/?token=wrong") as answer:
+        assert answer.status == 401
+    assert operator.asked == []
+
+
+async def test_the_token_by_header_or_once_by_link(guarded: Served) -> None:
+    """The link leaves a cookie that scripts cannot read and other sites do not send."""
+    session, operator, _, port = guarded
+    bearer = {"Authorization": f"Bearer {TOKEN}", "Host": f"mesh.test:{port}"}
+    async with session.post("/api/instances/a-1/kill", headers=bearer) as answer:
+        assert answer.status == 200
+    assert len(operator.asked) == 1
+    async with session.get(f"/?token={TOKEN}", allow_redirects=False) as answer:
+        assert (answer.status, answer.headers["Location"]) == (303, "/")
+        cookie = answer.headers["Set-Cookie"]
+        assert "HttpOnly" in cookie
+        assert "SameSite=Strict" in cookie
+    async with session.get("/api/status") as answer:
+        assert answer.status == 200
+
+
+async def test_the_page_may_load_nothing_from_elsewhere(served: Served) -> None:
+    """The policy forbids inline script and other origins, and the page needs neither."""
+    session, *_ = served
+    async with session.get("/") as answer:
+        policy = answer.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "script-src 'self'" in policy
+        assert "unsafe" not in policy
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert "Access-Control-Allow-Origin" not in answer.headers
+        html = await answer.text()
+    assert re.findall(r"<script(?![^>]*\bsrc=)", html) == []
+    assert re.findall(r"\son\w+=|\sstyle=", html) == []
+    for path in re.findall(r'(?:src|href)="([^"]+)"', html):
+        assert path.startswith("/page/")
+        async with session.get(path) as answer:
+            assert answer.status == 200, path
+
+
+@pytest.mark.parametrize(
+    "path", ["/page/../control/app.py", "/page/%2e%2e/control/app.py", "/page/", "/page/js"]
+)
+async def test_only_the_pages_own_files_are_served(served: Served, path: str) -> None:
+    """No way out of its folder, no listing."""
+    session, *_ = served
+    async with session.get(path) as answer:
+        assert answer.status in (403, 404)
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"x" * (MAX_BODY_BYTES + 1), 413),
+        (b"[" * 100_000, 400),
+        (b'{"rate": "many"}', 400),
+        (b'{"rate": true}', 400),
+        (b'{"speed": 1}', 400),
+        (b"{}", 400),
+        (b"\xff\xfe", 400),
+    ],
+)
+async def test_malformed_bodies_change_nothing(served: Served, body: bytes, status: int) -> None:
+    """Words, and no change."""
+    session, operator, hub, _ = served
+    async with session.put("/api/load", data=io.BytesIO(body)) as answer:
+        assert answer.status == status
+        assert (await answer.json())["error"]
+    assert operator.asked == []
+    assert hub.journal.since() == []
+
+
+@pytest.mark.parametrize("query", ["since=-1", "since=x", "since=" + "9" * 400])
+async def test_malformed_questions_are_answered_with_words(served: Served, query: str) -> None:
+    """400, not a traceback."""
+    session, *_ = served
+    async with session.get(f"/api/events?{query}") as answer:
+        assert answer.status == 400
+        assert "since" in (await answer.json())["error"]
+
+
+async def test_actions_are_written_down(served: Served) -> None:
+    """Who, what, to whom; a refused one as refused."""
+    session, _, hub, _ = served
+    async with session.post("/api/instances/a-1/kill?part=app", headers={"X-Mesh-Client": "page"}):
+        pass
+    async with session.post("/api/instances/busy-1/pause", headers={"X-Mesh-Client": "<b>"}):
+        pass
+    found: list[Any] = [(e["kind"], e["source"], e["action"], e["instance"]) for e in hub.journal.since()]
+    assert found == [
+        ("action", "page", "kill", "a-1"),
+        ("action", "api", "pause", "busy-1"),
+        ("refused", "api", "pause", "busy-1"),
+    ]
+
+
+async def test_the_openapi_document_is_the_routes(served: Served) -> None:
+    """Every route of the API is described, and nothing else."""
+    session, operator, hub, port = served
+    app = control_app(operator, TraceStore(), port, hub)
+    routes = {
+        (route.method.lower(), route.resource.canonical)
+        for route in app.router.routes()
+        if route.resource is not None and route.method != "HEAD"
+    }
+    described = {(method, path) for path, methods in document()["paths"].items() for method in methods}
+    assert {one for one in routes if one[1] not in ("/", "/page")} == described
+    async with session.get("/api/openapi.json") as answer:
+        assert (await answer.json())["openapi"] == "3.1.0"
