@@ -330,6 +330,8 @@ class Sidecar:
 
     def _own_health(self) -> tuple[str, str]:
         assert self.app_health is not None
+        if self.draining:
+            return "critical", "draining"
         return self.app_health.status, self.app_health.reason
 
     def _app_changed(self, status: str, reason: str) -> None:
@@ -371,6 +373,8 @@ class Sidecar:
         if not self.draining:
             self.draining = True
             self.events.add("drain", reason="begun")
+            if self._heartbeat is not None:
+                self._heartbeat.nudge()
             for proxy in (self.inbound, self.outbound):
                 if proxy is not None:
                     proxy.draining = True

@@ -7,7 +7,7 @@ takes no endpoint away; whether they answer is the breakers' business, and they 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from .balance.endpoints import EndpointSpec
 from .errors import Flag, MeshError
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 FIRST_ANSWER_S = 1.0
 # Requests that wait for it; more are told that the service is unknown for now.
 MAX_WAITING = 1024
+Health: TypeAlias = Literal["passing", "warning", "critical"]
+HEALTH: dict[str, Health] = {"passing": "passing", "warning": "warning"}
 # How many names an error message lists.
 NAMES_SHOWN = 12
 
@@ -209,12 +211,13 @@ class Destinations:
 
 def _spec(instance: ServiceInstance) -> EndpointSpec:
     weight = instance.weight_passing if instance.status == "passing" else instance.weight_warning
+    health = HEALTH.get(instance.status, "critical")
     return EndpointSpec(
         instance.id,
         instance.address,
         instance.port,
         max(1, weight),  # Consul allows 0 for what is critical
-        instance.status,
+        health,
         instance.meta.get("zone", ""),
         instance.meta.get("version", ""),
         instance.meta,

@@ -42,8 +42,8 @@ class Exchange:
     """One request through this sidecar; `proxy` has everything that outlives it."""
 
     __slots__ = (
-        "_client", "_client_slow", "_connection", "_deadline", "_hedge_at", "_idempotent", "_limit",
-        "_lines", "_over", "_pick", "_pool", "_queue_until", "_queued", "_retry_at", "_retry_reason", "_sent",
+        "_client", "_client_slow", "_connection", "_deadline", "_free_tries", "_hedge_at", "_idempotent",
+        "_limit", "_lines", "_over", "_pick", "_pool", "_queue_until", "_queued", "_retry_at", "_retry_reason", "_sent",
         "_target", "_tried", "_try_deadline", "_upload", "_upstream_slow", "answer", "attempts", "bytes_in",
         "detail", "flag", "head", "proxy", "request_id", "span", "started", "status", "target_name",
         "upstream_s",
@@ -78,6 +78,7 @@ class Exchange:
         self._connection: UpstreamConnection | None = None
         self._sent = False  # its head is on the way
         self._retry_reason = ""
+        self._free_tries = 0
         # back-pressure and time
         self._client_slow = False
         self._upstream_slow = False
@@ -255,7 +256,7 @@ class Exchange:
 
     # -- an attempt --------------------------------------------------------------------------------
 
-    def _try(self, *, fresh: bool = False) -> None:
+    def _try(self, *, stale: Endpoint | None = None) -> None:
         target = self._target
         assert target is not None
         pick = target.pick(self._tried, None, self._idempotent and self._upload.kept)
@@ -269,12 +270,12 @@ class Exchange:
         self._sent = False
         now = self.proxy.clock()
         span = self.span
-        span_id = new_span_id(self.proxy.rng) if span.sampled and self.proxy.recording else span.span_id
+        span_id = new_span_id(self.proxy.rng) if span.sampled and self.proxy.attempt_spans else span.span_id
         self.attempts.append(Attempt(len(self.attempts) + 1, pick.endpoint, now, span_id, self._retry_reason))
         self._arm_try(now)
         pool = self._pool = self.proxy.pool(pick.endpoint)
         try:
-            connection = pool.acquire(self, fresh=fresh)
+            connection = pool.acquire(self, fresh=pick.endpoint is stale)
         except MeshError as error:
             self.connect_failed(error)
             return
@@ -328,10 +329,15 @@ class Exchange:
             and self._retry_reason != STALE_CONNECTION
         ):
             # A kept-alive connection that dies before an answer is the race of two timeouts, not the
-            # endpoint's fault: once more on a fresh one, charging nobody.
+            # endpoint's fault: once more, charging nobody and counting as no try. Elsewhere if there is
+            # an elsewhere, for it may also be the first sign of a process that was killed; else on a
+            # fresh connection.
+            endpoint = self.attempts[-1].endpoint
             self._abandon(Outcome.REUSED_RESET)
+            self._tried.append(endpoint)
+            self._free_tries += 1
             self._retry_reason = STALE_CONNECTION
-            self._try(fresh=True)
+            self._try(stale=endpoint)
         else:
             detail = "the connection was closed before the answer was complete"
             self._try_failed(Outcome.RESET, Flag.UC, detail)
@@ -386,7 +392,7 @@ class Exchange:
         now = self.proxy.clock()
         verdict = target.may_retry(
             outcome,
-            len(self.attempts),
+            len(self.attempts) - self._free_tries,
             self._idempotent,
             self._upload.kept,
             False,
@@ -417,6 +423,9 @@ class Exchange:
         attempt = self.attempts[-1]
         attempt.status = head.status
         self.upstream_s = self.proxy.clock() - attempt.started
+        report = head.fields.get(b"endpoint-load-metrics")
+        if report is not None and self._target is not None:
+            self._target.report(attempt.endpoint, report)
         if head.body is Body.TUNNEL:
             self._upgrade(head)
             return
@@ -572,7 +581,7 @@ class Exchange:
             remaining = self._remaining(now)
             last = (
                 not (self._idempotent and upload.kept)
-                or len(self.attempts) >= target.policy.retry.max_attempts
+                or len(self.attempts) - self._free_tries >= target.policy.retry.max_attempts
             )
             self._try_deadline = now + target.per_try_timeout(remaining, last)
             if not last and (hedge := target.hedge_after(remaining)) is not None:

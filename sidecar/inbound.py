@@ -89,6 +89,9 @@ class LocalApp:
     def reconsider(self, pick: Pick) -> float | None:
         return None
 
+    def report(self, endpoint: Endpoint, header: bytes) -> None:
+        """What an app says in the mesh's own header is not believed."""
+
     @property
     def pool(self) -> Pool | None:
         pool: Any = self._endpoint.pool

@@ -41,6 +41,7 @@ class Outbound(Proxy):
         self.destinations = destinations
         self.default_service = default_service
         self.trusted = default_service is None
+        self.attempt_spans = self.recording
         self.drop_request = DROP_REQUEST if self.trusted else DROP_REQUEST_UNTRUSTED
         self.drop_response = DROP_RESPONSE if self.trusted else DROP_RESPONSE_AT_EDGE
         self._names: dict[bytes, str] = {}

@@ -48,6 +48,7 @@ class Proxy(ABC):
     drop_request = DROP_REQUEST
     drop_response = DROP_RESPONSE_AT_EDGE
     trusted = True
+    attempt_spans = False  # whether each try is a span of its own
     timeouts: Timeouts = DEFAULT_TIMEOUTS
 
     def __init__(

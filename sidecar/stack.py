@@ -16,11 +16,13 @@
 A frozen endpoint (SIGSTOP: the kernel accepts, nobody answers), N = 3 at 300 requests/s, 5 ms, p99 20 ms:
 its pending attempts raise its cost at once, so 2 to 4 requests reach it; after `stall_s` (60 ms) it is passed
 over; after `hedge_s` (150 ms) each idempotent attempt there is given up (`reconsider`) and repeated
-elsewhere; the third is certain evidence and opens the breaker, about 200 ms after the freeze. From then on it
-gets one probe per open time (1, 2, 4, ... s), each given up after 150 ms as well: 3 probes in the first 10 s,
-0.1 % of the requests, so p99 of second 2 to 10 does not see them. A request that is slow while its endpoint
-answers others is left alone, and so is every one while no other endpoint answers (we ourselves may have been
-asleep), and when the budget is empty (the whole service became slow): giving up would only double the load.
+elsewhere; the fourth is evidence enough and opens the breaker, 0.2 to 0.5 s after the freeze (an endpoint
+that just did not answer is asked again at once, one request at a time, so it takes no longer). From then on
+it gets one probe per open time (1, 2, 4, ... s), each given up after 150 ms as well: 3 probes in the first 10
+s, 0.1 % of the requests, so p99 of second 2 to 10 does not see them. A request that is slow while its
+endpoint answers others is left alone, and so is every one while no other endpoint answers (we ourselves may
+have been asleep), and when the budget is empty (the whole service became slow): giving up would only double
+the load.
 """
 
 import random
@@ -49,6 +51,7 @@ from .policy.retry import NOBODY_READY, Refusal, Retry, RetryPolicy, decide_retr
 from .policy.retry_budget import RetryBudget
 from .policy.service_breaker import ServiceBreaker
 from .policy.settings import UpstreamPolicy
+from .policy.trip_rules import Verdict
 
 GRACE_S: Final = 0.010  # for answers that already wait in our own socket when a hedge comes due
 AGAIN_S: Final = 0.050  # when to look again if nobody else could take the request
@@ -124,10 +127,11 @@ class Upstream:
         added = [self._new_endpoint(spec, now) for spec in to_add]
         kept = []
         for endpoint, spec in to_describe:
-            if endpoint.health != spec.health and spec.health == "passing":
-                endpoint.breaker.reprobe(now)
+            before = endpoint.health
             endpoint.describe(spec)
             kept.append(endpoint)
+            if spec.health != before:
+                self._health_changed(endpoint, now)
         self.endpoints.replace(removed, added)
         for endpoint in added:
             self._outlier.add(endpoint.breaker)
@@ -141,6 +145,16 @@ class Upstream:
         for endpoint in added:
             self._tell(now, "membership", endpoint.id, "gone", "member", endpoint.address)
         return Diff(tuple(added), tuple(removed), tuple(kept))
+
+    def _health_changed(self, endpoint: Endpoint, now: float) -> None:
+        """The registry's word: critical opens the breaker (the floor permitting) before any caller runs into
+        it; passing again is a reason to ask at once, and only good answers close it.
+        """
+        breaker = endpoint.breaker
+        if endpoint.health == "passing":
+            breaker.reprobe(now)
+        elif endpoint.health == "critical" and breaker.state is State.CLOSED and breaker.forced is None:
+            self._outlier.trip(breaker, Verdict("the registry says critical", 1.0, False, {}), now)
 
     def _new_endpoint(self, spec: EndpointSpec, now: float) -> Endpoint:
         recalled = self._memory.recall(spec.id, now)
@@ -437,7 +451,8 @@ class Upstream:
         reference = self.reference
         beyond = silence(pick, reference, now)
         if beyond < 0.0:
-            return -beyond  # it answered others: this request is slow, the endpoint is not dead
+            # it answered others: this request is slow, the endpoint is not dead
+            return max(-beyond, GRACE_S)  # never so little that a timer would spin
         if self.budget.tokens() < 1.0 or not another_answers(pick.endpoint, self._ready, reference, now):
             return AGAIN_S
         if not pick.looked and now - self._answered_at > reference.stall_s:

@@ -32,7 +32,7 @@ class EndpointSpec:
     host: str
     port: int
     weight: int = 1
-    health: Literal["passing", "warning"] = "passing"
+    health: Literal["passing", "warning", "critical"] = "passing"
     zone: str = ""
     version: str = ""
     meta: Mapping[str, str] = field(default_factory=dict)

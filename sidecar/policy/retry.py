@@ -46,9 +46,12 @@ class RetryPolicy:
     A failed connect may go on to `max_connect_attempts` endpoints, because nothing was processed anywhere.
     `statuses` belong to 'retriable-status-codes'. `unsafe_too` retries also what is not idempotent: only the
     owner of a service can know that. `per_try_s` bounds one attempt.
+
+    Three tries, as in Istio, not two: one kill can cost a request two of them, the connection that is reset
+    and the next one, accepted by a process that is about to be gone. What bounds a storm is the budget.
     """
 
-    max_attempts: int = 2
+    max_attempts: int = 3
     max_connect_attempts: int = 3
     retry_on: frozenset[str] = frozenset({"connect-failure", "reset", "5xx"})
     statuses: frozenset[int] = frozenset()

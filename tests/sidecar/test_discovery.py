@@ -91,6 +91,10 @@ class World:
         upstream = self.destinations.get("orders")
         return [] if upstream is None else [endpoint.id for endpoint in upstream.endpoints.all]
 
+    def breakers(self) -> dict[str, str]:
+        rows = self.destinations.snapshot()["orders"]["endpoints"]
+        return {row["id"]: row["breaker"] for row in rows}
+
     async def settle(self) -> None:
         for _ in range(5):
             await asyncio.sleep(0)
@@ -138,7 +142,8 @@ async def test_a_silent_registry_is_not_waited_for_without_end() -> None:
 
 
 async def test_critical_instances_get_no_traffic_unless_all_are() -> None:
-    """One critical replica leaves the set; all at once is the registry's problem, and the set is kept."""
+    """One critical replica has its breaker opened, one never seen well does not join; all at once is the
+    registry's problem, and the set is kept as it was."""
     source = Source()
     world = World(source)
     world.destinations.wait("orders", Caller())
@@ -146,10 +151,13 @@ async def test_critical_instances_get_no_traffic_unless_all_are() -> None:
     await world.settle()
     source.answer(instance("orders-1"), instance("orders-2", "critical"))
     await world.settle()
-    assert world.ids() == ["orders-1"]
+    assert world.breakers() == {"orders-1": "closed", "orders-2": "open"}
     source.answer(instance("orders-1", "critical"), instance("orders-2", "critical"))
     await world.settle()
-    assert world.ids() == ["orders-1"]
+    assert world.breakers() == {"orders-1": "closed", "orders-2": "open"}
+    source.answer(instance("orders-1"), instance("orders-2"), instance("orders-3", "critical"))
+    await world.settle()
+    assert world.ids() == ["orders-1", "orders-2"]
     await world.close()
 
 

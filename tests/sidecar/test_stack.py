@@ -446,3 +446,33 @@ def test_invariants_of_picks_whatever_happens(count: int, moves: list[tuple[str,
         for endpoint in bench.up.endpoints.all:
             assert endpoint.pending == sum(p.endpoint is endpoint for p in flying)
             assert 0 <= endpoint.breaker.probes <= 1
+
+
+def test_what_the_registry_calls_critical_is_open_until_good_answers_close_it() -> None:
+    """No caller has to run into it first; passing again means probes and a ramp, not a full share."""
+    bench = Bench(3)
+    specs = [spec(1), spec(2, health="critical"), spec(3)]
+    bench.up.update(specs)
+    breaker = bench.endpoint("orders-2").breaker
+    assert (breaker.state, breaker.reason) == (State.OPEN, "the registry says critical")
+    assert {bench.answer().endpoint.id for _ in range(50)} == {"orders-1", "orders-3"}
+    opens = breaker.opens
+    bench.up.update(specs)
+    assert breaker.opens == opens
+    bench.up.update([spec(1), spec(2), spec(3)])
+    first = bench.answer()
+    assert first.endpoint.id == "orders-2"
+    assert first.probe
+    for _ in range(2):
+        bench.answer()
+    assert breaker.state is State.CLOSED
+    assert breaker.ramp < 1.0
+
+
+def test_the_floor_also_holds_against_the_registry() -> None:
+    """Two of three critical: one is opened, the other only held, so that somebody is always asked."""
+    bench = Bench(3)
+    bench.up.update([spec(1, health="critical"), spec(2, health="critical"), spec(3)])
+    states = sorted(bench.endpoint(f"orders-{n}").breaker.state for n in (1, 2))
+    assert states == [State.CLOSED, State.OPEN]
+    assert {bench.answer().endpoint.id for _ in range(30)} == {"orders-3"}

@@ -53,7 +53,7 @@ class Asked:
         (Outcome.APP_FAILURE, {"idempotent": False}, "not_idempotent"),
         (Outcome.RESET, {"idempotent": False}, "not_idempotent"),
         (Outcome.REUSED_RESET, {"idempotent": False}, "not_idempotent"),
-        (Outcome.APP_FAILURE, {"attempts": 2}, "attempts_exhausted"),
+        (Outcome.APP_FAILURE, {"attempts": 3}, "attempts_exhausted"),
         (Outcome.CONNECT_FAILURE, {"attempts": 3}, "attempts_exhausted"),
         (Outcome.APP_FAILURE, {"retried_below": True}, "retried_below"),
         (Outcome.APP_FAILURE, {"remaining_s": 0.0}, "no_time_left"),
