@@ -30,7 +30,7 @@ log = logging.getLogger("mesh.docker")
 
 LOOK_S = 1.0
 # docker start of two containers and the first answers of what is in them, on a busy machine.
-EFFECT_S = 10.0
+EFFECT_S = 6.0
 ADMIN_TIMEOUT = aiohttp.ClientTimeout(total=2.0)
 # Docker's exit code of a process that a signal ended.
 SIGNALLED = 128
