@@ -170,6 +170,10 @@ class _Planner:
         )
 
     def _check_policies(self) -> None:
+        if self._topology.policies:
+            self._notes.append(
+                "the policies are kept in the registry under mesh/policy/, but the sidecars do not act on them yet"
+            )
         for index, policy in enumerate(self._topology.policies):
             try:
                 key_of(policy)

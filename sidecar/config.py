@@ -59,7 +59,6 @@ class Config:
     registry_token: str | None = None
     upstreams: tuple[tuple[str, tuple[Address, ...]], ...] = ()
     default_service: str | None = None
-    policies: tuple[str, ...] = ()
     otlp: str | None = None
     trace_sample: float = 1.0
     access_log: str | None = None
@@ -71,7 +70,6 @@ class Config:
     timeouts: Timeouts = DEFAULT_TIMEOUTS
     max_connections: int = MAX_CONNECTIONS
     max_connections_per_client: int = MAX_CONNECTIONS_PER_ADDRESS
-    workers: int = 1
     log_level: str = "info"
 
 
@@ -94,7 +92,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
             values[key], source = flag_value, "--" + key.replace("_", "-")
         elif variable in environ:
             values[key], source = environ[variable], variable
-            if key in ("upstream", "policy", "tcp"):
+            if key in ("upstream", "tcp"):
                 values[key] = environ[variable].split(";")
         elif key in file:
             values[key], source = file[key], f"{path}: {key}"
@@ -114,9 +112,8 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
     name = str(values["name"])
     values.setdefault("service", re.sub(r"-\d+$", "", name))
     upstreams = values.pop("upstream", ())
-    policies = values.pop("policy", ())
     limits, timeouts = take_limits(values), take_timeouts(values)
-    return Config(upstreams=upstreams, policies=policies, limits=limits, timeouts=timeouts, **values)  # type: ignore[arg-type]  # converted above
+    return Config(upstreams=upstreams, limits=limits, timeouts=timeouts, **values)  # type: ignore[arg-type]  # converted above
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -162,12 +159,6 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SERVICE",
         help="takes what names no known service; makes this an ingress",
     )
-    add(
-        "--policy",
-        metavar="FILE",
-        action="append",
-        help="a VirtualService or DestinationRule; may be repeated",
-    )
     add("--otlp", metavar="URL", help="export traces there by OTLP over HTTP")
     add("--trace-sample", metavar="RATIO", help="share of new traces that are sampled (default: 1)")
     add("--access-log", metavar="FILE", help="JSON lines; - is standard error")
@@ -177,7 +168,6 @@ def _parser() -> argparse.ArgumentParser:
         "--upstream-timeout", metavar="TIME", help="for an answer to begin, all tries together (default: 15s)"
     )
     add("--drain-timeout", metavar="TIME", help="for requests under way to end after SIGTERM (default: 5s)")
-    add("--workers", metavar="N", help="processes that share the listeners (default: 1)")
     add_flags(parser)
     add("--log-level", metavar="LEVEL", help="debug, info, warning or error (default: info)")
     add("--config", metavar="FILE", help="YAML with the same names as the flags")
@@ -214,12 +204,8 @@ def _convert(key: str, value: object, source: str) -> object:
         return parse_duration(text, source)
     if key == "upstream":
         return tuple(_parse_upstream(str(item), source) for item in _as_list(value))
-    if key == "policy":
-        return tuple(str(item) for item in _as_list(value))
     if key == "trace_sample":
         return _number(text, source, 0.0, 1.0)
-    if key == "workers":
-        return int(_number(text, source, 1, 64))
     if key == "log_level" and text.lower() not in ("debug", "info", "warning", "error"):
         raise ConfigError(f"{source}: {text!r} is not a level; use debug, info, warning or error")
     return text

@@ -42,11 +42,11 @@ class Exchange:
     """One request through this sidecar; `proxy` has everything that outlives it."""
 
     __slots__ = (
-        "_client", "_client_slow", "_connection", "_deadline", "_free_tries", "_hedge_at", "_idempotent",
-        "_limit", "_lines", "_over", "_pick", "_pool", "_queue_until", "_queued", "_retry_at", "_retry_reason", "_sent",
-        "_target", "_tried", "_try_deadline", "_upload", "_upstream_slow", "answer", "attempts", "bytes_in",
-        "detail", "flag", "head", "proxy", "request_id", "span", "started", "status", "target_name",
-        "upstream_s",
+        "_client", "_client_slow", "_connection", "_deadline", "_free_tries", "_hedge_at",
+        "_idempotent", "_limit", "_lines", "_over", "_pick", "_pool", "_queue_until", "_queued",
+        "_retry_at", "_retry_reason", "_sent", "_target", "_tried", "_try_deadline", "_upload",
+        "_upstream_slow", "answer", "attempts", "bytes_in", "detail", "flag", "head", "proxy",
+        "request_id", "span", "started", "status", "target_name", "upstream_s",
     )  # fmt: skip
 
     def __init__(self, proxy: Proxy, client: Downstream, head: RequestHead) -> None:
