@@ -61,6 +61,8 @@ def response_framing(
             size = parse_length(length)
         except ProtocolError as error:
             raise ProtocolError(502, "upstream sent a bad Content-Length") from error
+    if status < 200 and (te is not None or length is not None):
+        raise ProtocolError(502, "upstream sent an interim response with a length")  # RFC 9112 section 6.1
     if status == 101:
         return Body.TUNNEL, 0
     if head_request or status in NO_BODY_STATUS or status < 200:

@@ -51,6 +51,8 @@ def test_request(http11: bool, te: bytes | None, length: bytes | None, expected:
         (204, False, True, None, b"7", (Body.NONE, 0)),
         (304, False, True, None, b"7", (Body.NONE, 0)),
         (103, False, True, None, None, (Body.NONE, 0)),
+        (103, False, True, None, b"7", None),
+        (103, False, True, b"chunked", None, None),
         (101, False, True, None, None, (Body.TUNNEL, 0)),
         (200, False, True, b"chunked", b"7", None),
         (200, True, True, b"chunked", b"7", None),
