@@ -19,7 +19,7 @@ TOPOLOGY_CONFIG = f"\n    configs: [{{source: topology, target: {TOPOLOGY_IN_CON
 
 
 def compose_file(topology: Topology, name: str, directory: Path) -> str:
-    """The text of compose.yaml; `name` is what `mesh export compose` was told, `directory` where the file lies.
+    """The text of compose.yaml; `name` as `mesh export compose` was told it, `directory` where the file lies.
 
     Raises UsageError for what containers cannot run.
     """
