@@ -17,6 +17,7 @@ from pathlib import Path
 
 import uvloop
 
+from registry.antientropy import OWN_SERVICE
 from registry.journal import Journal, JournalError
 from registry.server import Options, Server
 from registry.store import State
@@ -83,7 +84,7 @@ def stored_node(state: State) -> str:
 
     A container gets another host name each time it is made; its catalog must not get another node.
     """
-    return next((node for node, service in state.services if service == "consul"), "")
+    return next((node for node, service in state.services if service == OWN_SERVICE), "")
 
 
 def allow_many_files() -> None:

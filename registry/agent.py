@@ -9,6 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from registry.antientropy import (
+    OWN_SERVICE,
+    SERF_HEALTH,
+    AntiEntropy,
+    catalog_row,
+    forget_other_selves,
+    put_check,
+    put_service,
+)
 from registry.checks import CriticalSince, Deadlines, Ttls, alias_status, clip_output
 from registry.errors import BadRequest, NotFound, RegistryError
 from registry.model import (
@@ -25,7 +34,6 @@ from registry.store import Store, Write
 from registry.store.catalog import delete_check, delete_service, ensure_check, ensure_node, ensure_service
 from registry.validation import normalise_service, validate_check, validate_service
 
-SERF_HEALTH = "serfHealth"
 NODE_MAINTENANCE = "_node_maintenance"
 SERVICE_MAINTENANCE = "_service_maintenance:"
 DEFAULT_REASON = (
@@ -33,6 +41,10 @@ DEFAULT_REASON = (
 )
 OUTPUT_SYNC = 300.0
 """Seconds until an output that changed alone reaches the catalog: Consul's CheckUpdateInterval."""
+
+
+RETRY = 1.0
+"""Seconds until an expiry that could not be written down is tried again."""
 
 
 class UnknownTtl(RegistryError):
@@ -50,6 +62,7 @@ class Agent:
         self._critical = CriticalSince()
         self._outputs = Deadlines()
         self._aliases: dict[str, None] = {}
+        self._anti_entropy = AntiEntropy(store, node.name, clock)
         self._probe_changed: Callable[[str], None] = lambda check_id: None
 
     def on_probe_change(self, listener: Callable[[str], None]) -> None:
@@ -61,20 +74,13 @@ class Agent:
 
         Their TTLs begin anew: while the registry was down nobody could report, so nobody is late.
         """
+        name = self.node.name
         with self.store.write() as write:
+            forget_other_selves(write, name)
             ensure_node(write, self.node)
-            ensure_check(
-                write,
-                Check(
-                    self.node.name,
-                    SERF_HEALTH,
-                    "Serf Health Status",
-                    PASSING,
-                    "",
-                    "Agent alive and reachable",
-                ),
-            )
-            consul = Service(self.node.name, "consul", "consul", port=server_port, meta={"version": "1.8.7"})
+            alive = "Agent alive and reachable"
+            ensure_check(write, Check(name, SERF_HEALTH, "Serf Health Status", PASSING, output=alive))
+            consul = Service(name, OWN_SERVICE, OWN_SERVICE, port=server_port, meta={"version": "1.8.7"})
             ensure_service(write, consul)
         for check in list(self.store.state.local_checks.values()):
             self._follow(check)
@@ -83,14 +89,11 @@ class Agent:
 
     def service(self, service_id: str) -> Service | None:
         """A service of this agent; one that only stands in the catalog is not."""
-        if service_id not in self.store.state.local_services:
-            return None
-        return self.store.state.services.get((self.node.name, service_id))
+        return self.store.state.local_services.get(service_id)
 
     def services(self) -> list[Service]:
         """All services of this agent, by id."""
-        found = (self.service(service_id) for service_id in sorted(self.store.state.local_services))
-        return [service for service in found if service is not None]
+        return [service for _, service in sorted(self.store.state.local_services.items())]
 
     def checks(self) -> list[LocalCheck]:
         """All checks of this agent, by id."""
@@ -118,9 +121,9 @@ class Agent:
         kept: set[str] = set()
         followed: list[LocalCheck] = []
         with self.store.write() as write:
-            if self.store.state.local_services.get(service.id) is None:
-                write.put("local_services", service.id, True)
-            ensure_service(write, service)
+            if self.store.state.local_services.get(service.id) != service:
+                write.put("local_services", service.id, service)
+            put_service(write, self.node.name, service)
             for number, (definition, _) in enumerate(checks, 1):
                 fallback = f"service:{service.id}" + (f":{number}" if len(checks) > 1 else "")
                 name = definition.name or f"Service '{service.name}' check"
@@ -198,7 +201,7 @@ class Agent:
             return
         with self.store.write() as write:
             write.put("local_checks", check_id, after)
-            ensure_check(write, self._catalog_row(after))
+            put_check(write, self.node.name, after)
         self._outputs.drop(check_id)
         self._critical.status(check_id, status, now)
         self._refresh_aliases()
@@ -225,19 +228,26 @@ class Agent:
                     type="maintenance",
                 )
                 write.put("local_checks", check_id, local)
-                ensure_check(write, self._catalog_row(local))
+                put_check(write, self.node.name, local)
             else:
                 self._delete_check(write, check_id)
         self._refresh_aliases()
 
     def tick(self) -> None:
-        """Expire what is due. Call it a few times a second."""
+        """Expire what is due; call it a few times a second. RegistryError when that could not be kept."""
         now = self._clock()
         state = self.store.state
+        failed: RegistryError | None = None
         for check_id in self._ttls.expired(now):
             last = state.local_checks[check_id].output if check_id in state.local_checks else ""
             said = f" (last output before timeout follows): {last}" if last else ""
-            self.set_status(check_id, CRITICAL, f"TTL expired{said}")
+            try:
+                self.set_status(check_id, CRITICAL, f"TTL expired{said}")
+            except RegistryError as bad:
+                self._ttls.retry(check_id, now + RETRY)
+                failed = bad
+        if failed is not None:
+            raise failed
         for check_id in self._critical.overdue(now):
             check = state.local_checks.get(check_id)
             if check is not None and check.service_id:
@@ -250,7 +260,8 @@ class Agent:
         if due:
             with self.store.write() as write:
                 for check in due:
-                    ensure_check(write, self._catalog_row(check))
+                    ensure_check(write, catalog_row(check, self.node.name))
+        self._anti_entropy.tick()
 
     # Inside
 
@@ -271,24 +282,12 @@ class Agent:
         )
         if local != known:
             write.put("local_checks", check_id, local)
-        ensure_check(write, self._catalog_row(local))
+        put_check(write, self.node.name, local)
         return local
 
     def _delete_check(self, write: Write, check_id: str) -> None:
         write.put("local_checks", check_id, None)
         delete_check(write, self.node.name, check_id)
-
-    def _catalog_row(self, check: LocalCheck) -> Check:
-        return Check(
-            self.node.name,
-            check.check_id,
-            check.name,
-            check.status,
-            check.notes,
-            check.output,
-            check.service_id,
-            type=check.type,
-        )
 
     def _follow(self, check: LocalCheck) -> None:
         """Begin what the definition asks for: a TTL to count, a probe to run, a deregistration to watch."""

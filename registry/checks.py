@@ -101,6 +101,11 @@ class Ttls:
         self._ttl.pop(check_id, None)
         self._deadlines.drop(check_id)
 
+    def retry(self, check_id: str, due: float) -> None:
+        """Its expiry could not be kept (a full disk): let it expire again then."""
+        if check_id in self._ttl:
+            self._deadlines.set(check_id, due)
+
     def expired(self, now: float) -> list[str]:
         """Checks not heard of in time; each is returned once until it is heard again."""
         return self._deadlines.expired(now)

@@ -9,6 +9,7 @@ import logging
 import random
 import socket
 import uuid
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -49,6 +50,10 @@ SWEEP_TICKS = 10
 
 TOMBSTONE_TTL = 900.0
 """Seconds a deleted key is remembered for the index of its prefix; Consul's default."""
+
+MAX_TOMBSTONES = 10_000
+"""Deleted keys remembered at most. Past it the index of a prefix may fall back, which watchers take for a
+registry that began anew: they look again, and nothing is lost."""
 
 STOP_TIMEOUT = 3.0
 """Seconds that answers in flight get when the server stops."""
@@ -100,8 +105,8 @@ class Server:
             meta={"consul-network-segment": ""},
         )
         self.agent = Agent(self.store, self.node, clock)
-        self.prober = Prober(self.agent.set_status, rng)
-        self._buried: list[tuple[float, str, int]] = []
+        self.prober = Prober(self._probed, rng)
+        self._buried: deque[tuple[float, str, int]] = deque()
         self._router = Router()
         self.store.on_commit(self._committed)
         self.agent.on_probe_change(self._probe_changed)
@@ -115,7 +120,8 @@ class Server:
         http = Connections(self._handle, logger=log)
         listener = await loop.create_server(http, self.options.host, self.options.port, backlog=1024)
         port = listener.sockets[0].getsockname()[1]
-        self.address = f"{self.options.host}:{port}"
+        host = f"[{self.options.host}]" if ":" in self.options.host else self.options.host
+        self.address = f"{host}:{port}"
         self._mount(port)
         try:
             async with asyncio.TaskGroup() as group:
@@ -210,25 +216,35 @@ class Server:
     async def _tick_forever(self, http: Connections) -> None:
         for number in itertools.count():
             await asyncio.sleep(TICK)
-            self.tick()
+            try:
+                self.tick()
+            except RegistryError as bad:
+                # A full disk must not end the registry: reads go on, and writes say why they fail.
+                log.error("cannot keep what is due: %s", bad)
             if number % SWEEP_TICKS == 0:
                 http.sweep(self.clock())
 
     def tick(self) -> None:
         """Expire TTL checks, sessions, tombstones; whatever is due by the clock."""
         now = self.clock()
-        self.agent.tick()
         for session_id in self.leases.expired(now):
+            session = self.store.state.sessions.get(session_id)
+            if session is None:
+                continue  # a check, or its owner, ended it before
+            self.leases.start(session, now)
             with self.store.write() as write:
                 destroy_session(write, session_id)
-        due = 0
-        while due < len(self._buried) and self._buried[due][0] <= now:
-            due += 1
-        if due:
-            tombstones = self.store.state.tombstones
+            self.leases.stop(session_id)
+        over: list[str] = []
+        tombstones = self.store.state.tombstones
+        while self._buried and (self._buried[0][0] <= now or len(self._buried) > MAX_TOMBSTONES):
+            _, key, index = self._buried.popleft()
+            if tombstones.get(key) == index:
+                over.append(key)
+        if over:
             with self.store.write() as write:
-                reap(write, [key for _, key, index in self._buried[:due] if tombstones.get(key) == index])
-            del self._buried[:due]
+                reap(write, over)
+        self.agent.tick()
 
     def _committed(self, commit: Commit) -> None:
         now = self.clock()
@@ -238,6 +254,12 @@ class Server:
             if change.table == "tombstones" and change.new is not None:
                 self._buried.append((now + TOMBSTONE_TTL, str(change.key), change.new))
         self.watchers.committed(commit)
+
+    def _probed(self, check_id: str, status: str, output: str) -> None:
+        try:
+            self.agent.set_status(check_id, status, output)
+        except RegistryError as bad:
+            log.error("cannot keep the result of check %s: %s", check_id, bad)
 
     def _probe_changed(self, check_id: str) -> None:
         check = self.store.state.local_checks.get(check_id)

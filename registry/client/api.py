@@ -69,11 +69,6 @@ class RegistryClient:
         """Where the registry is, as a URL."""
         return self._transport.target.url
 
-    @property
-    def rng(self) -> random.Random:
-        """The randomness of this client's delays."""
-        return self._rng
-
     # This instance
 
     async def register(self, service: ServiceRegistration) -> None:

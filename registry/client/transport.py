@@ -22,8 +22,9 @@ import consul.base
 from registry.codec.fields import DecodeError, loads
 from registry.errors import BadRequest, NotFound, PermissionDenied, RegistryError, RegistryUnavailable
 
-CALL_TIMEOUT: Final = 5.0
-"""Seconds for a call that does not block: the registry answers in milliseconds, or it is not there."""
+CALL_TIMEOUT: Final = 3.0
+"""Seconds for a call that does not block: the registry answers in milliseconds, or it is not there. Below
+a TTL of 5 s, so that one report lost on a connection that hangs leaves time for another."""
 
 CONNECT_TIMEOUT: Final = 2.0
 

@@ -126,6 +126,9 @@ class Call:
             raise _too_large(length, limit, hint)
         if not request.body_exists:
             return b""
+        if request.headers.get("Expect", "").lower() == "100-continue":
+            # curl waits a second for this before it sends a large body.
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         chunks: list[bytes] = []
         size = 0
         try:

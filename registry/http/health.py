@@ -15,9 +15,9 @@ from registry.model import PASSING, Check
 from registry.store import Store
 from registry.store.catalog import checks_of, instances, service_answer_index, service_index
 
-CACHED_ANSWERS = 1024
-"""Distinct queries whose bytes are kept. A thousand watchers of one service ask one query, and its
-answer is then built once per change instead of a thousand times."""
+CACHED_BYTES = 16 * 1024 * 1024
+"""Bytes of answers that are kept. A thousand watchers of one service ask one query, and its answer is
+then built once per change instead of a thousand times."""
 
 
 class HealthEndpoints:
@@ -26,6 +26,7 @@ class HealthEndpoints:
     def __init__(self, store: Store) -> None:
         self.store = store
         self._answers: dict[tuple[str, ...], tuple[int, bytes]] = {}
+        self._bytes = 0
 
     def routes(self, router: Router) -> None:
         """Add them to the router."""
@@ -54,12 +55,18 @@ class HealthEndpoints:
         query = (name, str(passing), *tags)
         known = self._answers.get(query)
         if known is None or known[0] != state.index_of(service_index(name)):
-            if len(self._answers) >= CACHED_ANSWERS:
-                self._answers.clear()
             rows = self._service(name, passing=passing, tags=tags, meta=meta)
-            known = state.index_of(service_index(name)), encode.dumps(rows)
-            self._answers[query] = known
+            fresh = state.index_of(service_index(name)), encode.dumps(rows)
+            self._keep(query, fresh, replaced=len(known[1]) if known else 0)
+            known = fresh
         return call.respond(known[1], index=index)
+
+    def _keep(self, query: tuple[str, ...], answer: tuple[int, bytes], *, replaced: int) -> None:
+        self._bytes += len(answer[1]) - replaced
+        if self._bytes > CACHED_BYTES:
+            self._answers.clear()
+            self._bytes = len(answer[1])
+        self._answers[query] = answer
 
     def _service(
         self, name: str, *, passing: bool, tags: list[str], meta: dict[str, str]

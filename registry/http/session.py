@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
-from registry.agent import SERF_HEALTH
+from registry.antientropy import SERF_HEALTH
 from registry.codec import encode
 from registry.codec.fields import DecodeError, Fields, Shape, loads
 from registry.durations import parse_duration

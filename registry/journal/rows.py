@@ -15,6 +15,7 @@ ROWS: Final[dict[str, type]] = {
     "checks": Check,
     "kvs": KVEntry,
     "sessions": Session,
+    "local_services": Service,
     "local_checks": LocalCheck,
 }
 _TUPLES: Final = frozenset({"tags", "service_tags", "node_checks", "service_checks"})
@@ -36,7 +37,7 @@ _FIELDS: Final = {row_type: _defaults(row_type) for row_type in (*ROWS.values(),
 
 
 def to_json(row: Any) -> Any:
-    """One row; tombstones and local services are plain values and stay what they are."""
+    """One row; a tombstone is a plain number and stays one."""
     known = _FIELDS.get(type(row))
     if known is None:
         return row

@@ -59,7 +59,7 @@ class State:
         self.kvs: dict[str, KVEntry] = {}
         self.tombstones: dict[str, int] = {}
         self.sessions: dict[str, Session] = {}
-        self.local_services: dict[str, bool] = {}
+        self.local_services: dict[str, Service] = {}
         self.local_checks: dict[str, LocalCheck] = {}
         # Secondary: who has this name, whose check this is, which keys there are in order, who holds what.
         # A dictionary of Nones is a set that keeps its order, so every run of a test sees the same.

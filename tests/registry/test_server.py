@@ -1,6 +1,7 @@
 """The server's manners: limits, guards, headers, and clients that misbehave."""
 
 import asyncio
+import random
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,9 +16,11 @@ from registry.client import CheckDefinition, PermissionDenied, RegistryClient, S
 from registry.http import call as calls
 from registry.http import connections
 from registry.http.call import MAX_BODY
+from registry.journal import JournalError
 from registry.model import KVEntry
-from registry.server import TOMBSTONE_TTL
-from registry.store.kv import delete_key
+from registry.server import TOMBSTONE_TTL, Options, Server
+from registry.store import Commit, Store
+from registry.store.kv import delete_key, set_key
 from tests.fakes.clock import FakeClock
 from tests.fakes.registry import running_registry
 
@@ -284,6 +287,88 @@ async def test_sessions_and_tombstones_end_by_the_clock() -> None:
         clock.advance(TOMBSTONE_TTL)
         server.tick()
         assert server.store.state.tombstones == {}
+
+
+async def test_a_full_disk_ends_neither_the_registry_nor_an_expiry() -> None:
+    """Writes fail while it lasts and say why; what was due meanwhile happens afterwards."""
+    full = False
+
+    def keep(commit: Commit) -> None:
+        if full:
+            raise JournalError("the write could not be kept: No space left on device", status=500)
+
+    clock = FakeClock()
+    async with _http(clock=clock, store=Store(keep=keep)) as (http, server):
+        check = {"TTL": "5s", "Status": "passing"}
+        await http("PUT", "agent/service/register", json={"Name": "web", "Check": check})
+        await http("PUT", "session/create", json={"TTL": "10s"})
+        full = True
+        assert (await http("PUT", "kv/k", data=b"v"))[0::2] == (
+            500,
+            b"the write could not be kept: No space left on device",
+        )
+        clock.advance(30)
+        await asyncio.sleep(0.25)
+        assert (await http("GET", "kv/k"))[0] == 404
+        assert server.store.state.checks["testnode", "service:web"].status == "passing"
+        full = False
+        clock.advance(30)
+        server.tick()
+        assert server.store.state.checks["testnode", "service:web"].status == "critical"
+        assert server.store.state.sessions == {}
+
+
+async def test_only_so_many_deleted_keys_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("registry.server.MAX_TOMBSTONES", 10)
+    async with running_registry() as server:
+        for number in range(30):
+            with server.store.write() as write:
+                set_key(write, f"k{number}", b"v", 0)
+            with server.store.write() as write:
+                delete_key(write, f"k{number}")
+        server.tick()
+        assert sorted(server.store.state.tombstones) == [f"k{number}" for number in range(20, 30)]
+
+
+async def test_a_client_that_asks_before_it_sends_is_told_to_go_on() -> None:
+    """curl with a large body."""
+    async with running_registry() as server:
+        host, port = server.address.split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"PUT /v1/kv/k HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n")
+        async with asyncio.timeout(2):
+            assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+            writer.write(b"abc")
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        writer.close()
+        assert server.store.state.kvs["k"].value == b"abc"
+
+
+async def test_an_ipv6_address_is_written_so_that_it_can_be_used() -> None:
+    try:
+        running = await stack_with_ipv6()
+    except OSError as bad:
+        pytest.skip(f"no IPv6 loopback here: {bad}")
+    assert running.startswith("[::1]:")
+
+
+async def stack_with_ipv6() -> str:
+    """Serve on ::1 for a moment and use the address as it is printed."""
+    server = Server(Options(host="::1", port=0), clock=asyncio.get_running_loop().time, rng=random.Random(1))
+    async with server.running(), RegistryClient(server.address) as client:
+        assert await client.kv_put("k", b"v")
+        return server.address
+
+
+async def test_a_session_that_a_check_ended_is_no_trouble_when_its_time_comes() -> None:
+    clock = FakeClock()
+    async with _http(clock=clock) as (http, server):
+        await http("PUT", "agent/check/register", json={"Name": "c", "TTL": "1h", "Status": "passing"})
+        await http("PUT", "session/create", json={"TTL": "10s", "Checks": ["c"]})
+        await http("PUT", "agent/check/fail/c")
+        assert server.store.state.sessions == {}
+        clock.advance(60)
+        server.tick()
 
 
 async def test_a_raw_value_cannot_act_as_a_page_of_ours() -> None:
