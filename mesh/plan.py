@@ -172,7 +172,7 @@ class _Planner:
     def _check_policies(self) -> None:
         if self._topology.policies:
             self._notes.append(
-                "the policies are kept in the registry (mesh/policy/), but the sidecars do not act on them yet"
+                "the policies are kept in the registry (mesh/policy/), but sidecars do not act on them yet"
             )
         for index, policy in enumerate(self._topology.policies):
             try:
