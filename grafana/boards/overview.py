@@ -84,6 +84,7 @@ def overview() -> dashboard.Dashboard:
                 "Requests/s of each edge, as the caller's sidecar counts them.",
                 p.PER_SECOND,
                 ("edge:requests:rate30s", EDGE),
+                traces_of=p.CALLEE,
                 stack=True,
             )
         )
@@ -93,6 +94,7 @@ def overview() -> dashboard.Dashboard:
                 "Share of each edge's requests that ended in 5xx or in no answer.",
                 p.RATIO,
                 ("edge:error_ratio:rate30s", EDGE),
+                traces_of=p.CALLEE,
             )
         )
         .with_panel(
@@ -101,6 +103,7 @@ def overview() -> dashboard.Dashboard:
                 "Half of the edge's requests are faster; retries are in it.",
                 p.MILLISECONDS,
                 ("edge:latency_ms:p50", EDGE),
+                traces_of=p.CALLEE,
             )
         )
         .with_panel(
@@ -109,6 +112,7 @@ def overview() -> dashboard.Dashboard:
                 "99 of 100 of the edge's requests are faster; retries are in it.",
                 p.MILLISECONDS,
                 ("edge:latency_ms:p99", EDGE),
+                traces_of=p.CALLEE,
             )
         )
         .with_row(dashboard.Row("Per service"))
@@ -118,6 +122,7 @@ def overview() -> dashboard.Dashboard:
                 "Requests/s that all callers together send.",
                 p.PER_SECOND,
                 ("service:requests:rate30s", "{{destination_workload}}"),
+                traces_of=p.CALLEE,
             )
         )
         .with_panel(
@@ -126,6 +131,7 @@ def overview() -> dashboard.Dashboard:
                 "As all its callers saw it.",
                 p.RATIO,
                 ("service:error_ratio:rate30s", "{{destination_workload}}"),
+                traces_of=p.CALLEE,
             )
         )
         .with_panel(

@@ -1,5 +1,6 @@
 """What every panel of every board has: a data source, a unit, a description, words for when there is nothing."""
 
+import json
 from collections.abc import Sequence
 
 from grafana_foundation_sdk.builders import (
@@ -102,6 +103,18 @@ def queries(found: Sequence[Query], *, instant: bool = False) -> list[prometheus
     return made
 
 
+# The label that names the callee in what the sidecars count.
+CALLEE = "${__field.labels.destination_workload}"
+
+
+def traces_link(service: str) -> dashboard.DashboardLink:
+    """From numbers to the traces behind them: Jaeger's search for the service, in the time that is shown."""
+    search = {"refId": "A", "queryType": "search", "service": service, "limit": 20}
+    pane = {"datasource": "jaeger", "queries": [search], "range": {"from": "${__from}", "to": "${__to}"}}
+    url = f"/explore?schemaVersion=1&orgId=1&panes={json.dumps({'traces': pane})}"
+    return dashboard.DashboardLink("Traces of this service").url(url).target_blank(True)
+
+
 def graph(
     title: str,
     about: str,
@@ -110,11 +123,14 @@ def graph(
     empty: str = NO_TRAFFIC,
     span: int = 12,
     stack: bool = False,
+    traces_of: str | None = None,
 ) -> timeseries.Panel:
-    """Lines over time, from zero."""
+    """Lines over time, from zero; a click on one opens the traces of the service `traces_of`."""
     panel = timeseries.Panel().title(title).description(about).unit(unit).no_value(empty).datasource(METRICS)
     panel = panel.min(0).span(span).height(8).line_width(1).fill_opacity(8)
     panel = panel.show_points(VisibilityMode.NEVER)
+    if traces_of is not None:
+        panel = panel.data_links([traces_link(traces_of)])
     if stack:
         panel = panel.stacking(common.StackingConfig().mode(StackingMode.NORMAL)).fill_opacity(30)
     for query in queries(found):

@@ -28,6 +28,7 @@ def service() -> dashboard.Dashboard:
                     f"sum by (source_workload) (rate(istio_requests_total{{{TO}}}[30s]))",
                     "{{source_workload}}",
                 ),
+                traces_of="$service",
             )
         )
         .with_panel(
@@ -37,6 +38,7 @@ def service() -> dashboard.Dashboard:
                 p.PER_SECOND,
                 (f"sum by (response_code) (rate(istio_requests_total{{{TO}}}[30s]))", "{{response_code}}"),
                 stack=True,
+                traces_of="$service",
             )
         )
         .with_panel(
@@ -72,6 +74,7 @@ def service() -> dashboard.Dashboard:
                 "Counted by each instance's own sidecar.",
                 p.PER_SECOND,
                 (f"sum by (instance) (rate(istio_requests_total{{{AT}}}[30s]))", "{{instance}}"),
+                traces_of="$service",
             )
         )
         .with_panel(
