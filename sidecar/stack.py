@@ -42,7 +42,7 @@ from .policy.breaker import Breaker
 from .policy.concurrency import ENTERED, FULL, Bulkhead
 from .policy.deadline import per_try
 from .policy.events import Listener, PolicyEvent
-from .policy.fallback import LastGood
+from .policy.fallback import last_good_for
 from .policy.machine import State
 from .policy.outcome import FEEDS, Evidence, Outcome, Penalty, Share
 from .policy.outlier import Outlier
@@ -60,13 +60,6 @@ GATEWAY_STATUSES: Final = frozenset({502, 503, 504})
 __all__ = ["Pick", "Rejection", "Upstream"]
 
 _FEEDS: Final = tuple(tuple(row) for row in FEEDS)  # plain tuples of enums: unpacked once per attempt
-
-
-def _last_good(policy: UpstreamPolicy, clock: Callable[[], float]) -> LastGood | None:
-    fallback = policy.fallback
-    if fallback is None or fallback.last_good_s is None:
-        return None
-    return LastGood(fallback.last_good_s, clock)
 
 
 class Upstream:
@@ -95,7 +88,7 @@ class Upstream:
         self._bulkhead = Bulkhead(policy.bulkhead)
         self._outlier = Outlier(name, policy.breaker, listener, self._rebuild, clock)
         self.service = ServiceBreaker(name, policy.admission, self._outlier.all_bad, listener, clock, rng)
-        self.last_good = _last_good(policy, clock)
+        self.last_good = last_good_for(policy.fallback, clock)
         self._counted = self.service.admission.window
         self._chooser = chooser_for(policy.balance, "", rng)
         self._zone = ""
@@ -135,15 +128,20 @@ class Upstream:
         self.endpoints.replace(removed, added)
         for endpoint in added:
             self._outlier.add(endpoint.breaker)
+        for endpoint in added:
+            if endpoint.health == "critical":
+                self._health_changed(endpoint, now)
         self._outlier.enforce_floor()
         for endpoint in kept:
             self._outlier.touch(endpoint.breaker)
         self._known = self._known or bool(added)
         self._rebuild()
-        for endpoint in removed:
-            self._tell(now, "membership", endpoint.id, "member", "gone", endpoint.address)
-        for endpoint in added:
-            self._tell(now, "membership", endpoint.id, "gone", "member", endpoint.address)
+        for who, before, after in ((removed, "member", "gone"), (added, "gone", "member")):
+            for endpoint in who:
+                event = PolicyEvent(
+                    now, "membership", self.name, endpoint.id, before, after, endpoint.address
+                )
+                self._listener(event)
         return Diff(tuple(added), tuple(removed), tuple(kept))
 
     def _health_changed(self, endpoint: Endpoint, now: float) -> None:
@@ -174,7 +172,7 @@ class Upstream:
         if policy.balance != self.policy.balance:
             self._chooser = chooser_for(policy.balance, self._zone, self._rng)
         if policy.fallback != self.policy.fallback:
-            self.last_good = _last_good(policy, self._clock)
+            self.last_good = last_good_for(policy.fallback, self._clock)
         self.policy = policy
         self.budget.set_policy(policy.budget)
         self.service.admission.set_policy(policy.admission)
@@ -516,6 +514,3 @@ class Upstream:
         if self._chooser is not None:
             self._chooser.rebuild(self.endpoints.all, ready)
         self.service.consider()
-
-    def _tell(self, now: float, kind: str, endpoint: str, before: str, after: str, reason: str) -> None:
-        self._listener(PolicyEvent(now, kind, self.name, endpoint, before, after, reason))

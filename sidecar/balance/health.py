@@ -1,6 +1,6 @@
 """Three signals of health, kept apart, and the colour that people see.
 
-1. the registry's status (passing, warning; critical ones are not in the set),
+1. the registry's status (passing, warning, critical),
 2. our own traffic's verdict (the breaker),
 3. the callee's word about itself: `endpoint-load-metrics` on its answers (ORCA's text form), with
    `application_utilization` (part of its concurrency limit in use), `named_metrics.loop_lag_ms` and
@@ -69,6 +69,8 @@ def colour_of(endpoint: Endpoint) -> tuple[str, str]:
     breaker = endpoint.breaker
     if breaker.state is State.OPEN or breaker.dead:
         return "red", f"breaker {'held' if breaker.held else 'open'}: {breaker.reason}"
+    if endpoint.health == "critical":
+        return "red", "the registry says critical"
     if endpoint.report is not None and endpoint.report.health <= 0.0:
         return "red", "it reports itself critical"
     if breaker.state is State.HALF_OPEN:

@@ -6,11 +6,9 @@ somebody chose: 'reject' (503, the default: a typing error must not send the can
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
+from ..policy.settings import EmptyRule
 from .endpoints import EndpointSpec
-
-EmptyRule = Literal["reject", "any"]
 
 
 def carries(spec: EndpointSpec, labels: Mapping[str, str]) -> bool:

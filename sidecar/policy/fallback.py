@@ -107,3 +107,10 @@ class LastGood:
 
     def __len__(self) -> int:
         return len(self._kept)
+
+
+def last_good_for(policy: FallbackPolicy | None, clock: Callable[[], float]) -> LastGood | None:
+    """The store that a policy needs, None if it needs none."""
+    if policy is None or policy.last_good_s is None:
+        return None
+    return LastGood(policy.last_good_s, clock)

@@ -13,6 +13,7 @@ from .retry import RetryPolicy
 from .retry_budget import BudgetPolicy
 from .trip_rules import BreakerPolicy
 
+EmptyRule = Literal["reject", "any"]  # what a subset without endpoints means (`balance/subset.py`)
 Balancer = Literal["peak_ewma", "least_request", "round_robin", "random", "ring_hash"]
 
 

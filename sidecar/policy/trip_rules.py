@@ -1,8 +1,10 @@
 """The rules that condemn a closed endpoint; the first that holds fires.
 
-- `certain_run` (3) attempts in a row that the endpoint did not answer at all: connect refused, reset, or
-  silence (`Evidence.CERTAIN`). At 300 requests/s a killed replica of three gets 3 more attempts, all of them
-  retried.
+- `certain_run` (3) attempts in a row that the endpoint did not answer at all: refused or reset. At 300
+  requests/s a killed replica of three gets 3 more attempts, all of them retried.
+- `silent_run` (4) of them, if the last was silence: attempts given up after 150 ms while others answered. The
+  fourth comes one give-up later than the first three, so a pause of a process below 300 ms opens nothing (a
+  scheduler on a busy laptop makes those), and a frozen one is open after 0.2 to 0.5 s.
 - `failure_run` (7) failures of any kind in a run, where a success takes back half a failure (`forgive`). A
   strict run is the same with `forgive` infinite, and blind to 50 %: it needs 254 attempts on average,
   this needs 24, and at 10 % failures both are wrong less than once in 180,000 (50/s for an hour). It is a
@@ -36,6 +38,7 @@ class BreakerPolicy:
 
     enabled: bool = True
     certain_run: int = 3
+    silent_run: int = 4
     failure_run: int = 7
     forgive: float = 0.5  # failures of the run that one success takes back; math.inf = strictly in a row
     failure_ratio: float = 0.2
@@ -54,6 +57,7 @@ class BreakerPolicy:
 
     def __post_init__(self) -> None:
         check_range("breaker.certain_run", self.certain_run, 1, 1000)
+        check_range("breaker.silent_run", self.silent_run, 1, 1000)
         check_range("breaker.failure_run", self.failure_run, 1, 10_000)
         check_range("breaker.forgive", self.forgive, 0.0, math.inf)
         check_range("breaker.failure_ratio", self.failure_ratio, 0.01, 1.0)
@@ -99,7 +103,7 @@ def judge(
 ) -> Verdict | None:
     """The first rule that holds for what was seen up to the last sample (`seen` attempts in this epoch)."""
     bad, total, slow = window.bad, window.total, window.slow
-    if certain_run >= policy.certain_run:
+    if certain_run >= (policy.silent_run if silent else policy.certain_run):
         reason = f"{certain_run} attempts in a row without any answer"
         return Verdict(reason, 1.0, silent, {"in_a_row": certain_run})
     if failure_run >= policy.failure_run:

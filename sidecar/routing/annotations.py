@@ -15,6 +15,7 @@ class BreakerNote(Base):
 
     enabled: bool | None = None
     certainRun: int | None = Field(default=None, ge=1, le=1000)
+    silentRun: int | None = Field(default=None, ge=1, le=1000)
     failureRun: int | None = Field(default=None, ge=1, le=10_000)
     forgive: float | None = Field(default=None, ge=0.0)
     failureRatio: Share | None = None

@@ -5,13 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from ..balance.subset import EmptyRule
 from ..policy.admission import AdmissionPolicy
 from ..policy.fallback import FallbackPolicy, StaticAnswer
 from ..policy.hash_key import HashKey
 from ..policy.hedge import HedgePolicy
 from ..policy.retry_budget import BudgetPolicy
-from ..policy.settings import BalancePolicy, Balancer, UpstreamPolicy
+from ..policy.settings import BalancePolicy, Balancer, EmptyRule, UpstreamPolicy
 from ..policy.trip_rules import BreakerPolicy
 from .annotations import AdmissionNote, BreakerNote, FallbackNote, HedgeNote
 from .destination_rule import (
@@ -198,6 +197,7 @@ def _breaker(breaker: BreakerPolicy, note: BreakerNote) -> BreakerPolicy:
     names = {
         "enabled": "enabled",
         "certainRun": "certain_run",
+        "silentRun": "silent_run",
         "failureRun": "failure_run",
         "forgive": "forgive",
         "window": "window_s",

@@ -469,6 +469,13 @@ def test_what_the_registry_calls_critical_is_open_until_good_answers_close_it() 
     assert breaker.ramp < 1.0
 
 
+def test_a_critical_one_that_joins_is_open_from_the_start() -> None:
+    """It waits for its first good answers."""
+    bench = Bench(2)
+    bench.up.update([spec(1), spec(2), spec(3, health="critical")])
+    assert bench.endpoint("orders-3").breaker.state is State.OPEN
+
+
 def test_the_floor_also_holds_against_the_registry() -> None:
     """Two of three critical: one is opened, the other only held, so that somebody is always asked."""
     bench = Bench(3)

@@ -46,6 +46,36 @@ def test_a_frozen_replica_is_left_before_anyone_times_out(replicas: int, seed: i
     assert max(latency for latency, _ in caller.between(9.0, 20.0)) < 0.4
 
 
+@pytest.mark.parametrize(("replicas", "rate"), [(2, 20), (3, 50), (3, 300)])
+def test_pauses_of_single_processes_cost_nobody_a_request(replicas: int, rate: float) -> None:
+    """Each replica stops now and then for 200 ms on average: nothing fails, and load grows by less than 2
+    %.
+    """
+    world, servers, caller = scene(replicas, rate, 13)
+    for server in servers:
+        at = 2.0
+        while at < 200.0:
+            at += world.rng.expovariate(1 / 5.0)
+            length = world.rng.expovariate(1 / 0.2)
+            world.at(at, server.freeze)
+            world.at(at + length, server.thaw)
+            at += length
+    world.run(200.0)
+    assert caller.ok.count(False) == 0
+    assert caller.attempts < 1.02 * len(caller.ok)
+
+
+def test_pauses_below_a_third_of_a_second_open_nothing() -> None:
+    """250 ms, every few seconds, one replica of three at 300/s: a laptop's scheduler is no failure."""
+    world, servers, caller = scene(3, 300, 14)
+    for second in range(5, 60, 3):
+        world.at(second, servers[0].freeze)
+        world.at(second + 0.25, servers[0].thaw)
+    world.run(62.0)
+    assert sum(state == "open" for _, state in caller.moves(servers[0])) <= 2
+    assert caller.ok.count(False) == 0
+
+
 def test_of_posts_only_those_in_flight_are_lost_to_a_frozen_replica() -> None:
     """They cannot be repeated; the GETs around them find out, so that no later POST goes there."""
     world, servers, caller = scene(3, 300, 4)

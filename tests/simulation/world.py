@@ -53,6 +53,7 @@ class Server:
         self.alive = True
         self.frozen = False
         self.killed_at = -1.0
+        self.stuck: list[tuple[Caller, tuple[Call, Pick, Outcome]]] = []  # came while it was frozen
         self.arrivals: Counter[int] = Counter()  # per second
         self.handled = 0
         self.calls: Caller | None = None  # what it asks before it answers
@@ -75,8 +76,11 @@ class Server:
         self.frozen = True
 
     def thaw(self) -> None:
-        """SIGCONT."""
+        """SIGCONT: what has come meanwhile is answered now."""
         self.frozen = False
+        stuck, self.stuck = self.stuck, []
+        for caller, event in stuck:
+            self.world.push(self.world.now + self.latency(self.world.rng), caller.answered, event)
 
     def become(self, **change: float) -> Callable[[], None]:
         """A switch for `World.at`: sets `slowdown` or `error_rate` when it is called."""
@@ -188,7 +192,7 @@ class Caller:
             world.push(now + REFUSED_S, self._failed, (call, pick, Outcome.CONNECT_FAILURE))
             return
         remaining = self.timeout_s - (now - call.started)
-        last = not call.idempotent or call.attempts >= 2
+        last = not call.idempotent or call.attempts >= upstream.policy.retry.max_attempts
         limit = upstream.per_try_timeout(remaining, last)
         if server.calls is not None and not server.frozen:
             seconds, outcome = server.answer_in(now)
@@ -199,23 +203,28 @@ class Caller:
         hedge = None if last else upstream.hedge_after(remaining)
         first = limit if hedge is None or hedge > limit else hedge
         if server.frozen or seconds > first:
-            if not server.frozen:
-                world.push(now + seconds, self._answered, (call, pick, outcome))
+            if server.frozen:
+                server.stuck.append((self, (call, pick, outcome)))
+            else:
+                world.push(now + seconds, self.answered, (call, pick, outcome))
             if hedge is not None and hedge < limit:
                 world.push(now + hedge, self._look, (call, pick))
             world.push(now + limit, self._timeout, (call, pick))
         else:
-            world.push(now + seconds, self._answered, (call, pick, outcome))
+            world.push(now + seconds, self.answered, (call, pick, outcome))
 
-    def _answered(self, event: tuple[Call, Pick, Outcome]) -> None:
+    def answered(self, event: tuple[Call, Pick, Outcome]) -> None:
+        """The answer would come now, if nothing happened to the server meanwhile."""
         call, pick, outcome = event
         if call.pick is not pick:
             return  # given up meanwhile
         world, server = self.world, call.server
         assert server is not None
         if server.frozen:
+            server.stuck.append((self, event))
             hedge = self.upstream.hedge_after(self.timeout_s)
-            if hedge is not None and call.idempotent and call.attempts < 2:
+            most = self.upstream.policy.retry.max_attempts
+            if hedge is not None and call.idempotent and call.attempts < most:
                 world.push(max(world.now, call.attempt_at + hedge), self._look, (call, pick))
             world.push(max(world.now, call.attempt_at + 2.0), self._timeout, (call, pick))
             return
@@ -240,7 +249,7 @@ class Caller:
 
         def replied(ok: bool) -> None:
             if call.pick is pick:
-                self._answered((call, pick, Outcome.SUCCESS if ok else Outcome.APP_FAILURE))
+                self.answered((call, pick, Outcome.SUCCESS if ok else Outcome.APP_FAILURE))
 
         below.call(replied)
 

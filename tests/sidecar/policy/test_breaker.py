@@ -73,6 +73,21 @@ def test_three_silences_open_it_and_pybreaker_says_so() -> None:
     assert repr(bench.breaker) == "<Breaker open level=0 epoch=1>"
 
 
+def test_silence_needs_one_more() -> None:
+    """Four give-ups; but if the last is a refused connect, three are enough."""
+    bench = Bench()
+    bench.see(Evidence.GOOD, 100)
+    bench.see(Evidence.SILENT, 3)
+    assert bench.state() is State.CLOSED
+    bench.see(Evidence.SILENT)
+    assert bench.state() is State.OPEN
+    mixed = Bench()
+    mixed.see(Evidence.GOOD, 100)
+    mixed.see(Evidence.SILENT, 2)
+    mixed.see(Evidence.CERTAIN)
+    assert mixed.state() is State.OPEN
+
+
 def test_a_success_between_breaks_the_row() -> None:
     """Two refused, one answer, two refused: no trip of an endpoint with a history."""
     bench = Bench()
