@@ -64,6 +64,10 @@ async def say_errors(request: web.Request, handler: Handler) -> web.StreamRespon
         answer = refusal(400, "the body cannot be decompressed")
         answer.force_close()  # what follows on this connection cannot be told from the rest of the body
         return answer
+    except web.HTTPMethodNotAllowed as error:
+        answer = refusal(405, f"{request.method} {request.path}: {error.reason}")
+        answer.headers["Allow"] = ", ".join(sorted(error.allowed_methods))
+        return answer
     except web.HTTPException as error:
         return refusal(error.status, f"{request.method} {request.path}: {error.reason}")
     except Exception:

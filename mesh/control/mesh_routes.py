@@ -47,7 +47,7 @@ def add(app: web.Application, operator: Operator, hub: Hub | None = None) -> Non
     async def put_load(request: web.Request) -> web.Response:
         body = await _object(request)
         unknown = set(body) - {"rate", "pattern"}
-        if unknown or not body:
+        if unknown or not body or None in body.values():
             raise UsageError('write {"rate": 100}, {"pattern": "sine"} or both')
         document = await operator.set_load(_rate(body.get("rate")), body.get("pattern"))
         if hub is not None:
@@ -59,7 +59,7 @@ def add(app: web.Application, operator: Operator, hub: Hub | None = None) -> Non
         return web.json_response({"phase": "stopping"}, status=202)
 
     app.router.add_get("/api/status", status)
-    app.router.add_post("/api/instances/{name}/{action}", act)
+    app.router.add_post("/api/instances/{name}/{action:(?!logs$)[^/]+}", act)
     app.router.add_get("/api/instances/{name}/logs", logs)
     app.router.add_put("/api/load", put_load)
     app.router.add_post("/api/shutdown", shutdown)

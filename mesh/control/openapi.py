@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from mesh.actions import Action
+
 Document = dict[str, Any]
 
 _ERROR = {"$ref": "#/components/responses/Error"}
@@ -49,10 +51,7 @@ def document() -> Document:
                     "type": "object",
                     "properties": {
                         "rate": {"type": "number", "minimum": 0, "description": "requests per second"},
-                        "pattern": {
-                            "description": "sine, or sine:period=30s, or an object of the generator's",
-                            "type": ["string", "object"],
-                        },
+                        "pattern": {"anyOf": [{"enum": list(_PATTERNS)}, *map(_pattern, _PATTERNS)]},
                     },
                     "minProperties": 1,
                     "additionalProperties": False,
@@ -61,6 +60,31 @@ def document() -> Document:
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
         "security": [{}, {"token": []}],
+    }
+
+
+_MULTIPLE = {"type": "number", "minimum": 0, "maximum": 1000}
+_SECONDS = {"type": "string", "pattern": "^[1-9][0-9]s$"}
+# The settings of each pattern of the load generator, all of them optional.
+_PATTERNS: Document = {
+    "constant": {},
+    "poisson": {},
+    "ramp": {"start": _MULTIPLE, "end": _MULTIPLE, "over": _SECONDS},
+    "step": {
+        "levels": {"type": "array", "items": _MULTIPLE, "minItems": 1, "maxItems": 100},
+        "every": _SECONDS,
+    },
+    "sine": {"amplitude": {"type": "number", "minimum": 0, "maximum": 1}, "period": _SECONDS},
+    "spike": {"factor": _MULTIPLE, "lasting": {"type": "string", "pattern": "^[1-9]s$"}, "every": _SECONDS},
+}
+
+
+def _pattern(name: str) -> Document:
+    return {
+        "type": "object",
+        "required": ["pattern"],
+        "properties": {"pattern": {"const": name}, **_PATTERNS[name]},
+        "additionalProperties": False,
     }
 
 
@@ -76,7 +100,7 @@ def _mesh() -> Document:
                     _path("name"),
                     {
                         **_path("action"),
-                        "schema": {"enum": ["kill", "pause", "resume", "drain", "heal", "cut"]},
+                        "schema": {"enum": [each.value for each in Action]},
                     },
                     _query("part", {"enum": ["app", "sidecar", "both"]}),
                 ],
@@ -167,12 +191,13 @@ def _live() -> Document:
 
 def _traces() -> Document:
     word = {"type": "string"}
+    digits = {"type": "string", "pattern": "^[0-9]{1,18}$"}
+    duration = {"type": "string", "pattern": "^[0-9]{1,6}(us|ms|s|m|h)$"}
     search = [
         {**_query("service", {"type": "string", "minLength": 1}), "required": True},
-        *(
-            _query(name, word)
-            for name in ("operation", "start", "end", "minDuration", "maxDuration", "limit")
-        ),
+        _query("operation", word),
+        *(_query(name, digits) for name in ("start", "end", "limit")),
+        *(_query(name, duration) for name in ("minDuration", "maxDuration")),
     ]
     return {
         "/v1/traces": {

@@ -24,10 +24,12 @@ TOKEN = "a-long-secret"
 Served = tuple[aiohttp.ClientSession, FakeOperator, Hub, int]
 
 
-async def serve(tmp_path: Path, token: str | None) -> AsyncIterator[Served]:
+async def serve(
+    tmp_path: Path, token: str | None, make: type[FakeOperator] = FakeOperator
+) -> AsyncIterator[Served]:
     log = tmp_path / "a.log"
     log.write_text("line\n")
-    operator, ports, traces = FakeOperator(log), Ports(), TraceStore()
+    operator, ports, traces = make(log), Ports(), TraceStore()
     port = ports.free()
     async with aiohttp.ClientSession() as unused:
         hub = Hub(FakeDriver(), traces, GRAPH, unused, FakeClock(), random.Random(1))
