@@ -6,7 +6,7 @@ write; each answer carries the index of its last change, and a *blocking query* 
 grows. *Topic*: what a write changed and a waiter waits for.
 
 Main path of a write: `http/` (decode, validate) -> `agent.py` or `store/` (pure state, one index,
-the rows that changed) -> `journal.py` (durable) -> `watchers.py` (wake who waits) -> answer.
+the rows that changed) -> `journal/` (durable) -> `watchers.py` (wake who waits) -> answer.
 Main path of a watch: `client/watch.py` -> `http/health.py` -> `watchers.py` until the index grew.
 Read in this order: model, store/state, store/catalog, agent, http/call, client/api, client/watch.
 """
