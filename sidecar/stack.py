@@ -136,11 +136,9 @@ class Upstream:
             self._outlier.touch(endpoint.breaker)
         self._known = self._known or bool(added)
         self._rebuild()
-        for who, before, after in ((removed, "member", "gone"), (added, "gone", "member")):
+        for who, old, new in ((removed, "member", "gone"), (added, "gone", "member")):
             for endpoint in who:
-                event = PolicyEvent(
-                    now, "membership", self.name, endpoint.id, before, after, endpoint.address
-                )
+                event = PolicyEvent(now, "membership", self.name, endpoint.id, old, new, endpoint.address)
                 self._listener(event)
         return Diff(tuple(added), tuple(removed), tuple(kept))
 
