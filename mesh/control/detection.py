@@ -20,7 +20,7 @@ from typing import Any
 KEPT = 30
 # What comes later than this after the cause has another cause.
 WATCHED_S = 60.0
-DOWNWARD = frozenset({"kill", "pause", "drain", "ended"})
+DOWNWARD = frozenset({"kill", "pause", "drain", "cut", "ended"})
 
 Row = dict[str, Any]
 

@@ -5,7 +5,7 @@ const SPAN_S = 300;
 const RIGHT = 4;
 const TOP = 6;
 const BOTTOM = 14;
-const ACTIONS = new Set(["kill", "pause", "drain"]);
+const ACTIONS = new Set(["kill", "pause", "drain", "cut"]);
 
 /**
  * @typedef {{key: string, colour: string, dash?: boolean}} Line

@@ -11,7 +11,7 @@ const UP = /** @type {Record<string, string>} */ ({
   process: "healthy again", health: "its health check passed", registry: "registry told a caller", "half-open": "first breaker probes",
   attempt: "first attempt answered", closed: "last breaker closed", full: "full share of the traffic",
 });
-const VERBS = /** @type {Record<string, string>} */ ({ kill: "killed", pause: "paused", drain: "drained", heal: "healed", ended: "ended by itself" });
+const VERBS = /** @type {Record<string, string>} */ ({ kill: "killed", pause: "paused", drain: "drained", cut: "cut off", heal: "healed", ended: "ended by itself" });
 
 export function startDetection() {
   const panel = /** @type {HTMLElement} */ (byId("detection"));

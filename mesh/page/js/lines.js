@@ -10,7 +10,7 @@ const STEPS = 24;
 /**
  * @param {CanvasRenderingContext2D} context for the lines @param {CanvasRenderingContext2D} above for their words, over the dots
  * @param {import("./camera.js").Camera} camera @param {number} ratio device pixels
- * @param {Map<string, import("./routes.js").Route>} routes @param {import("./model.js").Model|any} model
+ * @param {Map<string, import("./routes.js").Route>} routes @param {import("./model.js").Model} model
  * @param {Record<string, string>} colours @param {string|null} hovered an edge
  */
 export function draw(context, above, camera, ratio, routes, model, colours, hovered) {

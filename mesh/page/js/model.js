@@ -16,7 +16,7 @@
 const KEPT_SECONDS = 300;
 const KEPT_EVENTS = 300;
 
-class Model {
+export class Model {
   constructor() {
     /** @type {any} */ this.graph = null;
     /** @type {string} */ this.phase = "connecting";

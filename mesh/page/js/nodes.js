@@ -82,7 +82,7 @@ function text(element, words) {
   if (element.textContent !== words) element.textContent = words;
 }
 
-/** @param {import("./model.js").Instance} instance @returns {Node[]} what the tip says of it */
+/** @param {import("./model.js").Instance} instance @returns {(Node|string)[]} what the tip says of it */
 export function about(instance) {
   const callers = instance.open + instance.half + instance.closed;
   const pids = Object.entries(instance.pids).filter(([, pid]) => pid).map(([part, pid]) => `${part} ${pid}`).join(", ");

@@ -15,6 +15,10 @@ export class Stamps {
     this.what = new Uint8Array(most);
     this.count = 0;
     /** @type {{width: number, height: number, words: Uint32Array}[]} */ this.pictures = [];
+    this.width = 1;
+    this.height = 1;
+    this.image = new ImageData(1, 1);
+    this.words = new Uint32Array(this.image.data.buffer);
     this.resize();
   }
 

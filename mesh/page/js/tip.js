@@ -1,7 +1,7 @@
 /** The words beside the pointer. @module */
 import { byId } from "./dom.js";
 
-/** @param {Node[]|null} words @param {number} [x] @param {number} [y] */
+/** @param {(Node|string)[]|null} words @param {number} [x] @param {number} [y] */
 export function tip(words, x = 0, y = 0) {
   const element = byId("tip");
   if (!words) {
