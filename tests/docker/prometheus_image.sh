@@ -9,6 +9,7 @@ set -euo pipefail
 
 image=$1
 docker image inspect "$image" >/dev/null 2>&1 && exit 0
+docker pull --quiet "$image" 2>/dev/null && exit 0
 tag=${image##*:v}                                  # 3.7.3 is the module's v0.307.3
 IFS=. read -r major minor patch <<<"$tag"
 module=$(printf 'v0.%d%02d.%d' "$major" "$minor" "$patch")
