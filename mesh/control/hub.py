@@ -67,6 +67,7 @@ class Hub:
         self._sent: dict[tuple[str, str], str] = {}
         self._states: dict[str, tuple[str, str]] = {}
         self._asked: dict[str, float] = {}
+        self._open_until: dict[tuple[str, str], float] = {}  # by caller and endpoint
         self._next_second = 0.0
         self.journal.listeners.append(self._note)
 
@@ -126,6 +127,13 @@ class Hub:
             return
         fields = {key: value for key, value in event.items() if key not in ("id", "time", "source", "kind")}
         self.journal.add(instance, str(event.get("kind")), fields, float(event["time"]))
+        if event.get("kind") == "breaker":
+            key = (instance, str(event.get("endpoint")))
+            seconds = (event.get("numbers") or {}).get("open_s")
+            if event.get("after") == "open" and seconds is not None:
+                self._open_until[key] = float(event["time"]) + float(seconds)
+            else:
+                self._open_until.pop(key, None)
 
     def _note(self, event: Event) -> None:
         self._send("event", event)
@@ -142,6 +150,7 @@ class Hub:
         """Compare with the last look, and send the difference."""
         now = self._wall_clock()
         found = picture(self._driver.status(), self._driver.snapshots(), self._calls)
+        self._tell_time_left(found, now)
         self._picture = found
         self._notice_states(found)
         if self._pages:
@@ -160,6 +169,18 @@ class Hub:
             self._next_second = max(self._next_second + SECOND_S, now + SECOND_S / 2)
             row = self.history.take(now, found)
             self._send("second", {"at": round(now, 3), "row": row})
+
+    def _tell_time_left(self, found: Mapping[str, Any], now: float) -> None:
+        """Until the first caller whose breaker is open probes again, in whole seconds."""
+        for edge in found["edges"].values():
+            for endpoint in edge["endpoints"]:
+                left = [
+                    until - now
+                    for caller, state in endpoint["callers"].items()
+                    if state == "open"
+                    and (until := self._open_until.get((caller, endpoint["id"]))) is not None
+                ]
+                endpoint["left_s"] = max(0, round(min(left))) if left else None
 
     def _notice_states(self, found: Mapping[str, Any]) -> None:
         up = found["phase"] == "up"

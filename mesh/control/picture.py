@@ -148,7 +148,7 @@ def _add_endpoint(found: dict[str, Document], caller: str, endpoint: Mapping[str
         str(endpoint.get("id")),
         {
             "id": endpoint.get("id"), "health": endpoint.get("health"), "breaker": "closed", "reason": "",
-            "callers": {}, "ewma_ms": None, "requests": 0, "failures": 0, "share": 1.0, "left_s": None,
+            "callers": {}, "ewma_ms": None, "requests": 0, "failures": 0, "share": 1.0,
         },
     )  # fmt: skip
     mine["callers"][caller] = state
@@ -158,7 +158,6 @@ def _add_endpoint(found: dict[str, Document], caller: str, endpoint: Mapping[str
     mine["share"] = min(mine["share"], endpoint.get("share", 1.0))
     if BREAKER_RANK.get(state, 0) > BREAKER_RANK[mine["breaker"]]:
         mine["breaker"], mine["reason"] = state, str(endpoint.get("breaker_reason") or "")
-    mine["left_s"] = _highest((mine["left_s"], endpoint.get("open_left_s")))
 
 
 def _highest(values: Iterable[float | None]) -> float | None:

@@ -103,7 +103,7 @@ function edge(name) {
     h("div", { "data-key": "budget" }, found.budget === null ? h("p.note", null, "No budget is in use yet.") : [h("div.gauge", { class: found.budget < 0.25 ? "low" : "", role: "meter", "aria-valuenow": Math.round(found.budget * 100), "aria-label": "Retry budget left, percent" }, h("i", { style: { width: `${found.budget * 100}%` } })), h("span.quiet", null, `${percent(found.budget)} left at the caller that has least`)]),
     h("h3", { "data-key": "breakers-title" }, "Breakers, by endpoint"),
     h("table.rows", { "data-key": "breakers" }, h("thead", null, h("tr", null, ["", "breaker", "callers", "share", "failed"].map((word) => h("th", null, word)))),
-      h("tbody", null, found.endpoints.map((one) => h("tr", { "data-key": one.id, title: one.reason }, h("td", null, one.id), h("td", null, h(`span.breaker.${one.breaker}`, null, one.breaker), one.left_s ? ` ${one.left_s.toFixed(0)} s` : ""),
+      h("tbody", null, found.endpoints.map((one) => h("tr", { "data-key": one.id, title: one.reason }, h("td", null, one.id), h("td", null, h(`span.breaker.${one.breaker}`, null, one.breaker), one.left_s !== null ? ` ${one.left_s} s` : ""),
         h("td.num", null, `${Object.values(one.callers).filter((state) => state === one.breaker).length}/${Object.keys(one.callers).length}`), h("td.num", null, percent(one.share)), h("td.num", null, `${one.failures}/${one.requests}`))))),
     h("div", { "data-key": "reasons" }, found.endpoints.filter((one) => one.reason && one.breaker !== "closed").map((one) => h("p.note", null, h("b", null, one.id), ` ${one.breaker}: ${one.reason}`))),
   ];

@@ -128,7 +128,7 @@ function aboutEdge(name, edge) {
       line("errors", percent(edge.error_rate)), line("retries", String(edge.retries)),
       edge.budget === null ? "" : line("retry budget", percent(edge.budget))),
     h("table", null, edge.endpoints.map((one) => h("tr", null, h("td", null, one.id),
-      h("td", null, h(`span.breaker.${one.breaker}`, null, one.breaker)), h("td.quiet", null, one.reason))))];
+      h("td", null, h(`span.breaker.${one.breaker}`, null, one.breaker), one.left_s !== null ? ` ${one.left_s} s left` : ""), h("td.quiet", null, one.reason))))];
 }
 
 /** @param {Event} event @returns {Element} */

@@ -87,6 +87,29 @@ async def test_a_page_that_does_not_read_begins_anew(hub: Given) -> None:
     await messages.aclose()  # type: ignore[attr-defined]
 
 
+async def test_an_open_breaker_says_how_long(hub: Given) -> None:
+    """From the event of its caller's sidecar, until it probes."""
+    mine, driver, clock = hub
+    upstream = {"requests": 3, "endpoints": [{"id": "b-1", "breaker": "open"}]}
+    driver.snapshots = lambda: {"a-1": {"upstreams": {"b": upstream}}}  # type: ignore[method-assign]
+    mine.look()
+    told = {
+        "id": 1,
+        "kind": "breaker",
+        "time": clock(),
+        "endpoint": "b-1",
+        "after": "open",
+        "numbers": {"open_s": 7},
+    }
+    mine._heard("a-1", told)
+    clock.advance(2.0)
+    mine.look()
+    assert mine.hello()["picture"]["edges"]["a>b"]["endpoints"][0]["left_s"] == 5
+    mine._heard("a-1", told | {"after": "half-open", "numbers": {}})
+    mine.look()
+    assert mine.hello()["picture"]["edges"]["a>b"]["endpoints"][0]["left_s"] is None
+
+
 async def test_pages_are_bounded(hub: Given) -> None:
     """One more is refused; one that closed makes room."""
     mine, _, _ = hub
