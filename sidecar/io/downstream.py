@@ -194,7 +194,7 @@ class Downstream(asyncio.Protocol):
                 return
             between = not parser.head_started
             self._handle(parser.feed(data))
-            if between and parser.head_started:
+            if between and parser.head_started and not self._closing:
                 self._host.deadlines.arm(self._timer, self._host.clock() + self._host.header_timeout)
         except Exception:
             self._crash()
@@ -215,7 +215,7 @@ class Downstream(asyncio.Protocol):
             self._running = False
         if self._holds and not parser.pending:
             self.release(Hold.PIPELINED)
-        if parser.head_started:
+        if parser.head_started and not self._closing:
             self._host.deadlines.arm(self._timer, self._host.clock() + self._host.header_timeout)
 
     def _handle(self, events: list[RequestEvent]) -> None:

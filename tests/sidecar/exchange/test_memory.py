@@ -82,29 +82,30 @@ async def test_a_slow_reader_of_a_large_body_costs_little(direction: str) -> Non
                 await asyncio.sleep(0.02)
                 look()
 
-    async with ScriptedUpstream(script) as up:
-        async with sidecar("--name", "b-1", "--inbound", "127.0.0.1:0", "--app", f"127.0.0.1:{up.port}") as (
-            b,
-            b_pid,
-        ):
-            arguments = ("--name", "a-1", "--outbound", "127.0.0.1:0", "--upstream", f"svc={b['inbound']}")
-            async with sidecar(*arguments) as (a, a_pid):
-                host, _, port = a["outbound"].rpartition(":")
-                reader, writer = await asyncio.open_connection(host, int(port), limit=PIECE)
-                writer.write(b"GET / HTTP/1.1\r\nHost: svc\r\n\r\n")
-                await reader.readuntil(b"ok")
-                before = {pid: resident(pid) for pid in (a_pid, b_pid)}
-                peak.update(before)
-                if direction == "download":
-                    writer.write(b"GET / HTTP/1.1\r\nHost: svc\r\n\r\n")
-                    await slowly(reader, SIZE)
-                else:
-                    writer.write(b"POST / HTTP/1.1\r\nHost: svc\r\nContent-Length: %d\r\n\r\n" % SIZE)
-                    for _ in range(SIZE // PIECE):
-                        writer.write(bytes(PIECE))
-                        await writer.drain()
-                    await reader.readuntil(b"ok")
-                look()
-                writer.transport.abort()
+    async with (
+        ScriptedUpstream(script) as up,
+        sidecar("--name", "b-1", "--inbound", "127.0.0.1:0", "--app", f"127.0.0.1:{up.port}") as (b, b_pid),
+        sidecar("--name", "a-1", "--outbound", "127.0.0.1:0", "--upstream", f"svc={b['inbound']}") as (
+            a,
+            a_pid,
+        ),
+    ):
+        host, _, port = a["outbound"].rpartition(":")
+        reader, writer = await asyncio.open_connection(host, int(port), limit=PIECE)
+        writer.write(b"GET / HTTP/1.1\r\nHost: svc\r\n\r\n")
+        await reader.readuntil(b"ok")
+        before = {pid: resident(pid) for pid in (a_pid, b_pid)}
+        peak.update(before)
+        if direction == "download":
+            writer.write(b"GET / HTTP/1.1\r\nHost: svc\r\n\r\n")
+            await slowly(reader, SIZE)
+        else:
+            writer.write(b"POST / HTTP/1.1\r\nHost: svc\r\nContent-Length: %d\r\n\r\n" % SIZE)
+            for _ in range(SIZE // PIECE):
+                writer.write(bytes(PIECE))
+                await writer.drain()
+            await reader.readuntil(b"ok")
+        look()
+        writer.transport.abort()
     grown = {pid: peak[pid] - before[pid] for pid in peak}
     assert max(grown.values()) < HELD_AT_MOST, grown

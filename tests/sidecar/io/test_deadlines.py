@@ -1,8 +1,11 @@
-"""Timers by a hand-driven clock: when they fire, and that exactly one loop handle is ever pending."""
+"""Timers on one heap, under a clock that the test moves."""
 
 from __future__ import annotations
 
+import gc
+import heapq
 import random
+import weakref
 from collections.abc import Callable
 
 import pytest
@@ -11,135 +14,165 @@ from sidecar.io.deadlines import Deadlines, Timer
 from tests.fakes.clock import FakeClock
 
 
-class Loop:
-    """`call_at` and the handles that it gave out."""
+class FakeLoop:
+    """`call_at` over a fake clock."""
 
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
-        self.pending: list[Entry] = []
+        self.calls = 0
+        self._queue: list[tuple[float, int, FakeHandle]] = []
 
-    def call_at(self, at: float, call: Callable[[], None]) -> Entry:
-        entry = Entry(self, at, call)
-        self.pending.append(entry)
-        return entry
+    def call_at(self, at: float, call: Callable[[], None]) -> FakeHandle:
+        self.calls += 1
+        handle = FakeHandle(call)
+        heapq.heappush(self._queue, (at, self.calls, handle))
+        return handle
 
-    def run_until(self, end: float) -> None:
-        """Call what is due, in order, moving the clock along."""
-        while self.pending:
-            entry = min(self.pending, key=lambda one: one.at)
-            if entry.at > end:
-                break
-            self.pending.remove(entry)
-            self.clock.now = max(self.clock.now, entry.at)
-            entry.call()
-            assert len(self.pending) <= 1
-        self.clock.now = max(self.clock.now, end)
+    def advance(self, seconds: float) -> None:
+        end = self.clock.now + seconds
+        while self._queue and self._queue[0][0] <= end:
+            at, _, handle = heapq.heappop(self._queue)
+            self.clock.now = max(self.clock.now, at)
+            if not handle.cancelled:
+                handle.call()
+        self.clock.now = end
+
+    @property
+    def scheduled(self) -> int:
+        return sum(not handle.cancelled for _, _, handle in self._queue)
 
 
-class Entry:
-    """A handle."""
-
-    def __init__(self, loop: Loop, at: float, call: Callable[[], None]) -> None:
-        self.loop = loop
-        self.at = at
+class FakeHandle:
+    def __init__(self, call: Callable[[], None]) -> None:
         self.call = call
+        self.cancelled = False
 
     def cancel(self) -> None:
-        self.loop.pending.remove(self)
+        self.cancelled = True
 
 
 @pytest.fixture
-def loop() -> Loop:
-    return Loop(FakeClock(0.0))
+def loop() -> FakeLoop:
+    return FakeLoop(FakeClock())
 
 
-def test_it_fires_once_when_its_time_has_come(loop: Loop) -> None:
-    """Not before, and not again."""
+@pytest.fixture
+def deadlines(loop: FakeLoop) -> Deadlines:
+    return Deadlines(loop.call_at, loop.clock)
+
+
+def test_timers_fire_once_in_order(loop: FakeLoop, deadlines: Deadlines) -> None:
+    """Whatever order they were armed in."""
+    fired: list[int] = []
+    for delay in (3, 1, 2):
+        deadlines.arm(Timer(lambda delay=delay: fired.append(delay)), loop.clock() + delay)  # type: ignore[misc]
+    loop.advance(1.5)
+    assert fired == [1]
+    loop.advance(10)
+    assert fired == [1, 2, 3]
+    assert loop.scheduled == 0
+
+
+def test_arming_again_moves_it_both_ways(loop: FakeLoop, deadlines: Deadlines) -> None:
+    """Later is free, earlier makes an entry; the old one does nothing."""
     fired: list[float] = []
-    deadlines = Deadlines(loop.call_at, loop.clock)
-    deadlines.arm(Timer(lambda: fired.append(loop.clock())), 5.0)
-    loop.run_until(4.9)
-    assert fired == []
-    loop.run_until(20.0)
-    assert fired == [5.0]
-    assert loop.pending == []
-
-
-def test_moving_a_deadline_later_costs_no_handle(loop: Loop) -> None:
-    """A thousand re-arms for later are a thousand stores."""
-    fired: list[float] = []
-    deadlines = Deadlines(loop.call_at, loop.clock)
     timer = Timer(lambda: fired.append(loop.clock()))
-    deadlines.arm(timer, 1.0)
-    handle = loop.pending[0]
-    for step in range(1000):
-        deadlines.arm(timer, 1.0 + step / 100)
-    assert loop.pending == [handle]
-    loop.run_until(50.0)
-    assert fired == [10.99]
+    start = loop.clock()
+    deadlines.arm(timer, start + 5)
+    deadlines.arm(timer, start + 9)
+    loop.advance(6)
+    assert fired == []
+    deadlines.arm(timer, start + 7)
+    loop.advance(10)
+    assert fired == [start + 7]
 
 
-def test_earlier_and_cancelled(loop: Loop) -> None:
-    """An earlier time takes over; a cancelled timer stays silent until it is armed again."""
-    fired: list[str] = []
-    deadlines = Deadlines(loop.call_at, loop.clock)
-    first, second = Timer(lambda: fired.append("first")), Timer(lambda: fired.append("second"))
-    deadlines.arm(first, 10.0)
-    deadlines.arm(second, 12.0)
-    deadlines.arm(first, 3.0)
-    second.cancel()
-    loop.run_until(11.0)
-    assert fired == ["first"]
-    deadlines.arm(second, 12.0)
-    loop.run_until(30.0)
-    assert fired == ["first", "second"]
+def test_steady_traffic_costs_no_entry_for_each_request(loop: FakeLoop, deadlines: Deadlines) -> None:
+    """A thousand requests a second with a timeout of 10 s: one call of the loop for each 10 s."""
+    timer = Timer(lambda: None)
+    for _ in range(20_000):
+        deadlines.arm(timer, loop.clock() + 10)
+        loop.advance(0.001)
+    assert loop.calls <= 5
 
 
-def test_timers_that_arm_others_leave_one_handle(loop: Loop) -> None:
-    """Ten timers that arm themselves again at each firing: one pending handle, and as many calls as firings.
+def test_cancelled_and_retired_timers_do_not_fire(loop: FakeLoop, deadlines: Deadlines) -> None:
+    """A retired one also lets go of what it would have called."""
 
-    Handles that were scheduled twice once multiplied until the process only ran timers.
-    """
-    rng = random.Random(3)
-    calls = 0
-    fired = 0
-    deadlines = Deadlines(loop.call_at, loop.clock)
+    class Owner:
+        def __init__(self) -> None:
+            self.timer = Timer(self.fire)
 
-    def make() -> Timer:
-        def fire() -> None:
-            nonlocal fired
-            fired += 1
-            deadlines.arm(timer, loop.clock() + rng.uniform(0.01, 2.0))
+        def fire(self) -> None:
+            raise AssertionError
 
-        timer = Timer(fire)
-        return timer
-
-    inner = loop.call_at
-
-    def counting(at: float, call: Callable[[], None]) -> Entry:
-        nonlocal calls
-        calls += 1
-        return inner(at, call)
-
-    deadlines = Deadlines(counting, loop.clock)
-    for _ in range(10):
-        deadlines.arm(make(), rng.uniform(0.01, 2.0))
-    loop.run_until(60.0)
-    assert len(loop.pending) == 1
-    assert calls <= fired + 11
+    owner = Owner()
+    deadlines.arm(owner.timer, loop.clock() + 1)
+    owner.timer.cancel()
+    loop.advance(2)
+    deadlines.arm(owner.timer, loop.clock() + 1)
+    owner.timer.retire()
+    gone = weakref.ref(owner)
+    del owner
+    gc.collect()
+    assert gone() is None
+    loop.advance(2)
 
 
-def test_a_failing_call_does_not_stop_the_others(loop: Loop) -> None:
-    """The loop logs the error; the next timer still fires."""
-    fired: list[str] = []
+def test_a_timer_that_fails_does_not_stop_the_others(
+    loop: FakeLoop, deadlines: Deadlines, caplog: pytest.LogCaptureFixture
+) -> None:
+    """All timers of the process are on this heap."""
+    fired: list[int] = []
 
     def fail() -> None:
-        raise RuntimeError("a bug")
+        raise ZeroDivisionError("on purpose")
 
-    deadlines = Deadlines(loop.call_at, loop.clock)
-    deadlines.arm(Timer(fail), 1.0)
-    deadlines.arm(Timer(lambda: fired.append("second")), 2.0)
-    with pytest.raises(RuntimeError):
-        loop.run_until(1.5)
-    loop.run_until(3.0)
-    assert fired == ["second"]
+    deadlines.arm(Timer(fail), loop.clock() + 1)
+    deadlines.arm(Timer(lambda: fired.append(1)), loop.clock() + 1)
+    loop.advance(1)
+    deadlines.arm(Timer(lambda: fired.append(2)), loop.clock() + 1)
+    loop.advance(1)
+    assert fired == [1, 2]
+    assert "in a timer" in caplog.text
+
+
+def test_timers_that_arm_others_leave_one_call_of_the_loop(loop: FakeLoop, deadlines: Deadlines) -> None:
+    """However many do so at once."""
+    timers: list[Timer] = []
+    for _ in range(10):
+        timer = Timer(lambda: None)
+        timer.fire = lambda timer=timer: deadlines.arm(timer, loop.clock() + 1)  # type: ignore[misc]
+        deadlines.arm(timer, loop.clock() + 1)
+        timers.append(timer)
+    for _ in range(5):
+        loop.advance(1)
+        assert loop.scheduled == 1
+    deadlines.close()
+    assert loop.scheduled == 0
+
+
+def test_random_use_fires_exactly_what_is_due(loop: FakeLoop, deadlines: Deadlines) -> None:
+    """Against the plain rule: a timer fires at the last time it was armed for, unless cancelled."""
+    rng = random.Random(11)
+    due: dict[int, float] = {}
+    wrong: list[str] = []
+
+    def fired(number: int) -> None:
+        at = due.pop(number, None)
+        if at is None or abs(at - loop.clock()) > 0.001:
+            wrong.append(f"{number} fired at {loop.clock()}, due {at}")
+
+    timers = [Timer(lambda number=number: fired(number)) for number in range(20)]  # type: ignore[misc]
+    for _ in range(3000):
+        number = rng.randrange(20)
+        if rng.random() < 0.2:
+            timers[number].cancel()
+            due.pop(number, None)
+        else:
+            due[number] = loop.clock() + rng.choice((0.05, 0.5, 5.0))
+            deadlines.arm(timers[number], due[number])
+        loop.advance(rng.random() * 0.1)
+        late = [one for one, at in due.items() if at < loop.clock() - 0.001]
+        assert not late
+    assert not wrong
