@@ -20,8 +20,9 @@ from registry.client.records import (
     instances_from,
     kv_from,
 )
+from registry.client.settle import KVSettle, NamesSettle
 from registry.client.transport import Transport
-from registry.client.watch import Freshness, KVSettle, Query, follow_health, follow_kv, follow_services
+from registry.client.watch import Freshness, Query, follow_health, follow_kv, follow_services
 from registry.errors import NotFound
 from registry.model import KVEntry
 
@@ -181,13 +182,17 @@ class RegistryClient:
                 yield tree
 
     def watch_services(self) -> AsyncIterator[frozenset[str]]:
-        """The names of all services, at first and after each change; the last ones stand while it is lost."""
+        """The names of all services, at first and after each change.
+
+        The last ones stand while the registry is lost, and for a while after it came back without them.
+        """
         return self._follow_services(self._watched("services"))
 
     async def _follow_services(self, fresh: Freshness) -> AsyncIterator[frozenset[str]]:
         async with self._transport.line() as line:
             query = Query(line, "/v1/catalog/services", {}, fresh, self._clock, self._rng)
-            async for names in follow_services(query):
+            settle = NamesSettle(self._hold)
+            async for names in follow_services(query, settle, self._clock):
                 yield names
 
     def staleness(self, kind_and_name: str) -> float:

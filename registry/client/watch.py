@@ -10,6 +10,7 @@ from typing import Any
 from registry.client.cursor import ANSWER_SLACK, WAIT, Backoff, Cursor, Pace, jittered_wait
 from registry.client.last_good import LastGood
 from registry.client.records import HealthView, instances_from, kv_from
+from registry.client.settle import KVSettle, NamesSettle
 from registry.client.transport import CALL_TIMEOUT, Line, NewConnection
 from registry.durations import format_duration
 from registry.errors import RegistryError
@@ -121,17 +122,19 @@ async def follow_health(
             yield HealthView(changed, index, believed.held)
 
 
-async def follow_services(query: Query) -> AsyncIterator[frozenset[str]]:
-    """The names of all services, at first and after every change."""
-    believed: frozenset[str] | None = None
+async def follow_services(
+    query: Query, settle: NamesSettle, clock: Callable[[], float]
+) -> AsyncIterator[frozenset[str]]:
+    """The names of all services, at first and after every change of what is believed."""
     while True:
-        answer = await query.next()
+        answer = await query.next(at_most=settle.recheck_in(clock()))
         if answer is None:
+            settle.lost()
             continue
-        names = frozenset(answer[2] or ())
-        if names != believed:
-            believed = names
-            yield names
+        _, doubt, value = answer
+        changed = settle.observe(clock(), frozenset(value or ()), reset=doubt)
+        if changed is not None:
+            yield changed
 
 
 async def follow_kv(
@@ -147,46 +150,3 @@ async def follow_kv(
         changed = settle.observe(clock(), tuple(kv_from(row) for row in value or ()), reset=doubt)
         if changed is not None:
             yield changed
-
-
-class KVSettle:
-    """What to believe about a prefix: as `LastGood`, but a tree is believed or held whole.
-
-    Policies belong together, so a registry that came back with fewer keys is not merged with what was
-    known: for `hold` seconds the old tree stands, unless the new one has every key of it.
-    """
-
-    def __init__(self, hold: float) -> None:
-        self._hold = hold
-        self._believed: tuple[KVEntry, ...] | None = None
-        self._suspect = False
-        self._settled_at = float("-inf")
-        self._holding = False
-
-    def lost(self) -> None:
-        """A query failed."""
-        self._suspect = True
-
-    def recheck_in(self, now: float) -> float | None:
-        """Seconds until the held tree may have to go; None when nothing is held."""
-        return max(0.0, self._settled_at - now) if self._holding else None
-
-    def observe(self, now: float, seen: tuple[KVEntry, ...], *, reset: bool) -> tuple[KVEntry, ...] | None:
-        """Take an answer; the tree when belief changed, else None."""
-        known = self._believed or ()
-        if (reset or self._suspect) and known:
-            self._settled_at = now + self._hold
-        self._suspect = False
-        lacks = {entry.key for entry in known} - {entry.key for entry in seen}
-        self._holding = bool(lacks) and now < self._settled_at
-        if self._holding or _same(self._believed, seen):
-            return None
-        self._believed = seen
-        return seen
-
-
-def _same(old: tuple[KVEntry, ...] | None, new: tuple[KVEntry, ...]) -> bool:
-    """Whether keys, values and flags are equal; indexes differ after a registry began anew."""
-    return old is not None and [(e.key, e.value, e.flags) for e in old] == [
-        (e.key, e.value, e.flags) for e in new
-    ]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from registry.client.last_good import EMPTY_HOLD, HOLD, LastGood
 from registry.client.records import ServiceInstance
-from registry.client.watch import KVSettle
+from registry.client.settle import KVSettle, NamesSettle
 from registry.model import CRITICAL, PASSING, WARNING, KVEntry
 from tests.fakes.clock import FakeClock
 
@@ -237,3 +237,16 @@ def test_a_deleted_key_goes_at_once_when_the_registry_never_left() -> None:
 
 def test_no_keys_are_said_at_once() -> None:
     assert KVSettle(HOLD).observe(0, (), reset=False) == ()
+
+
+def test_names_are_held_after_a_rebirth_and_new_ones_taken_at_once() -> None:
+    """Else a sidecar would call a service unknown while its instances are registering again."""
+    settle = NamesSettle(HOLD)
+    assert settle.observe(0, frozenset({"consul", "orders"}), reset=False) == {"consul", "orders"}
+    settle.lost()
+    assert settle.observe(1, frozenset({"consul"}), reset=False) is None
+    assert settle.recheck_in(1) == HOLD
+    assert settle.observe(2, frozenset({"consul", "users"}), reset=False) == {"consul", "orders", "users"}
+    assert settle.observe(1 + HOLD, frozenset({"consul", "users"}), reset=False) == {"consul", "users"}
+    assert settle.recheck_in(1 + HOLD) is None
+    assert settle.observe(20, frozenset({"consul"}), reset=False) == {"consul"}, "no doubt, no hold"

@@ -135,6 +135,12 @@ async def test_a_registry_that_comes_back_empty_costs_no_instance_and_refills_by
         watcher = await stack.enter_async_context(RegistryClient(lost.address, hold=HOLD, empty_hold=0.2))
         views: list[HealthView] = []
         trees: list[tuple[KVEntry, ...]] = []
+        names: list[frozenset[str]] = []
+
+        async def follow_names() -> None:
+            async for known in watcher.watch_services():
+                names.append(known)  # noqa: PERF401 - it never ends
+
         async with asyncio.TaskGroup() as group:
             heartbeats = []
             for number in range(6):
@@ -146,6 +152,7 @@ async def test_a_registry_that_comes_back_empty_costs_no_instance_and_refills_by
             watches = [
                 group.create_task(_follow(watcher.watch_health("web"), views)),
                 group.create_task(_follow_kv(watcher.watch_kv("policy/"), trees)),
+                group.create_task(follow_names()),
             ]
             await watcher.kv_put("policy/x", b"1")
             await _eventually(lambda: bool(views) and len(views[-1].instances) == 6)
@@ -164,6 +171,8 @@ async def test_a_registry_that_comes_back_empty_costs_no_instance_and_refills_by
             assert all(len(view.instances) == 6 for view in views[good:]), "nobody was lost meanwhile"
             assert all(one.status == "passing" for view in views[good:] for one in view.instances)
             assert len(trees[-1]) == 1, "the policies stand"
+            known = next(at for at, seen in enumerate(names) if "web" in seen)
+            assert all("web" in seen for seen in names[known:]), "the service was never unknown"
 
             await heartbeats[0].stop()
             await asyncio.sleep(HOLD + 0.3)
