@@ -111,6 +111,8 @@ class Detection:
                 changed = (after == "passing") != watch.down and watch.first("health", at, source)
             case "membership":
                 changed = (after == "member") != watch.down and watch.first("registry", at, source)
+            case "told":
+                changed = (after == "passing") != watch.down and watch.first("registry", at, source)
             case "breaker":
                 changed = self._breaker(watch, str(after), at, source)
             case "ramp":

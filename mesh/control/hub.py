@@ -67,6 +67,7 @@ class Hub:
         self._sent: dict[tuple[str, str], str] = {}
         self._states: dict[str, tuple[str, str]] = {}
         self._asked: dict[str, float] = {}
+        self._told: dict[tuple[str, str], str] = {}  # what the registry says of an endpoint, by caller
         self._open_until: dict[tuple[str, str], float] = {}  # by caller and endpoint
         self._next_second = 0.0
         self.journal.listeners.append(self._note)
@@ -153,6 +154,7 @@ class Hub:
         self._tell_time_left(found, now)
         self._picture = found
         self._notice_states(found)
+        self._notice_registry(found)
         if self._pages:
             self._send_changes(found)
             flights = [
@@ -181,6 +183,17 @@ class Hub:
                     and (until := self._open_until.get((caller, endpoint["id"]))) is not None
                 ]
                 endpoint["left_s"] = max(0, round(min(left))) if left else None
+
+    def _notice_registry(self, found: Mapping[str, Any]) -> None:
+        """Sidecars have no event for it: seen in their snapshots, so up to a second later than it was."""
+        for edge in found["edges"].values():
+            for endpoint in edge["endpoints"]:
+                for caller, health in endpoint["told"].items():
+                    key = (caller, endpoint["id"])
+                    before, self._told[key] = self._told.get(key), health
+                    if before not in (None, health) and found["phase"] == "up":
+                        fields = {"endpoint": endpoint["id"], "before": before, "after": health}
+                        self.journal.add(caller, "told", fields)
 
     def _notice_states(self, found: Mapping[str, Any]) -> None:
         up = found["phase"] == "up"

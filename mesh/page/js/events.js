@@ -36,6 +36,7 @@ function words(event) {
     case "state": return [bold(event.instance), ` ${event.before} → `, h("span", { class: event.after === "healthy" ? "good-text" : event.after === "down" ? "bad-text" : "warn-text" }, event.after), why];
     case "breaker": return [bold(event.source), " to ", bold(event.endpoint ?? ""), ": ", h(`span.breaker.${event.after}`, null, event.after), why];
     case "membership": return [bold(event.source), event.after === "gone" ? " was told: gone, " : " was told: joined, ", bold(event.endpoint ?? "")];
+    case "told": return [bold(event.source), " was told: ", bold(event.endpoint ?? ""), ` ${event.after}`];
     case "health": return [bold(event.source), `: health check ${event.after}`, why];
     default: return [bold(event.source), `: ${event.kind} ${event.endpoint ?? ""} ${event.after ?? ""}`, why];
   }

@@ -74,3 +74,16 @@ def test_only_the_last_ones_are_kept() -> None:
     for number in range(KEPT + 5):
         detection.began(float(number), "b-1", "kill", "both")
     assert [one["at"] for one in detection.documents()] == [float(n) for n in range(5, KEPT + 5)]
+
+
+def test_the_registry_may_say_ill_before_it_says_gone() -> None:
+    """Either is being told."""
+    detection = Detection()
+    detection.began(100.0, "b-1", "kill", "both")
+    assert detection.event(event("told", 102.0, "a-1", "warning")) is not None
+    detection.event(event("told", 105.0, "a-1", "critical"))
+    assert rows(detection) == {"registry": 2000.0}
+    detection.began(110.0, "b-1", "heal", "both")
+    assert detection.event(event("told", 110.5, "a-1", "critical")) is None
+    detection.event(event("told", 111.0, "a-1", "passing"))
+    assert rows(detection) == {"registry": 1000.0}
