@@ -7,6 +7,8 @@ and ICE, so the first bytes of each head are looked at before it sees them.
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from .events import END, Body, Header, ProtocolError, ResponseEvent, ResponseHead
@@ -16,7 +18,9 @@ from .limits import DEFAULT_LIMITS, Limits
 
 _HEAD_END = b"\r\n\r\n"
 _STARTS = (b"HTTP/1.1 ", b"HTTP/1.0 ")
+_FINAL = frozenset(start + digit for start in _STARTS for digit in (b"2", b"3", b"4", b"5"))
 _START_BYTES = 10  # of the status line: the version and the first digit of the status
+_PHRASES = frozenset(status.phrase.encode() for status in HTTPStatus)
 _CHUNK_COST = 12  # 8 hex digits and two CRLF
 
 
@@ -52,9 +56,6 @@ class ResponseParser:
         self._headers: list[Header] = []
         self._fields: dict[bytes, bytes] = {}
         self._body = Body.NONE
-        self._body_bytes = 0
-        self._trailer_bytes = 0
-        self._chunks = 0
 
     @property
     def reusable(self) -> bool:
@@ -82,7 +83,9 @@ class ResponseParser:
         events = self._events = []
         self.started = True
         self._message_bytes += len(data)
-        if self._start is not None:
+        if self._start == b"" and data[:_START_BYTES] in _FINAL and not self._head_request:
+            self._start = None  # the usual read: begins with a final head
+        elif self._start is not None:
             data = self._check_start(data)
         while self._by_line and data:
             data = self._feed_line(data)
@@ -202,6 +205,9 @@ class ResponseParser:
             self._fault = fault
             return
         self._body = head.body
+        self._body_bytes = 0
+        self._trailer_bytes = 0
+        self._chunks = 0
         self._dirty = head.body is Body.TUNNEL  # from here on it is not HTTP
         self._events.append(head)
         if head.body is Body.TUNNEL or (self._head_request and not head.interim):
@@ -241,7 +247,8 @@ class ResponseParser:
         parser, fields = self._parser, self._fields
         status = parser.get_status_code()
         http11 = parser.get_http_version() == "1.1"
-        if not 100 <= status <= 599 or not is_safe_value(self._reason):
+        reason = self._reason
+        if not 100 <= status <= 599 or (reason not in _PHRASES and not is_safe_value(reason)):
             raise ProtocolError(502, "upstream sent a bad status line")
         if len(self._headers) > self._limits.header_count:
             raise ProtocolError(502, "upstream sent too many header fields")
@@ -260,5 +267,9 @@ class ResponseParser:
         if status == 101 and not (has_token(connection, b"upgrade") and fields.get(b"upgrade")):
             raise ProtocolError(502, "upstream switched protocols without saying to which")
         # RFC 9112 section 9.3 lets HTTP/1.0 keep a connection; too many such servers get it wrong.
-        keep_alive = http11 and body is not Body.UNTIL_CLOSE and not has_token(connection, b"close")
+        keep_alive = (
+            http11
+            and body is not Body.UNTIL_CLOSE
+            and (connection is None or not has_token(connection, b"close"))
+        )
         return ResponseHead(status, self._reason, http11, self._headers, fields, body, length, keep_alive)

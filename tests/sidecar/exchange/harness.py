@@ -68,7 +68,7 @@ class Client:
         self.writer.write(data)
         await self.writer.drain()
 
-    async def answer(self, method: bytes = b"GET", timeout: float = 5.0) -> Answer:
+    async def answer(self, method: bytes = b"GET", timeout: float = 15.0) -> Answer:
         """The next response, complete.
 
         Raises:
@@ -131,10 +131,10 @@ class Client:
         """Raw bytes, as in a tunnel."""
         data, self._unread = self._unread[:count], self._unread[count:]
         if len(data) < count:
-            data += await asyncio.wait_for(self.reader.readexactly(count - len(data)), 5)
+            data += await asyncio.wait_for(self.reader.readexactly(count - len(data)), 15)
         return data
 
-    async def closed(self, timeout: float = 5.0) -> bytes:
+    async def closed(self, timeout: float = 15.0) -> bytes:
         """Wait for the end of the connection; returns what came before it."""
         rest, self._unread = self._unread, b""
         try:
@@ -302,13 +302,13 @@ class Rig:
             gauges[f"pool {pool.port} tunnels"] = pool.tunnels
         return {name: value for name, value in gauges.items() if value}
 
-    async def settled(self, timeout: float = 3.0) -> None:
+    async def settled(self, timeout: float = 15.0) -> None:
         """Wait until everything is given back; fails with what is not."""
         await until(lambda: not self.taken(), timeout, self.taken)
 
 
 async def until(
-    condition: Callable[[], bool], timeout: float = 3.0, explain: Callable[[], object] | None = None
+    condition: Callable[[], bool], timeout: float = 15.0, explain: Callable[[], object] | None = None
 ) -> None:
     """Wait for a condition of another connection's making."""
     end = clock() + timeout

@@ -265,7 +265,7 @@ async def test_a_client_that_goes_away_cancels_the_attempt() -> None:
             await client.send(GET)
             await until(lambda: rig.taken() != {} and len(up.heads) > 0)
             getattr(client, end)()
-            await asyncio.wait_for(gone.wait(), 3)
+            await asyncio.wait_for(gone.wait(), 15)
             await rig.settled()
 
 

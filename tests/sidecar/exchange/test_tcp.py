@@ -92,11 +92,11 @@ async def test_bytes_pass_both_ways_with_half_close_and_are_counted() -> None:
     async with ScriptedUpstream(echo) as up, tcp_rig(up.address) as tcp:
         reader, writer = await tcp.connect()
         writer.write(payload)
-        assert await asyncio.wait_for(reader.readexactly(len(payload)), 5) == payload
+        assert await asyncio.wait_for(reader.readexactly(len(payload)), 15) == payload
         assert tcp.counts()["sent_bytes -"] == len(payload), "counted while the connection is open"
         assert tcp.rig.taken() == {"svc active": 1}
         writer.write_eof()
-        assert await asyncio.wait_for(reader.read(-1), 5) == b"bye"
+        assert await asyncio.wait_for(reader.read(-1), 15) == b"bye"
         await tcp.rig.settled()
         counts = tcp.counts()
         assert counts["connections_opened -"] == counts["connections_closed -"] == 1
@@ -112,7 +112,7 @@ async def test_a_refused_connect_goes_to_another_endpoint_and_opens_the_breaker(
         for _ in range(12):
             reader, writer = await tcp.connect()
             writer.write(b"hello")
-            assert await asyncio.wait_for(reader.readexactly(5), 3) == b"hello"
+            assert await asyncio.wait_for(reader.readexactly(5), 15) == b"hello"
             writer.close()
         states = {one.port: one.breaker.state.name for one in tcp.rig.upstream().endpoints.all}
         assert states == {dead[1]: "OPEN", up.port: "CLOSED"}
@@ -126,7 +126,7 @@ async def test_nobody_there_is_a_reset_and_counted() -> None:
     async with tcp_rig(dead) as tcp:
         reader, _ = await tcp.connect()
         with pytest.raises(ConnectionResetError):
-            await asyncio.wait_for(reader.read(-1), 5)
+            await asyncio.wait_for(reader.read(-1), 15)
         assert tcp.counts()["connections_closed UF"] == 1
         await tcp.rig.settled()
 
@@ -147,7 +147,7 @@ async def test_a_backend_that_resets_resets_the_client() -> None:
         assert await reader.readexactly(4) == b"half"
         writer.write(b"x")
         with pytest.raises(ConnectionResetError):
-            await asyncio.wait_for(reader.read(-1), 5)
+            await asyncio.wait_for(reader.read(-1), 15)
         await until(lambda: tcp.counts().get("connections_closed UC") == 1)
         await tcp.rig.settled()
 
@@ -202,7 +202,7 @@ async def test_places_are_bounded() -> None:
         await until(lambda: tcp.rig.taken().get("svc active") == 2)
         reader, _ = await tcp.connect()
         with pytest.raises(ConnectionResetError):
-            await asyncio.wait_for(reader.read(-1), 3)
+            await asyncio.wait_for(reader.read(-1), 15)
         assert tcp.counts()["connections_closed UO"] == 1
         for _, writer in held:
             writer.transport.abort()
@@ -215,7 +215,7 @@ async def test_an_idle_connection_is_cut_and_drain_cuts_what_stays() -> None:
         async with tcp_rig(up.address, timeouts=Timeouts(tunnel_idle=0.1)) as tcp:
             reader, _ = await tcp.connect()
             with pytest.raises(ConnectionResetError):
-                await asyncio.wait_for(reader.read(-1), 3)
+                await asyncio.wait_for(reader.read(-1), 15)
             await tcp.rig.settled()
         async with tcp_rig(up.address) as tcp:
             reader, writer = await tcp.connect()
@@ -224,7 +224,7 @@ async def test_an_idle_connection_is_cut_and_drain_cuts_what_stays() -> None:
             tcp.listener.stop_accepting()
             assert await tcp.listener.drained(0.05) == (0, 1)
             with pytest.raises(ConnectionResetError):
-                await asyncio.wait_for(reader.read(-1), 3)
+                await asyncio.wait_for(reader.read(-1), 15)
             await tcp.rig.settled()
 
 
@@ -275,7 +275,7 @@ async def test_redis_behind_two_sidecars(tmp_path: Path, unused_tcp_port: int) -
             reader, writer = await asyncio.open_connection(host, int(port))
             value = b"x" * 100_000
             writer.write(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$100000\r\n" + value + b"\r\n")
-            assert await asyncio.wait_for(reader.readline(), 5) == b"+OK\r\n"
+            assert await asyncio.wait_for(reader.readline(), 15) == b"+OK\r\n"
             writer.write(b"GET k\r\n" * 3)
             for _ in range(3):
                 assert await reader.readline() == b"$100000\r\n"
