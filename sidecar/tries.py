@@ -1,0 +1,437 @@
+"""The backend's half of an exchange: pick, attempt, classify, retry, relay. `exchange.py` is the other half.
+
+One object, for each of its events comes a hundred thousand times a second; two files, because neither
+half needs the other one's details: from here an answer goes out by `_reply` and everything ends by `_end`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+from .answer import Answer
+from .attempt import FLAG_OF, IDEMPOTENT, STALE_CONNECTION, Attempt, Target, retry_after
+from .errors import Flag, MeshError
+from .io.downstream import Downstream
+from .io.flow import Hold
+from .io.pool import Pool
+from .io.upstream import UpstreamConnection
+from .observe.trace_context import TraceContext, new_span_id
+from .policy.outcome import Outcome
+from .policy.retry import Refusal
+from .stack import Pick, Rejection
+from .upload import Upload
+from .wire.events import Body, ProtocolError, RequestHead, ResponseHead
+from .wire.forward import request_lines
+from .wire.serialize import join_head
+
+if TYPE_CHECKING:
+    from .balance.endpoints import Endpoint
+    from .proxy import Proxy
+
+NEVER = float("inf")
+
+
+class Tries(ABC):
+    """The state of one request and its tries; `proxy` has everything that outlives it."""
+
+    __slots__ = (
+        "_client", "_client_slow", "_connection", "_deadline", "_free_tries", "_hedge_at",
+        "_idempotent", "_limit", "_lines", "_over", "_pick", "_pool", "_queue_until", "_queued",
+        "_retry_at", "_retry_reason", "_sent", "_target", "_tried", "_try_deadline", "_upload",
+        "_upstream_slow", "answer", "attempts", "bytes_in", "detail", "flag", "head", "proxy",
+        "request_id", "span", "started", "status", "target_name", "upstream_s",
+    )  # fmt: skip
+
+    def __init__(self, proxy: Proxy, client: Downstream, head: RequestHead) -> None:
+        proxy.in_flight += 1
+        self.proxy = proxy
+        self.head = head
+        self.started = proxy.clock()
+        self.span: TraceContext = proxy.trace(head)
+        self.request_id = proxy.request_id(head)
+        self.answer = Answer(proxy, client, head)
+        self.attempts: list[Attempt] = []
+        self.target_name = ""
+        self.status = 0
+        self.flag: Flag | None = None
+        self.detail = ""
+        self.bytes_in = 0
+        self.upstream_s = 0.0  # from the last attempt's start to its answer's head
+        self._client = client
+        self._target: Target | None = None  # set while a place there is held
+        self._queued: tuple[Target, Rejection] | None = None
+        self._tried: list[Endpoint] = []
+        # the request
+        self._lines: list[bytes] | None = None
+        self._upload = Upload(head.body is Body.CHUNKED, head.upgrade != b"websocket")
+        self._idempotent = head.method in IDEMPOTENT or b"idempotency-key" in head.fields
+        # the current attempt
+        self._pick: Pick | None = None
+        self._pool: Pool | None = None
+        self._connection: UpstreamConnection | None = None
+        self._sent = False  # its head is on the way
+        self._retry_reason = ""
+        self._free_tries = 0
+        # back-pressure and time
+        self._client_slow = False
+        self._upstream_slow = False
+        self._limit = 0.0  # seconds from the end of the request to the begin of the answer
+        self._deadline = NEVER
+        self._queue_until = NEVER
+        self._try_deadline = NEVER
+        self._hedge_at = NEVER
+        self._retry_at = NEVER
+        self._over = False
+
+    @property
+    def peer(self) -> str:
+        """The client's address."""
+        return self._client.peer
+
+    @abstractmethod
+    def crashed(self) -> None:
+        """An error of our own: give everything back and cut the client."""
+
+    @abstractmethod
+    def _reject(self, rejection: Rejection) -> None:
+        """Answer that no try can be made."""
+
+    @abstractmethod
+    def _fail(self, flag: Flag, detail: str) -> None:
+        """Answer that the last try failed."""
+
+    @abstractmethod
+    def _reply(
+        self,
+        status: int,
+        flag: Flag,
+        detail: str,
+        retry_after_s: float | None = None,
+        *,
+        overloaded: bool = False,
+    ) -> None:
+        """Answer for ourselves."""
+
+    @abstractmethod
+    def _end(self, flag: Flag | None, detail: str, *, cut: bool) -> None:
+        """Give back everything, once."""
+
+    # -- an attempt --------------------------------------------------------------------------------
+
+    def _try(self, *, stale: Endpoint | None = None) -> None:
+        target = self._target
+        assert target is not None
+        pick = target.pick(self._tried, None, self._idempotent and self._upload.kept)
+        if isinstance(pick, Rejection):
+            if self.flag is not None:
+                self._fail(self.flag, self.detail)  # the first failure says more than 'nobody is left'
+            else:
+                self._reject(pick)
+            return
+        self._pick = pick
+        self._sent = False
+        now = self.proxy.clock()
+        span = self.span
+        span_id = new_span_id(self.proxy.rng) if span.sampled and self.proxy.attempt_spans else span.span_id
+        self.attempts.append(Attempt(len(self.attempts) + 1, pick.endpoint, now, span_id, self._retry_reason))
+        self._arm_try(now)
+        pool = self._pool = self.proxy.pool(pick.endpoint)
+        try:
+            connection = pool.acquire(self, fresh=pick.endpoint is stale)
+        except MeshError as error:
+            self.connect_failed(error)
+            return
+        if connection is not None:
+            self._connection = connection
+            self.connected(connection)
+
+    def connected(self, connection: UpstreamConnection) -> None:
+        """A connection to the picked endpoint: send the head and what there is of the body."""
+        head, proxy, attempt, upload = self.head, self.proxy, self.attempts[-1], self._upload
+        self._connection = connection
+        connection.begin(self, head.method)
+        attempt.connected = now = proxy.clock()
+        if self._client_slow:
+            connection.pause_reading()
+        if self._lines is None:
+            self._lines = request_lines(head, proxy.drop_request, head.host or self.target_name.encode())
+            self._lines += proxy.request_fields(self)
+        lines = [
+            *self._lines,
+            b"traceparent: %b\r\n" % self.span.traceparent(attempt.span_id),
+            *proxy.attempt_fields(attempt.number, self._remaining(now)),
+        ]
+        pieces = [join_head(lines), *upload.framed()]
+        self._sent = True
+        connection.request_done = upload.complete
+        connection.write(pieces)
+        if upload.too_large:
+            upload.forget()
+            if not self._upstream_slow:
+                self._client.release(Hold.SLOW_PEER)
+
+    def connect_failed(self, error: MeshError) -> None:
+        if error.flag is Flag.UO:  # our own queue is full or slow, which says nothing about the endpoint
+            self._abandon(Outcome.CANCELLED)
+            self._reply(Flag.UO.status, Flag.UO, error.detail, 1.0, overloaded=True)
+        else:
+            self._try_failed(Outcome.CONNECT_FAILURE, error.flag, error.detail)
+
+    def upstream_failed(self, connection: UpstreamConnection, error: ProtocolError | None) -> None:
+        """The connection was lost or the response is broken."""
+        if connection is not self._connection:
+            return
+        if error is not None:
+            self._try_failed(Outcome.APP_FAILURE, Flag.UPE, error.reason)
+        elif (
+            connection.reused
+            and not connection.parser.started
+            and self._idempotent
+            and self._upload.kept
+            and self._retry_reason != STALE_CONNECTION
+        ):
+            # A kept-alive connection that dies before an answer is the race of two timeouts, not the
+            # endpoint's fault: once more, charging nobody and counting as no try. Elsewhere if there is
+            # an elsewhere, for it may also be the first sign of a process that was killed; else on a
+            # fresh connection.
+            endpoint = self.attempts[-1].endpoint
+            self._abandon(Outcome.REUSED_RESET)
+            self._tried.append(endpoint)
+            self._free_tries += 1
+            self._retry_reason = STALE_CONNECTION
+            self._try(stale=endpoint)
+        else:
+            detail = "the connection was closed before the answer was complete"
+            self._try_failed(Outcome.RESET, Flag.UC, detail)
+
+    def _try_failed(self, outcome: Outcome, flag: Flag, detail: str) -> None:
+        """This try is lost: settle it, then once more or an error to the client."""
+        endpoint = self.attempts[-1].endpoint
+        self._abandon(outcome)
+        if self.answer.committed:
+            self._end(flag, detail, cut=True)
+            return
+        self._tried.append(endpoint)
+        self.answer.drop()
+        detail = f"{endpoint.id}: {detail}"
+        if not self._retry(outcome, flag, detail):
+            self._fail(flag, detail)
+
+    def _refused(self, head: ResponseHead, *, complete: bool) -> bool:
+        """Whether this answer is a failure that another try may better; if so, that try is under way."""
+        if head.status < 500 and head.status != 429:
+            return False
+        outcome = self.proxy.classify(head)
+        endpoint = self.attempts[-1].endpoint
+        self._settle(outcome)
+        self._tried.append(endpoint)
+        connection, pool, answer = self._connection, self._pool, self.answer
+        # The next try may begin, and even end, within `_retry`: what this one holds is put aside.
+        self._connection = None
+        self.answer = Answer(self.proxy, self._client, self.head)
+        detail = f"{endpoint.id}: answered {head.status}"
+        if not self._retry(outcome, FLAG_OF[outcome], detail, retry_after(head), head.status):
+            self._connection, self.answer = connection, answer
+            return False
+        if connection is not None and pool is not None:
+            if complete:
+                pool.release(connection)
+            else:
+                connection.abort()
+        return True
+
+    def _retry(
+        self,
+        outcome: Outcome,
+        flag: Flag,
+        detail: str,
+        retry_after_s: float | None = None,
+        status: int = 0,
+    ) -> bool:
+        """Whether there will be another try; it is under way, or its backoff runs, when this says yes."""
+        target = self._target
+        assert target is not None
+        now = self.proxy.clock()
+        verdict = target.may_retry(
+            outcome,
+            len(self.attempts) - self._free_tries,
+            self._idempotent,
+            self._upload.kept,
+            False,
+            self._remaining(now),
+            retry_after_s,
+            status=status,
+        )
+        if isinstance(verdict, Refusal):
+            return False
+        self.flag, self.detail = flag, detail
+        self._retry_reason = f"{flag.name}: {detail}"
+        self.proxy.retried(self)
+        if verdict.delay_s <= 0:
+            self._try()
+        else:
+            self._retry_at = now + verdict.delay_s
+            self._try_deadline = self._hedge_at = NEVER
+            self._arm()
+        return True
+
+    # -- from the backend --------------------------------------------------------------------------
+
+    def response_head(self, head: ResponseHead) -> None:
+        answer = self.answer
+        if head.interim:
+            answer.interim(head)
+            return
+        attempt = self.attempts[-1]
+        attempt.status = head.status
+        self.upstream_s = self.proxy.clock() - attempt.started
+        report = head.fields.get(b"endpoint-load-metrics")
+        if report is not None and self._target is not None:
+            self._target.report(attempt.endpoint, report)
+        if head.body is Body.TUNNEL:
+            self._upgrade(head)
+            return
+        answer.begin(head)
+        if not answer.held and not self._refused(head, complete=False):
+            self._commit(head)
+
+    def response_body(self, data: bytes) -> None:
+        self.answer.body(data)
+
+    def response_flush(self) -> None:
+        if self.answer.committed:
+            self.answer.flush()
+            self._try_deadline = self.proxy.clock() + self.proxy.timeouts.stream_idle
+            self._arm()
+
+    def response_end(self) -> None:
+        answer = self.answer
+        head = answer.head
+        assert head is not None
+        if answer.held:
+            if self._refused(head, complete=True):
+                return
+            self._commit(head)
+        answer.end()
+        if not self._upload.complete:
+            answer.keep_alive = False  # an early answer: the rest of the upload is not read
+        self._settle(self.proxy.classify(head))
+        connection, self._connection = self._connection, None
+        if connection is not None and self._pool is not None:
+            self._pool.release(connection)
+        self._end(None, "", cut=False)
+
+    def upstream_writable(self, writable: bool) -> None:
+        self._upstream_slow = not writable
+        if writable:
+            self._client.release(Hold.SLOW_PEER)
+        else:
+            self._client.hold(Hold.SLOW_PEER)
+
+    def _commit(self, head: ResponseHead) -> None:
+        """From here on the answer belongs to the client."""
+        self.status = head.status
+        self.answer.commit(self.proxy.response_fields(self), self._upload.complete)
+        if not self.proxy.deadline_covers_body(self.head):
+            self._deadline = NEVER
+        self._hedge_at = NEVER
+
+    def _upgrade(self, head: ResponseHead) -> None:
+        """101: check that the protocol is the one asked for, then relay bytes both ways."""
+        connection, client, pool = self._connection, self._client, self._pool
+        assert connection is not None
+        assert pool is not None
+        asked = self.head.upgrade
+        if asked != b"websocket" or head.fields.get(b"upgrade", b"").strip(b" \t").lower() != asked:
+            self._try_failed(Outcome.APP_FAILURE, Flag.UPE, "upgraded to a protocol that was not asked for")
+            return
+        self.status = 101
+        self._settle(Outcome.SUCCESS)
+        self._connection = None
+        pool.keep_out(connection)
+        tunnel = self.proxy.tunnel(client, connection, lambda _: pool.tunnel_over())
+        self.answer.upgrade(head, self.proxy.response_fields(self), connection.tunnel_through(tunnel))
+        if early := client.tunnel_through(tunnel):
+            connection.write([early])
+        self._end(None, "", cut=False)
+
+    # -- time and letting go ------------------------------------------------------------------------
+
+    def _try_due(self) -> None:
+        """Nothing came for too long: from whom?"""
+        committed, complete = self.answer.committed, self._upload.complete
+        expects = b"expect" in self.head.fields and not self.bytes_in
+        if committed and self._client_slow:
+            self._abandon(Outcome.CANCELLED)
+            self._end(Flag.SI, "the client did not take the answer", cut=True)
+        elif complete or committed:
+            self._try_failed(Outcome.TIMEOUT_TRY, Flag.UT, "no answer within the time of one try")
+        elif self._upstream_slow or expects:
+            self._try_failed(Outcome.TIMEOUT_TRY, Flag.UT, "the request body was not taken")
+        else:
+            self._abandon(Outcome.CANCELLED)
+            self._fail(Flag.SI, "the request body did not arrive in time")
+
+    def _hedge_due(self, now: float) -> None:
+        """No head yet, and later than usual: give the attempt up early if its endpoint seems to be dead."""
+        self._hedge_at = NEVER
+        if self._pick is not None and self.answer.head is None and self._target is not None:
+            again = self._target.reconsider(self._pick)
+            if again == 0.0:
+                self._try_failed(Outcome.TIMEOUT_TRY, Flag.UT, "silent, while others answer")
+                return
+            if again is not None:
+                self._hedge_at = now + again
+        self._arm()
+
+    def _abandon(self, outcome: Outcome) -> None:
+        """Let go of the current attempt: its connection cannot be used for another exchange."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abort()
+        elif self._pool is not None:
+            self._pool.cancel(self)
+        if self._upstream_slow:
+            self._upstream_slow = False
+            self._client.release(Hold.SLOW_PEER)
+        self._settle(outcome)
+
+    def _settle(self, outcome: Outcome) -> None:
+        pick, self._pick = self._pick, None
+        if pick is None or self._target is None:
+            return
+        attempt = self.attempts[-1]
+        attempt.outcome = outcome
+        attempt.ended = self.proxy.clock()
+        if self.answer.head is None:
+            self._target.settle(pick, outcome, attempt.ended - attempt.started)
+        else:
+            self._target.settle(pick, outcome, self.upstream_s, retry_after(self.answer.head))
+
+    def _remaining(self, now: float) -> float:
+        """Seconds until the answer must have begun; all of the limit while the request is still coming."""
+        return self._limit if self._deadline == NEVER else self._deadline - now
+
+    def _arm_try(self, now: float) -> None:
+        target = self._target
+        assert target is not None
+        self._hedge_at = NEVER
+        upload = self._upload
+        if upload.complete:
+            remaining = self._remaining(now)
+            last = (
+                not (self._idempotent and upload.kept)
+                or len(self.attempts) - self._free_tries >= target.policy.retry.max_attempts
+            )
+            self._try_deadline = now + target.per_try_timeout(remaining, last)
+            if not last and (hedge := target.hedge_after(remaining)) is not None:
+                self._hedge_at = now + hedge
+        else:
+            self._try_deadline = now + self.proxy.timeouts.upload_idle
+        self._arm()
+
+    def _arm(self) -> None:
+        self._client.arm(
+            min(self._deadline, self._queue_until, self._try_deadline, self._retry_at, self._hedge_at)
+        )
