@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .attempt import Routed, Target
     from .errors import MeshError
     from .exchange import Exchange
+    from .tries import Tries
     from .wire.events import RequestHead
 
 # One listener feeds one app: past this many at once, waiting only makes all of them late.
@@ -114,7 +115,7 @@ class Inbound(Proxy):
     def route(self, head: RequestHead, exchange: Routed) -> Target | MeshError | None:
         return self.app
 
-    def request_fields(self, exchange: Exchange) -> list[bytes]:
+    def request_fields(self, exchange: Tries) -> list[bytes]:
         lines = [b"x-request-id: %b\r\n" % exchange.request_id]
         count = exchange.head.fields.get(b"x-envoy-attempt-count")
         if count is not None:
@@ -124,13 +125,13 @@ class Inbound(Proxy):
     def attempt_fields(self, number: int, remaining_s: float) -> list[bytes]:
         return [b"x-envoy-expected-rq-timeout-ms: %d\r\n" % max(1, int(remaining_s * 1000))]
 
-    def response_fields(self, exchange: Exchange) -> list[bytes]:
+    def response_fields(self, exchange: Tries) -> list[bytes]:
         return [
             b"x-envoy-upstream-service-time: %d\r\n" % int(exchange.upstream_s * 1000),
             b"endpoint-load-metrics: %b\r\n" % self._load_report(),
         ]
 
-    def retried(self, exchange: Exchange) -> None:
+    def retried(self, exchange: Tries) -> None:
         """Never happens: `LocalApp` refuses every retry."""
 
     def series(self, exchange: Exchange) -> RequestSeries:

@@ -13,6 +13,7 @@ from .wire.forward import DROP_REQUEST, DROP_REQUEST_UNTRUSTED, DROP_RESPONSE, D
 if TYPE_CHECKING:
     from .attempt import Routed, Target
     from .exchange import Exchange
+    from .tries import Tries
     from .wire.events import RequestHead
 
 # Host values seen lately; past this the cache starts anew, for anybody may send any Host.
@@ -83,7 +84,7 @@ class Outbound(Proxy):
         self._names[host] = name.removesuffix(".")
         return self._names[host]
 
-    def request_fields(self, exchange: Exchange) -> list[bytes]:
+    def request_fields(self, exchange: Tries) -> list[bytes]:
         lines = [*self._self_fields, b"x-request-id: %b\r\n" % exchange.request_id]
         if not self.trusted:
             lines += [
@@ -99,7 +100,7 @@ class Outbound(Proxy):
             b"x-envoy-expected-rq-timeout-ms: %d\r\n" % max(1, int(remaining_s * 1000)),
         ]
 
-    def response_fields(self, exchange: Exchange) -> list[bytes]:
+    def response_fields(self, exchange: Tries) -> list[bytes]:
         lines = [b"x-envoy-upstream-service-time: %d\r\n" % int(exchange.upstream_s * 1000)]
         if not self.trusted:
             lines += [
@@ -119,7 +120,7 @@ class Outbound(Proxy):
             series = endpoint.meters = self.metrics.outbound(exchange.target_name, endpoint.version)
         return series
 
-    def retried(self, exchange: Exchange) -> None:
+    def retried(self, exchange: Tries) -> None:
         destination = self.destinations.record(exchange.target_name)
         if destination is not None:
             destination.retries += 1

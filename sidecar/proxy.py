@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .observe.events import EventLog
     from .observe.metrics import Metrics
     from .observe.tracing import Tracer
+    from .tries import Tries
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +89,7 @@ class Proxy(ABC):
         """Where the request goes; None = `exchange.routed` is called when that is known."""
 
     @abstractmethod
-    def request_fields(self, exchange: Exchange) -> list[bytes]:
+    def request_fields(self, exchange: Tries) -> list[bytes]:
         """Field lines that are the same for all attempts."""
 
     @abstractmethod
@@ -96,7 +97,7 @@ class Proxy(ABC):
         """Field lines of one attempt."""
 
     @abstractmethod
-    def response_fields(self, exchange: Exchange) -> list[bytes]:
+    def response_fields(self, exchange: Tries) -> list[bytes]:
         """Field lines added to the answer."""
 
     @abstractmethod
@@ -162,7 +163,7 @@ class Proxy(ABC):
     # -- what an exchange tells --------------------------------------------------------------------
 
     @abstractmethod
-    def retried(self, exchange: Exchange) -> None:
+    def retried(self, exchange: Tries) -> None:
         """Another try is on its way; `exchange.flag` and `.detail` say what became of the last."""
 
     def count_refusal(self, reason: str) -> None:
