@@ -401,5 +401,15 @@ async def _logged(coroutine: Coroutine[Any, Any, None], name: str) -> None:
 
 
 async def run(config: Config, announce: Callable[[dict[str, str]], None]) -> None:
-    """Serve until told to end."""
-    await Sidecar(config).run(announce)
+    """Serve until told to end.
+
+    Raises:
+        ConfigError: as itself, not in the group that its task group makes of it.
+    """
+    try:
+        await Sidecar(config).run(announce)
+    except BaseExceptionGroup as group:
+        wrong, others = group.split(ConfigError)
+        if wrong is None or others is not None:
+            raise
+        raise wrong.exceptions[0] from group

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
+
+from ..io.timeouts import Timeouts
+from ..wire.limits import Limits
 
 if TYPE_CHECKING:
     from ..app import Sidecar
@@ -57,12 +61,9 @@ class Snapshot:
         config = self._sidecar.config
         return {
             "bootstrap": {
-                name: str(value)
-                if name in ("inbound", "outbound", "admin", "app") and value is not None
-                else value
+                name: _plain(getattr(config, name))
                 for name in config.__slots__
                 if name not in ("registry_token", "upstreams")
-                for value in (getattr(config, name),)
             },
             "addresses": self.addresses,
             "upstreams": {
@@ -89,6 +90,13 @@ class Snapshot:
         for listener in sidecar.listeners:
             connections.add_metric((listener.name,), listener.connections)
         yield from (in_flight, refused, connections)
+
+
+def _plain(value: object) -> object:
+    """A setting as JSON can say it: addresses as HOST:PORT, groups of settings by name."""
+    if isinstance(value, (Limits, Timeouts)):
+        return dataclasses.asdict(value)
+    return value if value is None or isinstance(value, (str, int, float)) else str(value)
 
 
 def _side(proxy: Proxy | None) -> dict[str, Any] | None:

@@ -48,7 +48,7 @@ class Window:
         slot[bucket] = slot.get(bucket, 0) + 1
 
     def snapshot(self) -> dict[str, float | None]:
-        """`rps`, `p50_ms`, `p99_ms` (None without requests) and `error_rate` (0 to 1)."""
+        """`rps`, `p50_ms`, `p95_ms`, `p99_ms` (None without requests) and `error_rate` (0 to 1)."""
         now = self._clock()
         oldest = int(now) - SECONDS
         merged: dict[int, int] = {}
@@ -65,6 +65,7 @@ class Window:
         return {
             "rps": round(total / covered, 3) if covered > 0.05 else 0.0,
             "p50_ms": _quantile(ordered, total, 0.50),
+            "p95_ms": _quantile(ordered, total, 0.95),
             "p99_ms": _quantile(ordered, total, 0.99),
             "error_rate": round(failed / total, 6) if total else 0.0,
         }

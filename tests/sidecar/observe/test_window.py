@@ -13,7 +13,8 @@ from tests.fakes.clock import FakeClock
 
 def test_empty() -> None:
     """No requests: no percentiles, no division by zero."""
-    assert Window(FakeClock()).snapshot() == {"rps": 0.0, "p50_ms": None, "p99_ms": None, "error_rate": 0.0}
+    none = {"p50_ms": None, "p95_ms": None, "p99_ms": None}
+    assert Window(FakeClock()).snapshot() == {"rps": 0.0, **none, "error_rate": 0.0}
 
 
 def test_rate_and_errors_over_the_covered_time() -> None:
