@@ -35,7 +35,7 @@ class Exchange(Tries):
             return
         proxy = self.proxy
         self._limit = limit = proxy.time_limit(self.head)
-        if self._upload.complete or proxy.deadline_covers_body(self.head):
+        if self._complete or proxy.deadline_covers_body(self.head):
             self._deadline = self.started + limit
         if limit <= 0:
             self._fail(Flag.DT, "nothing was left of the caller's time")
@@ -75,26 +75,30 @@ class Exchange(Tries):
 
     def request_body(self, data: bytes) -> None:
         self.bytes_in += len(data)
-        if self._over:
-            return
         upload = self._upload
-        sent = self._sent and self._connection is not None
-        if sent:
-            assert self._connection is not None
-            self._connection.write([upload.frame(data)])
+        if self._over or upload is None:
+            return
+        connection = self._connection
+        if connection is not None and self._sent:
+            connection.write([upload.frame(data)])
             self._try_deadline = self.proxy.clock() + self.proxy.timeouts.upload_idle
-        upload.add(data, sent)
-        if not sent and upload.too_large:
-            self._client.hold(Hold.SLOW_PEER)
+            if self._kept:
+                upload.add(data)
+                if upload.too_large:  # from here on no other try can follow
+                    self._kept = False
+                    upload.forget()
+        else:
+            upload.add(data)
+            if upload.too_large:
+                self._client.hold(Hold.SLOW_PEER)
 
     def request_end(self) -> None:
-        upload = self._upload
-        upload.complete = True
+        self._complete = True
         if self._limit and self._deadline == NEVER and not self.answer.committed:
             self._deadline = self.proxy.clock() + self._limit
         connection = self._connection
         if connection is not None and self._sent:
-            if end := upload.end():
+            if self._upload is not None and (end := self._upload.end()):
                 connection.write(end)
             connection.request_done = True
         if self._pick is not None and not self.answer.committed:
@@ -179,7 +183,7 @@ class Exchange(Tries):
         overloaded: bool = False,
     ) -> None:
         self.status = status
-        if not self._upload.complete:
+        if not self._complete:
             self.answer.keep_alive = False
         self.answer.own(status, flag, detail, retry_after_s, overloaded)
         self._end(flag, detail, cut=False)

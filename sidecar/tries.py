@@ -36,8 +36,8 @@ class Tries(ABC):
     """The state of one request and its tries; `proxy` has everything that outlives it."""
 
     __slots__ = (
-        "_client", "_client_slow", "_connection", "_deadline", "_free_tries", "_hedge_at",
-        "_idempotent", "_limit", "_lines", "_over", "_pick", "_pool", "_queue_until", "_queued",
+        "_client", "_client_slow", "_complete", "_connection", "_deadline", "_free_tries", "_hedge_at",
+        "_idempotent", "_kept", "_limit", "_lines", "_over", "_pick", "_pool", "_queue_until", "_queued",
         "_retry_at", "_retry_reason", "_sent", "_target", "_tried", "_try_deadline", "_upload",
         "_upstream_slow", "answer", "attempts", "bytes_in", "detail", "flag", "head", "proxy",
         "request_id", "span", "started", "status", "target_name", "upstream_s",
@@ -64,7 +64,9 @@ class Tries(ABC):
         self._tried: list[Endpoint] = []
         # the request
         self._lines: list[bytes] | None = None
-        self._upload = Upload(head.body is Body.CHUNKED, head.upgrade != b"websocket")
+        self._complete = False  # all of the request is here
+        self._kept = head.upgrade != b"websocket"  # the request can be sent once more
+        self._upload = None if head.body is Body.NONE else Upload(head.body is Body.CHUNKED)
         self._idempotent = head.method in IDEMPOTENT or b"idempotency-key" in head.fields
         # the current attempt
         self._pick: Pick | None = None
@@ -122,7 +124,7 @@ class Tries(ABC):
     def _try(self, *, stale: Endpoint | None = None) -> None:
         target = self._target
         assert target is not None
-        pick = target.pick(self._tried, None, self._idempotent and self._upload.kept)
+        pick = target.pick(self._tried, None, self._idempotent and self._kept)
         if isinstance(pick, Rejection):
             if self.flag is not None:
                 self._fail(self.flag, self.detail)  # the first failure says more than 'nobody is left'
@@ -162,11 +164,14 @@ class Tries(ABC):
             b"traceparent: %b\r\n" % self.span.traceparent(attempt.span_id),
             *proxy.attempt_fields(attempt.number, self._remaining(now)),
         ]
-        pieces = [join_head(lines), *upload.framed()]
+        pieces = [join_head(lines)]
+        if upload is not None:
+            pieces += upload.framed(self._complete)
         self._sent = True
-        connection.request_done = upload.complete
+        connection.request_done = self._complete
         connection.write(pieces)
-        if upload.too_large:
+        if upload is not None and upload.too_large:
+            self._kept = False
             upload.forget()
             if not self._upstream_slow:
                 self._client.release(Hold.SLOW_PEER)
@@ -188,7 +193,7 @@ class Tries(ABC):
             connection.reused
             and not connection.parser.started
             and self._idempotent
-            and self._upload.kept
+            and self._kept
             and self._retry_reason != STALE_CONNECTION
         ):
             # A kept-alive connection that dies before an answer is the race of two timeouts, not the
@@ -257,7 +262,7 @@ class Tries(ABC):
             outcome,
             len(self.attempts) - self._free_tries,
             self._idempotent,
-            self._upload.kept,
+            self._kept,
             False,
             self._remaining(now),
             retry_after_s,
@@ -314,7 +319,7 @@ class Tries(ABC):
                 return
             self._commit(head)
         answer.end()
-        if not self._upload.complete:
+        if not self._complete:
             answer.keep_alive = False  # an early answer: the rest of the upload is not read
         self._settle(self.proxy.classify(head))
         connection, self._connection = self._connection, None
@@ -332,7 +337,7 @@ class Tries(ABC):
     def _commit(self, head: ResponseHead) -> None:
         """From here on the answer belongs to the client."""
         self.status = head.status
-        self.answer.commit(self.proxy.response_fields(self), self._upload.complete)
+        self.answer.commit(self.proxy.response_fields(self), self._complete)
         if not self.proxy.deadline_covers_body(self.head):
             self._deadline = NEVER
         self._hedge_at = NEVER
@@ -360,7 +365,7 @@ class Tries(ABC):
 
     def _try_due(self) -> None:
         """Nothing came for too long: from whom?"""
-        committed, complete = self.answer.committed, self._upload.complete
+        committed, complete = self.answer.committed, self._complete
         expects = b"expect" in self.head.fields and not self.bytes_in
         if committed and self._client_slow:
             self._abandon(Outcome.CANCELLED)
@@ -417,11 +422,10 @@ class Tries(ABC):
         target = self._target
         assert target is not None
         self._hedge_at = NEVER
-        upload = self._upload
-        if upload.complete:
+        if self._complete:
             remaining = self._remaining(now)
             last = (
-                not (self._idempotent and upload.kept)
+                not (self._idempotent and self._kept)
                 or len(self.attempts) - self._free_tries >= target.policy.retry.max_attempts
             )
             self._try_deadline = now + target.per_try_timeout(remaining, last)

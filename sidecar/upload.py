@@ -11,13 +11,9 @@ REPLAY_BYTES = 64 * 1024
 class Upload:
     """Collects a body's pieces until they are sent, and keeps them while another try may need them."""
 
-    __slots__ = ("_chunked", "_pieces", "_size", "complete", "kept")
+    __slots__ = ("_chunked", "_pieces", "_size")
 
-    def __init__(self, chunked: bool, replayable: bool) -> None:
-        self.complete = False
-        """All of the request is here."""
-        self.kept = replayable
-        """The body can be sent once more."""
+    def __init__(self, chunked: bool) -> None:
         self._chunked = chunked
         self._pieces: list[bytes] = []
         self._size = 0
@@ -27,18 +23,12 @@ class Upload:
         """Whether it is more than is kept for a retry."""
         return self._size > REPLAY_BYTES
 
-    def add(self, data: bytes, sent: bool) -> None:
-        """Another piece; `sent` = it is on its way already."""
-        if sent and not self.kept:
-            return
+    def add(self, data: bytes) -> None:
         self._pieces.append(data)
         self._size += len(data)
-        if sent and self.too_large:
-            self.forget()
 
     def forget(self) -> None:
-        """It was sent and is too large to keep: no other try can follow."""
-        self.kept = False
+        """It was sent and is too large to keep."""
         self._pieces = []
         self._size = 0
 
@@ -50,7 +40,7 @@ class Upload:
         """What follows the last piece."""
         return [LAST_CHUNK] if self._chunked else []
 
-    def framed(self) -> list[bytes]:
+    def framed(self, complete: bool) -> list[bytes]:
         """All that is here, as it goes on the wire."""
         pieces = [chunk(piece) for piece in self._pieces] if self._chunked else list(self._pieces)
-        return pieces + self.end() if self.complete else pieces
+        return pieces + self.end() if complete else pieces

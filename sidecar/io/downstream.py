@@ -116,6 +116,9 @@ class Downstream(asyncio.Protocol):
         host.deadlines.arm(self._timer, host.clock() + idle_s)
         if self._holds:
             self.release(Hold.SLOW_PEER)
+        if not self._parser.pending and not self._blocked:
+            self._parser.begin()
+            return
         self._go_on = True
         if not self._running and not self._blocked:
             self._run()
@@ -192,9 +195,9 @@ class Downstream(asyncio.Protocol):
                 parser.feed(data)
                 self.hold(Hold.PIPELINED)
                 return
-            between = not parser.head_started
+            first = not parser.open
             self._handle(parser.feed(data))
-            if between and parser.head_started and not self._closing:
+            if first and parser.in_head and parser.open and not self._closing:
                 self._host.deadlines.arm(self._timer, self._host.clock() + self._host.header_timeout)
         except Exception:
             self._crash()

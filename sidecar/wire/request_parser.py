@@ -35,8 +35,8 @@ class RequestParser:
 
     __slots__ = (
         "_at", "_body_bytes", "_chunks", "_events", "_fault", "_fields", "_framing", "_head_bytes",
-        "_headers", "_left", "_limits", "_line", "_line_open", "_message_bytes", "_open", "_parser",
-        "_rest", "_tail", "_target", "_trailer_bytes", "complete", "in_head",
+        "_headers", "_left", "_limits", "_line", "_line_open", "_message_bytes", "_parser", "_rest",
+        "_tail", "_target", "_trailer_bytes", "complete", "in_head", "open", "pending",
     )  # fmt: skip
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
@@ -46,13 +46,17 @@ class RequestParser:
         self._parser = HttpRequestParser(self)
         self._rest = b""  # what came behind a complete message, from `_at` on
         self._at = 0
-        self._begin()
+        self.pending = False
+        """There are bytes behind the complete message."""
+        self.begin()
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """Be ready for another message; with bytes `pending`, call `next`."""
         self.in_head = True
         self.complete = False
         """`END` was given: what comes now is kept until `next`."""
-        self._open = False
+        self.open = False
+        """Some bytes of the message are here."""
         self._line = b""
         self._line_open = True
         self._tail = b""
@@ -72,12 +76,7 @@ class RequestParser:
     @property
     def head_started(self) -> bool:
         """Whether a head is open: some of its bytes are here, but not all."""
-        return self._open and self.in_head
-
-    @property
-    def pending(self) -> bool:
-        """Whether there are bytes behind the complete message."""
-        return self._at < len(self._rest)
+        return self.open and self.in_head
 
     def feed(self, data: bytes) -> list[RequestEvent]:
         """Parse one read.
@@ -90,8 +89,9 @@ class RequestParser:
         if self.complete:
             self._rest = self._rest[self._at :] + data
             self._at = 0
+            self.pending = True
             return []
-        if self._open or data.find(_HEAD_END) != len(data) - 4 or len(data) > self._limits.head_bytes:
+        if self.open or data.find(_HEAD_END) != len(data) - 4 or len(data) > self._limits.head_bytes:
             return self._parse(data, 0)
         # The usual read, one whole head and nothing else: 0.7 us less than by way of `_parse`.
         events = self._events = []
@@ -108,14 +108,14 @@ class RequestParser:
         if self._fault is not None:
             return [self._fault]
         rest, at = self._rest, self._at
-        self._rest, self._at = b"", 0
-        self._begin()
+        self._rest, self._at, self.pending = b"", 0, False
+        self.begin()
         return self._parse(rest, at) if at < len(rest) else []
 
     def take_unread(self) -> bytes:
         """The bytes behind an Upgrade that was accepted: they are not HTTP."""
         rest, at = self._rest, self._at
-        self._rest, self._at = b"", 0
+        self._rest, self._at, self.pending = b"", 0, False
         return rest[at:]
 
     def _parse(self, data: bytes, at: int) -> list[RequestEvent]:
@@ -127,7 +127,7 @@ class RequestParser:
             self._message_bytes += end - at
             in_head = self.in_head
             if in_head:
-                if not self._open:
+                if not self.open:
                     self._line = piece
                 elif self._line_open:
                     self._line += piece
@@ -135,7 +135,7 @@ class RequestParser:
                 return self._failed()
             if self.complete:
                 if end < size:
-                    self._rest, self._at = data, end
+                    self._rest, self._at, self.pending = data, end, True
                 return events
             self._tail = (self._tail + piece[-3:])[-3:]
             if end == size:
@@ -216,7 +216,7 @@ class RequestParser:
     # -- llhttp's callbacks ------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        self._open = True
+        self.open = True
 
     def on_url(self, piece: bytes) -> None:
         self._target += piece
