@@ -85,19 +85,22 @@ def test_one_trace_holds_the_spans_of_every_process_it_crossed(shop: RealMesh) -
     crossed = services_of(answer.json())
 
     missing: list[str] = []
+    expected = {name.rpartition("-")[0] for name in crossed} | {"ingress"}
 
     def complete() -> bool:
         found = http(f"{status['control']}/api/traces/{TRACE}")
-        spans = found.json()["data"][0]["spans"] if found.status == 200 else []
+        if found.status != 200:
+            return False
+        trace = found.json()["data"][0]
+        spans = trace["spans"]
+        services = {process["serviceName"] for process in trace["processes"].values()}
         ids = {span["spanID"] for span in spans}
         parents = {each["spanID"] for span in spans for each in span["references"]}
         missing[:] = [f"{len(spans)} spans", *(parents - ids - {CALLER})]
-        return len(spans) >= 4 * len(crossed) and len(missing) == 1
+        return services == expected and len(spans) >= 4 * len(crossed) and len(missing) == 1
 
     assert eventually(complete, 15), f"no span with these ids, which are parents: {missing}"
     found = http(f"{status['control']}/api/traces/{TRACE}").json()["data"][0]
-    services = {process["serviceName"] for process in found["processes"].values()}
-    assert services == {name.rpartition("-")[0] for name in crossed} | {"ingress"}
     instances = {
         tag["value"]
         for process in found["processes"].values()
