@@ -1,0 +1,230 @@
+"""The pool over real sockets: who gets a connection, when it is counted, what cannot be used."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from sidecar.errors import Flag, MeshError
+from sidecar.io.deadlines import Deadlines
+from sidecar.io.pool import MAX_AGE_S, Pool
+from sidecar.io.upstream import UpstreamConnection
+from tests.fakes.clock import FakeClock
+from tests.fakes.upstream import Peer, ScriptedUpstream
+from tests.sidecar.exchange.harness import until
+
+from .test_deadlines import FakeLoop
+
+
+class Waiter:
+    """Notes what it gets."""
+
+    def __init__(self) -> None:
+        self.got: UpstreamConnection | None = None
+        self.error: MeshError | None = None
+        self.has_crashed = False
+
+    def connected(self, connection: UpstreamConnection) -> None:
+        self.got = connection
+
+    def connect_failed(self, error: MeshError) -> None:
+        self.error = error
+
+    def crashed(self) -> None:
+        self.has_crashed = True
+
+
+async def stay(peer: Peer) -> None:
+    await peer.gone()
+
+
+class Pools:
+    """Makes pools whose time is the test's."""
+
+    def __init__(self, group: asyncio.TaskGroup) -> None:
+        self.loop = FakeLoop(FakeClock())
+        self.deadlines = Deadlines(self.loop.call_at, self.loop.clock)
+        self.group = group
+
+    def make(self, port: int, **options: float) -> Pool:
+        return Pool(
+            "127.0.0.1",
+            port,
+            lambda coroutine, name: self.group.create_task(coroutine, name=name),
+            self.deadlines,
+            self.loop.clock,
+            **options,  # type: ignore[arg-type]  # numbers of both kinds
+        )
+
+
+@asynccontextmanager
+async def pools() -> AsyncIterator[Pools]:
+    async with asyncio.TaskGroup() as group:
+        yield Pools(group)
+
+
+async def lend(pool: Pool) -> UpstreamConnection:
+    waiter = Waiter()
+    connection = pool.acquire(waiter)
+    if connection is None:
+        await until(lambda: waiter.got is not None)
+        connection = waiter.got
+    assert connection is not None
+    return connection
+
+
+async def test_last_in_first_out_and_counts() -> None:
+    """The warmest connection is used first, so that the others may grow old."""
+    async with ScriptedUpstream(stay) as up, pools() as made:
+        pool = made.make(up.port)
+        first, second = await lend(pool), await lend(pool)
+        assert repr(pool).endswith("active=2 idle=0 connecting=0 waiting=0 tunnels=0>")
+        pool.release(first)
+        pool.release(second)
+        assert (pool.active, pool.idle) == (0, 2)
+        assert await lend(pool) is second
+        assert (pool.active, pool.idle) == (1, 1)
+        pool.release(second)
+        pool.close()
+        await until(lambda: (pool.active, pool.idle) == (0, 0))
+
+
+async def test_waiters_are_served_first_in_first_out() -> None:
+    """By a connection that is given back, within the cap."""
+    async with ScriptedUpstream(stay) as up, pools() as made:
+        pool = made.make(up.port, max_connections=1)
+        connection = await lend(pool)
+        waiters = [Waiter() for _ in range(3)]
+        for waiter in waiters:
+            assert pool.acquire(waiter) is None
+        pool.cancel(waiters[1])
+        pool.release(connection)
+        assert [waiter.got is connection for waiter in waiters] == [True, False, False]
+        pool.release(connection)
+        assert [waiter.got is connection for waiter in waiters] == [True, False, True]
+        pool.release(connection)
+        assert (pool.active, pool.idle, pool.pending) == (0, 1, 0)
+        pool.close()
+
+
+async def test_a_lost_connection_makes_room_for_who_waits() -> None:
+    """The next one connects anew."""
+    async with ScriptedUpstream(stay) as up, pools() as made:
+        pool = made.make(up.port, max_connections=1)
+        connection = await lend(pool)
+        waiter = Waiter()
+        pool.acquire(waiter)
+        connection.abort()
+        await until(lambda: waiter.got is not None)
+        assert waiter.got is not connection
+        assert pool.active == 1
+        pool.close()
+        assert waiter.got is not None
+        waiter.got.abort()
+        await until(lambda: pool.active == 0)
+
+
+async def test_idle_ones_expire_and_old_ones_are_not_kept() -> None:
+    """Below the servers' own timeouts."""
+    async with ScriptedUpstream(stay) as up, pools() as made:
+        pool = made.make(up.port, idle_timeout=4.0)
+        first, second = await lend(pool), await lend(pool)
+        pool.release(first)
+        made.loop.advance(2)
+        pool.release(second)
+        made.loop.advance(2.1)
+        await until(lambda: (pool.active, pool.idle) == (0, 1))
+        made.loop.advance(2)
+        await until(lambda: (pool.active, pool.idle) == (0, 0))
+        old = await lend(pool)
+        made.loop.advance(MAX_AGE_S + 1)
+        pool.release(old)
+        await until(lambda: (pool.active, pool.idle) == (0, 0))
+
+
+async def test_the_queue_is_bounded_in_length_and_time() -> None:
+    """UO: our own limit, which says nothing about the endpoint."""
+    async with ScriptedUpstream(stay) as up, pools() as made:
+        pool = made.make(up.port, max_connections=1, max_waiting=2, max_wait=1.0)
+        connection = await lend(pool)
+        waiters = [Waiter(), Waiter()]
+        pool.acquire(waiters[0])
+        made.loop.advance(0.5)
+        pool.acquire(waiters[1])
+        with pytest.raises(MeshError) as caught:
+            pool.acquire(Waiter())
+        assert caught.value.flag is Flag.UO
+        made.loop.advance(0.6)
+        assert waiters[0].error is not None
+        assert waiters[0].error.flag is Flag.UO
+        assert waiters[1].error is None
+        pool.release(connection)
+        assert waiters[1].got is connection
+        connection.abort()
+        await until(lambda: pool.active == 0)
+
+
+async def test_a_refused_connect_is_told_and_counted_out() -> None:
+    """With words that say where."""
+    async with ScriptedUpstream(stay) as up:
+        port = up.port
+    async with pools() as made:
+        pool = made.make(port)
+        waiter = Waiter()
+        pool.acquire(waiter)
+        await until(lambda: waiter.error is not None)
+        assert waiter.error is not None
+        assert waiter.error.flag is Flag.UF
+        assert str(port) in waiter.error.detail
+        assert (pool.active, pool.connecting, pool.pending) == (0, 0, 0)
+
+
+async def test_connections_that_die_while_they_are_made_never_count_below_zero() -> None:
+    """A listener that accepts and resets at once: told as a failed connect, or as a loss, never forgotten."""
+    server = socket.create_server(("127.0.0.1", 0))
+    server.setblocking(False)
+    loop = asyncio.get_running_loop()
+
+    async def slam() -> None:
+        while True:
+            sock, _ = await loop.sock_accept(server)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            sock.close()
+
+    async with asyncio.TaskGroup() as group:
+        slamming = group.create_task(slam(), name="slam")
+        made = Pools(group)
+        pool = made.make(server.getsockname()[1])
+        for _ in range(50):
+            waiter = Waiter()
+            pool.acquire(waiter)
+            await until(lambda waiter=waiter: waiter.got is not None or waiter.error is not None)  # type: ignore[misc]
+            if waiter.got is not None:
+                await until(lambda waiter=waiter: waiter.got.transport is None)  # type: ignore[misc,union-attr]
+            assert (pool.active, pool.idle, pool.connecting) == (0, 0, 0)
+        slamming.cancel()
+    server.close()
+
+
+async def test_an_error_of_ours_in_a_waiter_ends_that_waiter_only() -> None:
+    """Its connection is cut, the next one is served."""
+
+    class Broken(Waiter):
+        def connected(self, connection: UpstreamConnection) -> None:
+            raise ZeroDivisionError("on purpose")
+
+    async with ScriptedUpstream(stay) as up, pools() as made:
+        pool = made.make(up.port)
+        broken = Broken()
+        pool.acquire(broken)
+        await until(lambda: broken.has_crashed)
+        await until(lambda: pool.active == 0)
+        connection = await lend(pool)
+        pool.release(connection)
+        assert (pool.active, pool.idle) == (0, 1)
+        pool.close()
