@@ -33,6 +33,7 @@ from .exchange import Exchange
 from .inbound import Inbound, LocalApp
 from .io.deadlines import Deadlines
 from .io.downstream import Downstream
+from .io.files import raise_limit
 from .io.listener import Listener
 from .io.tcp import TcpListener
 from .observe.access_log import FLUSH_S, AccessLog
@@ -98,6 +99,9 @@ class Sidecar:
             ConfigError: when an address cannot be bound.
         """
         config = self.config
+        room = raise_limit(config.max_connections)
+        if room < config.max_connections:
+            log.info("room for %d connections only: the limit of open files is low (ulimit -n)", room)
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self.stopping.set)
         async with contextlib.AsyncExitStack() as stack:
