@@ -108,7 +108,7 @@ class Exchange(Tries):
         """The body broke the protocol or a limit: what was sent of it must not look whole."""
         if self._over:
             return
-        self.proxy.count_refusal(error.reason)
+        self.proxy.count_refusal(self.peer, error.status, error.reason)
         self._abandon(Outcome.CANCELLED)
         self.answer.keep_alive = False
         if self.answer.committed:

@@ -14,7 +14,7 @@ from .attempt import FLAG_OF, IDEMPOTENT, STALE_CONNECTION, Attempt, Target, ret
 from .errors import Flag, MeshError
 from .io.downstream import Downstream
 from .io.flow import Hold
-from .io.pool import Pool
+from .io.pool import MAX_TUNNELS, Pool
 from .io.upstream import UpstreamConnection
 from .observe.trace_context import TraceContext, new_span_id
 from .policy.outcome import Outcome
@@ -140,6 +140,8 @@ class Tries(ABC):
         self._arm_try(now)
         pool = self._pool = self.proxy.pool(pick.endpoint)
         try:
+            if pool.tunnels >= MAX_TUNNELS and self.head.upgrade == b"websocket":
+                raise MeshError(Flag.UO, f"{MAX_TUNNELS} tunnels to {pick.endpoint.id} are open")
             connection = pool.acquire(self, fresh=pick.endpoint is stale)
         except MeshError as error:
             self.connect_failed(error)

@@ -533,3 +533,82 @@ async def test_an_answer_until_close_that_is_cut_is_reset() -> None:
         with pytest.raises(ConnectionResetError):
             await asyncio.wait_for(client.reader.read(-1), 15)
         await rig.settled()
+
+
+async def test_a_1_0_request_without_host() -> None:
+    """Outbound it has no destination, unless there is a default one; inbound there is only the app."""
+    async with ScriptedUpstream(replies(OK)) as up, Rig({"svc": [up.address]}, app=up.address) as rig:
+        client = await rig.connect()
+        await client.send(b"GET / HTTP/1.0\r\n\r\n")
+        assert (await client.answer())["x-mesh-reason"] == "DPE: no Host, so no destination"
+        client = await rig.connect("inbound")
+        await client.send(b"GET / HTTP/1.0\r\n\r\n")
+        assert (await client.answer()).status == 200
+        assert fields(up.heads[0])["host"] == "test-1"
+    async with (
+        ScriptedUpstream(replies(OK)) as up,
+        Rig({"svc": [up.address]}, default_service="svc") as rig,
+    ):
+        client = await rig.connect()
+        await client.send(b"GET / HTTP/1.0\r\n\r\n")
+        assert (await client.answer()).status == 200
+        assert fields(up.heads[0])["host"] == "svc"
+
+
+async def test_the_ingress_believes_nobody() -> None:
+    """What only the mesh may say is dropped, and who the client is is said anew."""
+    async with (
+        ScriptedUpstream(replies(OK)) as up,
+        Rig({"svc": [up.address]}, default_service="svc") as rig,
+    ):
+        await rig.ask(
+            b"GET / HTTP/1.1\r\nHost: shop.example\r\nX-Forwarded-For: 6.6.6.6\r\nX-Mesh-Criticality: critical\r\n"
+            b"x-envoy-expected-rq-timeout-ms: 1\r\n\r\n"
+        )
+        sent = fields(up.heads[0])
+        assert sent["x-forwarded-for"] == "127.0.0.1"
+        assert sent["x-forwarded-host"] == "shop.example"
+        assert "x-mesh-criticality" not in sent
+        assert int(sent["x-envoy-expected-rq-timeout-ms"]) > 1000
+
+
+async def test_each_refusal_is_one_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Before and in the middle of a request."""
+    caplog.set_level("INFO", "sidecar")
+    async with ScriptedUpstream(replies(OK)) as up, Rig({"svc": [up.address]}) as rig:
+        await rig.ask(b"GET / HTTP/1.1\r\n\r\n")
+        await rig.ask(b"POST / HTTP/1.1\r\nHost: svc\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+    lines = [record.getMessage() for record in caplog.records if "refused" in record.getMessage()]
+    assert lines == [
+        "outbound: refused 400 from 127.0.0.1: no Host",
+        "outbound: refused 400 from 127.0.0.1: malformed chunk or trailer",
+    ]
+
+
+async def test_tunnels_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tunnel may stay for hours; past the bound another one is told so, and requests go on."""
+    monkeypatch.setattr("sidecar.tries.MAX_TUNNELS", 1)
+
+    async def script(peer: Peer) -> None:
+        while True:
+            head = await peer.head()
+            upgrade = b"upgrade: websocket" in head
+            peer.send(
+                b"HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n" if upgrade else OK
+            )
+
+    upgrade = b"GET / HTTP/1.1\r\nHost: svc\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    async with ScriptedUpstream(script) as up, Rig({"svc": [up.address]}) as rig:
+        first = await rig.connect()
+        await first.send(upgrade)
+        assert (await first.answer()).status == 101
+        answer = await rig.ask(upgrade)
+        assert (answer.status, answer["x-mesh-reason"]) == (503, "UO: 1 tunnels to svc-1 are open")
+        assert (await rig.ask(GET)).status == 200
+        first.abort()
+        await rig.settled()
+        second = await rig.connect()
+        await second.send(upgrade)
+        assert (await second.answer()).status == 101
+        second.abort()
+        await rig.settled()
