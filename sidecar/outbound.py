@@ -70,6 +70,8 @@ class Outbound(Proxy):
             if target is not None:
                 return target
             known = True
+        if not name:
+            return MeshError(Flag.DPE, "no Host, so no destination")
         if not known and self.destinations.names is not None:
             return MeshError(
                 Flag.NC, f"no service is named {name!r}; known are {self.destinations.names_text()}"

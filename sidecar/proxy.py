@@ -166,14 +166,14 @@ class Proxy(ABC):
     def retried(self, exchange: Tries) -> None:
         """Another try is on its way; `exchange.flag` and `.detail` say what became of the last."""
 
-    def count_refusal(self, reason: str) -> None:
+    def count_refusal(self, peer: str, status: int, reason: str) -> None:
         """A message was refused; the reasons are a fixed set of words."""
         self.refusals[reason] = self.refusals.get(reason, 0) + 1
+        log.info("%s: refused %s from %s: %s", self.direction, status, peer, reason)
 
     def refused(self, peer: str, status: int, reason: str) -> None:
         """A message that never became an exchange was refused."""
-        self.count_refusal(reason)
-        log.info("%s: refused %s from %s: %s", self.direction, status, peer, reason)
+        self.count_refusal(peer, status, reason)
         if self._access_log is not None:
             self._access_log.refusal(self.direction, peer, status, reason)
 
