@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import TypeAlias
 
 from ..wire.events import RequestHead
 from ..wire.limits import DEFAULT_LIMITS, Limits
+from .acceptor import Acceptor
 from .deadlines import Deadlines
 from .downstream import Downstream, RequestHandler
 
@@ -23,8 +23,8 @@ ExchangeFactory: TypeAlias = Callable[[Downstream, RequestHead], RequestHandler]
 RefusalSink: TypeAlias = Callable[[str, int, str], None]
 
 
-class Listener:
-    """Accepts connections and owns them until they are closed."""
+class Listener(Acceptor[Downstream]):
+    """Accepts HTTP connections: limits on how many, of one address and in all."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Listener:
         max_connections: int = MAX_CONNECTIONS,
         max_per_address: int = MAX_CONNECTIONS_PER_ADDRESS,
     ) -> None:
-        self.name = name
+        super().__init__(name)
         self.limits = limits
         self.deadlines = deadlines
         self.clock = clock
@@ -51,70 +51,34 @@ class Listener:
         self._refused = refused
         self._max_connections = max_connections
         self._max_per_address = max_per_address
-        self._connections: set[Downstream] = set()
         self._per_address: dict[str, int] = {}
-        self._server: asyncio.Server | None = None
-        self._empty = asyncio.Event()
-        self._empty.set()
 
-    @property
-    def connections(self) -> int:
-        return len(self._connections)
-
-    async def open(self, host: str, port: int, *, reuse_port: bool = False) -> str:
-        """Listen; returns the bound address as HOST:PORT.
-
-        Raises:
-            OSError: when the address cannot be bound.
-        """
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: Downstream(self), host, port, backlog=1024, reuse_port=reuse_port or None
-        )
-        bound = self._server.sockets[0].getsockname()
-        return f"[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"{bound[0]}:{bound[1]}"
+    def _protocol(self) -> Downstream:
+        return Downstream(self)
 
     def stop_accepting(self) -> None:
-        """Close the listening socket; open connections go on and are told to close with their next answer."""
+        """Close the listening socket; open connections are told to close with their next answer."""
         self.draining = True
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        super().stop_accepting()
         for connection in list(self._connections):
             connection.close_if_idle()
-
-    async def drained(self, grace_s: float) -> tuple[int, int]:
-        """Wait for open connections to end; returns (how many ended by themselves, how many were cut)."""
-        before = len(self._connections)
-        try:
-            async with asyncio.timeout(grace_s):
-                await self._empty.wait()
-        except TimeoutError:
-            pass
-        cut = list(self._connections)
-        for connection in cut:
-            connection.cut()
-        return before - len(cut), len(cut)
 
     # -- Host, for the connections -----------------------------------------------------------------
 
     def opened(self, connection: Downstream) -> bool:
         address = connection.peer
         count = self._per_address.get(address, 0)
-        self._connections.add(connection)
+        self._add(connection)
         self._per_address[address] = count + 1
-        self._empty.clear()
         return count < self._max_per_address and len(self._connections) <= self._max_connections
 
     def closed(self, connection: Downstream) -> None:
-        self._connections.discard(connection)
+        self._remove(connection)
         count = self._per_address.get(connection.peer, 0) - 1
         if count > 0:
             self._per_address[connection.peer] = count
         else:
             self._per_address.pop(connection.peer, None)
-        if not self._connections:
-            self._empty.set()
 
     def exchange(self, connection: Downstream, head: RequestHead) -> RequestHandler:
         return self._exchange(connection, head)

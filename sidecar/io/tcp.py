@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Protocol, TypeAlias, cast
 
+from .acceptor import Acceptor
 from .flow import HIGH_WATER, LOW_WATER, end_writing, reset, write_all
 from .tunnel import Tunnel
 
@@ -133,6 +134,13 @@ class TcpClient(TcpSide):
             log.exception("an error of our own, while a connection was placed")
             reset(self.transport)
 
+    def cut(self) -> None:
+        """End of the grace."""
+        if self.tunnel is not None:
+            self.tunnel.cut("drained")
+        else:
+            self.abort_raw()
+
     def _gone(self, side: TcpSide) -> None:
         session, self._session = self._session, None
         if session is not None:
@@ -140,8 +148,8 @@ class TcpClient(TcpSide):
         self._listener.closed(self)
 
 
-class TcpListener:
-    """Accepts TCP connections and owns them until they are closed."""
+class TcpListener(Acceptor[TcpClient]):
+    """Accepts TCP connections; to drain it only waits: TCP has no word for 'please leave'."""
 
     def __init__(
         self,
@@ -150,63 +158,22 @@ class TcpListener:
         refused: Callable[[str, str], None],
         max_connections: int = MAX_TCP_CONNECTIONS,
     ) -> None:
-        self.name = name
+        super().__init__(name)
         self.session = session
         self._refused = refused
         self._max_connections = max_connections
-        self._connections: set[TcpClient] = set()
-        self._server: asyncio.Server | None = None
-        self._empty = asyncio.Event()
-        self._empty.set()
 
-    @property
-    def connections(self) -> int:
-        return len(self._connections)
-
-    async def open(self, host: str, port: int) -> str:
-        """Listen; returns the bound address as HOST:PORT.
-
-        Raises:
-            OSError: when the address cannot be bound.
-        """
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: TcpClient(self), host, port, backlog=1024)
-        bound = self._server.sockets[0].getsockname()
-        return f"[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"{bound[0]}:{bound[1]}"
-
-    def stop_accepting(self) -> None:
-        """Close the listening socket; open connections go on: TCP has no word for 'please leave'."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-
-    async def drained(self, grace_s: float) -> tuple[int, int]:
-        """Wait for open connections to end; returns (how many ended by themselves, how many were cut)."""
-        before = len(self._connections)
-        try:
-            async with asyncio.timeout(grace_s):
-                await self._empty.wait()
-        except TimeoutError:
-            pass
-        cut = list(self._connections)
-        for connection in cut:
-            if connection.tunnel is not None:
-                connection.tunnel.cut("drained")
-            else:
-                connection.abort_raw()
-        return before - len(cut), len(cut)
+    def _protocol(self) -> TcpClient:
+        return TcpClient(self)
 
     # -- for the connections -----------------------------------------------------------------------
 
     def opened(self, connection: TcpClient) -> bool:
-        self._connections.add(connection)
-        self._empty.clear()
+        self._add(connection)
         if len(self._connections) > self._max_connections:
             self._refused(connection.peer, "too many connections")
             return False
         return True
 
     def closed(self, connection: TcpClient) -> None:
-        self._connections.discard(connection)
-        if not self._connections:
-            self._empty.set()
+        self._remove(connection)
