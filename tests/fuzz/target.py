@@ -1,9 +1,8 @@
 """The fuzz target for atheris; how to run it stands in README.md.
 
 Plain random bytes rarely pass a first line, so besides libFuzzer's own mutations there is a custom one
-that works on the words of HTTP, and a dictionary beside this file.
+that works on the words of HTTP.
 """
-# ruff: noqa: E501 - one row a line reads better than one row on five
 
 from __future__ import annotations
 
@@ -18,15 +17,7 @@ with atheris.instrument_imports(include=["sidecar.wire"]):
     import sidecar.wire.response_parser  # noqa: F401
 
 from tests.fuzz.oracle import check
-
-WORDS = [
-    b"\r\n", b"\r", b"\n", b"\0", b" ", b"\t", b":", b",", b";", b"0\r\n\r\n", b"5\r\nhello\r\n", b"Host: x\r\n",
-    b"Content-Length: 5\r\n", b"Content-Length: 0\r\n", b"Transfer-Encoding: chunked\r\n", b"chunked", b"gzip, ",
-    b"Connection: close\r\n", b"Connection: Upgrade\r\nUpgrade: websocket\r\n", b"Upgrade: h2c\r\n", b"HTTP/1.1",
-    b"HTTP/1.0", b"HTTP/2.0", b"RTSP/1.0", b"ICE/1.1", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"HEAD", b"POST",
-    b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 204 X\r\n", b"HTTP/1.1 304 X\r\n",
-    b"http://y/", b"*", b"#", b"X : y\r\n", b" folded\r\n", b"\xff", b"Trailer: a\r\n", b"Expect: 100-continue\r\n",
-]  # fmt: skip
+from tests.fuzz.words import WORDS
 
 
 def mutate(data: bytes, max_size: int, seed: int) -> bytes:
