@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from .backend import Backend, Seen
 from .rows import ROWS, Row
 
-QUIET_S = 0.25  # with an answer here, nothing more is expected after this long
-LIMIT_S = 3.0
+SURPLUS_S = 0.1  # when all expected answers are here: for more than was asked for
+LIMIT_S = 3.0  # for an answer that does not come
 
 
 @dataclass
@@ -111,12 +111,13 @@ async def run_row(row: Row, backend: Backend, host: str, port: int) -> Result:
         pieces = [row.raw] if isinstance(row.raw, bytes) else list(row.raw)
         writer.write(pieces.pop(0))
         while not closed and loop.time() < end:
+            found, interim, _ = read_responses(raw, row.methods, False)
+            done = not pieces and len(found) >= len(row.methods) and all(one.complete for one in found)
+            if found and found[-1].status == 101:
+                done = done and raw.endswith(b"HELLO")
             try:
-                data = await asyncio.wait_for(reader.read(65536), QUIET_S if raw else LIMIT_S)
+                data = await asyncio.wait_for(reader.read(65536), SURPLUS_S if done else LIMIT_S)
             except TimeoutError:
-                if pieces:
-                    writer.write(pieces.pop(0))
-                    continue
                 break
             closed = not data
             raw += data

@@ -259,11 +259,11 @@ async def test_a_client_that_goes_away_cancels_the_attempt() -> None:
         gone.set()
 
     async with ScriptedUpstream(script) as up, Rig({"svc": [up.address]}) as rig:
-        for end in ("close", "abort"):
+        for number, end in enumerate(("close", "abort"), 1):
             gone.clear()
             client = await rig.connect()
             await client.send(GET)
-            await until(lambda: rig.taken() != {} and len(up.heads) > 0)
+            await until(lambda number=number: len(up.heads) == number)  # type: ignore[misc]
             getattr(client, end)()
             await asyncio.wait_for(gone.wait(), 15)
             await rig.settled()
