@@ -79,6 +79,8 @@ class Peer:
             pass
 
     def send(self, data: bytes) -> None:
+        if self.writer.is_closing():  # uvloop would raise a RuntimeError
+            raise Gone
         self.writer.write(data)
 
     async def drain(self) -> None:

@@ -65,6 +65,8 @@ class Client:
         self._unread = b""
 
     async def send(self, data: bytes) -> None:
+        if self.writer.is_closing():  # uvloop would raise a RuntimeError
+            raise ConnectionResetError("the connection is gone")
         self.writer.write(data)
         await self.writer.drain()
 
