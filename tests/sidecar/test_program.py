@@ -181,11 +181,12 @@ async def test_the_ingress_believes_no_stranger(receiver: Receiver) -> None:
         "x-forwarded-for": "6.6.6.6",
         "x-request-id": "mine",
     }
-    async with aiohttp.ClientSession() as session, session.get(ingress.url("outbound", "/x"), headers=forged) as answer:
-            assert answer.status == 200
-            assert answer.headers["x-request-id"] == "mine"
-            assert answer.headers["traceresponse"].startswith("00-")
-            assert "x-envoy-overloaded" not in answer.headers
+    url = ingress.url("outbound", "/x")
+    async with aiohttp.ClientSession() as session, session.get(url, headers=forged) as answer:
+        assert answer.status == 200
+        assert answer.headers["x-request-id"] == "mine"
+        assert answer.headers["traceresponse"].startswith("00-")
+        assert "x-envoy-overloaded" not in answer.headers
     seen = receiver.requests[0].headers
     assert seen["x-envoy-attempt-count"] == "1"
     assert int(seen["x-envoy-expected-rq-timeout-ms"]) > 10_000
@@ -208,9 +209,9 @@ async def test_an_unknown_service_is_named(receiver: Receiver) -> None:
     sidecar = await Sidecar.start(
         *("--name", "a-1", "--outbound", "127.0.0.1:0", "--upstream", f"orders={receiver.address}")
     )
-    async with aiohttp.ClientSession() as session:
-        async with session.get(sidecar.url("outbound", "/"), headers={"Host": "ordrs"}) as answer:
-            assert answer.status == 503
-            assert answer.headers["server"] == "mesh"
-            assert answer.headers["x-mesh-reason"] == "NC: no service is named 'ordrs'; known are orders"
+    url = sidecar.url("outbound", "/")
+    async with aiohttp.ClientSession() as session, session.get(url, headers={"Host": "ordrs"}) as answer:
+        assert answer.status == 503
+        assert answer.headers["server"] == "mesh"
+        assert answer.headers["x-mesh-reason"] == "NC: no service is named 'ordrs'; known are orders"
     assert await sidecar.stop() == 0
