@@ -16,6 +16,20 @@ from aiohttp import web
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 
+RUNNING: list[asyncio.subprocess.Process] = []
+
+
+@pytest.fixture(autouse=True)
+async def leave_none() -> AsyncIterator[None]:
+    """A test that fails half-way leaves no process behind either."""
+    yield
+    while RUNNING:
+        process = RUNNING.pop()
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
 class Sidecar:
     """A running `python -m sidecar`."""
 
@@ -33,6 +47,7 @@ class Sidecar:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
+        RUNNING.append(process)
         assert process.stdout is not None
         line = await asyncio.wait_for(process.stdout.readline(), 20)
         return cls(process, json.loads(line) if line else {})
