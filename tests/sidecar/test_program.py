@@ -15,7 +15,6 @@ import pytest
 from aiohttp import web
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-
 RUNNING: list[asyncio.subprocess.Process] = []
 
 
