@@ -289,7 +289,7 @@ def _signal_child(pid: int, number: int) -> None:
 def _call_main(module: str, argv: Sequence[str]) -> int:
     """`module.main(argv)` as the interpreter would run it; returns the exit code."""
     sys.argv = [module, *argv]
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a text file here
     try:
         return int(importlib.import_module(module).main(list(argv)) or 0)
     except SystemExit as end:

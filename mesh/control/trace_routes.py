@@ -26,7 +26,7 @@ def add(app: web.Application, store: TraceStore, came: Callable[[Any], None] | N
         if request.content_type != PROTOBUF:
             raise web.HTTPUnsupportedMediaType(reason=f"send spans as {PROTOBUF}")
         # Only when spans come: the generated messages take 40 ms to import, and a start is counted.
-        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # it has no stubs
         from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
             ExportTraceServiceRequest,
             ExportTraceServiceResponse,

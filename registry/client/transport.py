@@ -249,7 +249,7 @@ def _refusal(status: int, body: bytes) -> RegistryError:
     return RegistryError(words, status=status)
 
 
-class _Http(consul.aio.HTTPClient):  # type: ignore[misc]
+class _Http(consul.aio.HTTPClient):  # type: ignore[misc]  # py-consul is untyped
     """py-consul's HTTP layer on our session; its own __init__ would open another."""
 
     def __init__(self, transport: Transport) -> None:
@@ -278,7 +278,7 @@ class _Http(consul.aio.HTTPClient):  # type: ignore[misc]
         """The session is the transport's to close."""
 
 
-class _Consul(consul.base.Consul):  # type: ignore[misc]
+class _Consul(consul.base.Consul):  # type: ignore[misc]  # py-consul is untyped
     """py-consul's client with our transport; environment variables do not override what we were told."""
 
     def __init__(self, transport: Transport) -> None:
