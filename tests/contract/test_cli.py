@@ -154,7 +154,8 @@ async def test_watch_once_of_every_kind_it_has(cli: Cli, http: Http, name: str) 
 
 async def test_lock_runs_one_at_a_time(cli: Cli, http: Http, name: str) -> None:
     """The second waits until the first is done; `lock` is sessions, acquire, watches and release."""
-    async with cli.started("lock", name, "echo got it; sleep 30") as first:
+    # `exec`: the signal ends the shell alone, and a sleep left behind would hold our end of the pipe open.
+    async with cli.started("lock", name, "echo got it; exec sleep 30") as first:
         assert first.stdout is not None
         async with asyncio.timeout(TIMEOUT):
             assert (await first.stdout.readline()).strip() == b"got it"

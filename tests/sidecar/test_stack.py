@@ -405,7 +405,7 @@ MOVES = st.tuples(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(1, 6), st.lists(MOVES, max_size=150), st.integers(0, 99))
 def test_invariants_of_picks_whatever_happens(count: int, moves: list[tuple[str, int]], seed: int) -> None:
     """Never an open endpoint while a closed one exists; probes <= permits; pending is exact; survivors

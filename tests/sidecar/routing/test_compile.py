@@ -414,7 +414,7 @@ SETS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(SETS, min_size=1, max_size=4), st.binary(max_size=4))
 def test_no_swap_of_documents_leaves_a_service_without_a_route(
     sets: list[list[tuple[str, int, bool]]], tail: bytes

@@ -97,7 +97,7 @@ def mutated(draw: st.DrawFn, message: st.SearchStrategy[bytes]) -> bytes:
 steps = st.integers(1, 40)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(request_bytes(), min_size=1, max_size=3))
 def test_valid_requests_pass(raws: list[bytes]) -> None:
     """Not only is nothing bad taken: what is good is, however many come in a row."""
@@ -108,7 +108,7 @@ def test_valid_requests_pass(raws: list[bytes]) -> None:
     check_request(raw, 5)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(response_bytes(), st.booleans())
 def test_valid_responses_pass(raw: bytes, eof: bool) -> None:
     """The same for answers; one without a length needs the end of the connection."""
@@ -118,14 +118,14 @@ def test_valid_responses_pass(raw: bytes, eof: bool) -> None:
     check_response(raw, b"GET", eof, 5)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(mutated(request_bytes()), steps)
 def test_mutated_requests(raw: bytes, step: int) -> None:
     """Never laxer than h11."""
     check_request(raw, step)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(mutated(response_bytes()), st.sampled_from([b"GET", b"HEAD"]), st.booleans(), steps)
 def test_mutated_responses(raw: bytes, method: bytes, eof: bool, step: int) -> None:
     """Never laxer than h11."""
