@@ -7,15 +7,18 @@ From `commit` on the answer belongs to the client.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .errors import Flag
 from .io.downstream import Downstream
+from .routing.headers import NONE, HeaderOps
 from .wire.events import Body, RequestHead, ResponseHead
 from .wire.forward import response_framing_out, response_lines
-from .wire.serialize import LAST_CHUNK, chunk, join_head, own_answer
+from .wire.serialize import LAST_CHUNK, chunk, direct_answer, join_head, own_answer
 
 if TYPE_CHECKING:
+    from .direct import DirectAnswer
     from .proxy import Proxy
 
 # A response of known length up to this size reaches the client only when it is complete.
@@ -64,8 +67,14 @@ class Answer:
         self._out.clear()
         self.bytes_out = 0
 
-    def commit(self, fields: list[bytes], request_complete: bool) -> None:
-        """Put the head before what was held; `fields` are the proxy's own."""
+    def commit(
+        self,
+        fields: list[bytes],
+        request_complete: bool,
+        operations: HeaderOps = NONE,
+        cors: Sequence[tuple[bytes, bytes]] = (),
+    ) -> None:
+        """Put the head before what was held; `fields` are the proxy's own, the rest is what a route wants."""
         head, request = self.head, self._request
         assert head is not None
         self.committed = True
@@ -73,7 +82,11 @@ class Answer:
         self._framing = framing = response_framing_out(head, request.http11)
         if framing is Body.UNTIL_CLOSE or not request_complete or self._proxy.draining:
             self.keep_alive = False
-        lines = response_lines(head, self._proxy.drop_response, framing, request.method == b"HEAD")
+        drop = self._proxy.drop_response
+        if operations or cors:
+            drop = drop | operations.gone | {name for name, _ in cors if name != b"vary"}
+            fields = [*fields, *operations.lines, *(b"%b: %b\r\n" % pair for pair in cors)]
+        lines = response_lines(head, drop, framing, request.method == b"HEAD")
         lines += fields
         if not self.keep_alive:
             lines.append(b"connection: close\r\n")
@@ -112,6 +125,21 @@ class Answer:
         self._client.write(
             [own_answer(status, text + b"\n", fields, close=not self.keep_alive, head_request=head_request)]
         )
+
+    def direct(self, answer: DirectAnswer) -> None:
+        """The answer of a route, or of a fallback."""
+        self.committed = True
+        self._out.clear()
+        self.bytes_out = len(answer.body)
+        if self._proxy.draining:
+            self.keep_alive = False
+        head_request = self._request.method == b"HEAD"
+        close = not self.keep_alive
+        self._client.write([direct_answer(answer.status, answer.fields, answer.body, close, head_request)])
+
+    def kept(self) -> bytes:
+        """The body so far of an answer that is held."""
+        return b"".join(self._out)
 
     def upgrade(self, head: ResponseHead, fields: list[bytes], first: bytes) -> None:
         """101, and the first bytes of the new protocol."""

@@ -43,9 +43,12 @@ from .observe.snapshot import Snapshot
 from .observe.tcp_metrics import TcpMetrics
 from .observe.tracing import Tracer
 from .outbound import Outbound
+from .policies import Policies, read_files
 from .policy.events import PolicyEvent
-from .policy.settings import UpstreamPolicy
 from .proxy import Proxy
+from .routing.compile import Compiled, Identity, compile_documents
+from .routing.compile_rule import Destination as Meaning
+from .routing.documents import Document
 from .stack import Upstream
 from .tcp import TcpService
 from .wire.events import RequestHead
@@ -117,9 +120,14 @@ class Sidecar:
                 self._client, self._make_upstream, self._spawn, self._deadlines, self.events, self.clock
             )
             for name, addresses in config.upstreams:
-                destinations.static(name, [(address.host, address.port) for address in addresses])
+                specs = [
+                    EndpointSpec(f"{name}-{number}", address.host, address.port, version="v1")
+                    for number, address in enumerate(addresses, 1)
+                ]
+                destinations.static(name, specs)
             self._make_proxies(destinations)
-            snapshot = Snapshot(self, destinations)
+            policies = self._make_policies(destinations)
+            snapshot = Snapshot(self, destinations, policies)
             self.collectors.register(self.metrics)
             self.collectors.register(ProcessCollector(registry=None))
             self.collectors.register(PlatformCollector(registry=None))
@@ -141,7 +149,11 @@ class Sidecar:
                 await self._listen(admin, destinations, bound)
                 snapshot.addresses = bound
                 if self._client is not None and (self.outbound is not None or config.tcp):
-                    background.append(self._tasks.create_task(destinations.watch_names(), name="watch names"))
+                    watch = destinations.watch_names(self._names_changed)
+                    background.append(self._tasks.create_task(watch, name="watch names"))
+                if self._client is not None:
+                    watch = policies.watch(self._client)
+                    background.append(self._tasks.create_task(watch, name="watch policies"))
                 if self.app_health is not None:
                     await self.app_health.check()
                     background.append(self._tasks.create_task(self.app_health.run(), name="app health"))
@@ -184,8 +196,35 @@ class Sidecar:
         self._spawned.add(task)
         task.add_done_callback(self._spawned.discard)
 
-    def _make_upstream(self, name: str) -> Upstream:
-        return Upstream(name, UpstreamPolicy(), self._policy_event, self.config.name, self.clock, self.rng)
+    def _make_upstream(self, meaning: Meaning) -> Upstream:
+        upstream = Upstream(
+            meaning.key, meaning.policy, self._policy_event, self.config.name, self.clock, self.rng
+        )
+        upstream.set_zone(self.config.zone)
+        return upstream
+
+    def _make_policies(self, destinations: Destinations) -> Policies:
+        config = self.config
+        service = config.service if config.app is not None else ""  # without an app: the ingress
+        identity = Identity(service, config.name, config.version, config.zone)
+
+        def known(name: str) -> bool:
+            # before the registry's first answer a name may be anything; but an ingress is called by any name
+            return destinations.knows(name) or (destinations.names is None and config.default_service is None)
+
+        def compile(documents: list[Document]) -> Compiled:
+            return compile_documents(documents, identity, None, config.default_service, known, self.rng)
+
+        def apply(compiled: Compiled) -> None:
+            destinations.apply(compiled)
+            if self.outbound is not None:
+                self.outbound.apply(compiled.table)
+
+        return Policies(read_files(config.policies), compile, apply, self.events, time.time)
+
+    def _names_changed(self) -> None:
+        if self.outbound is not None:
+            self.outbound.table.forget()
 
     def _policy_event(self, event: PolicyEvent) -> None:
         self.events.add(
@@ -226,7 +265,7 @@ class Sidecar:
             self.inbound = Inbound(app, self._load_report, *common)
         if config.outbound is not None:
             identity = (config.name, config.service, config.version)
-            self.outbound = Outbound(destinations, identity, config.default_service, *common)
+            self.outbound = Outbound(destinations, identity, config.default_service is not None, *common)
 
     def _make_heartbeat(self, client: RegistryClient, bound: dict[str, str]) -> Heartbeat:
         config = self.config

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from .errors import Flag, MeshError
+from .policy.machine import State
 from .policy.outcome import Outcome
-from .policy.retry import Refusal, Retry
+from .policy.retry import Refusal, Retry, RetryPolicy
 from .stack import Pick, Rejection
 from .wire.events import ResponseHead
 
@@ -64,9 +65,14 @@ class Target(Protocol):
         retry_after_s: float | None = None,
         *,
         status: int = 0,
+        policy: RetryPolicy | None = None,
     ) -> Retry | Refusal: ...
-    def per_try_timeout(self, remaining_s: float, last: bool = False) -> float: ...
+    def per_try_timeout(
+        self, remaining_s: float, last: bool = False, policy: RetryPolicy | None = None
+    ) -> float: ...
     def hedge_after(self, remaining_s: float) -> float | None: ...
+    def hedge_delay(self, remaining_s: float) -> float | None: ...
+    def may_hedge(self, pick: Pick) -> bool: ...
     def reconsider(self, pick: Pick) -> float | None: ...
     def report(self, endpoint: Endpoint, header: bytes) -> None: ...
 
@@ -75,12 +81,16 @@ class Attempt:
     """One try, as the access log and the trace tell it. Times are of the data path's clock; 0 = not yet."""
 
     __slots__ = (
-        "connected", "ended", "endpoint", "number", "outcome", "reason", "span_id", "started", "status",
+        "breaker", "connected", "ended", "endpoint", "number", "outcome", "probe", "reason", "span_id",
+        "started", "status",
     )  # fmt: skip
 
-    def __init__(self, number: int, endpoint: Endpoint, started: float, span_id: bytes, reason: str) -> None:
+    def __init__(self, number: int, pick: Pick, started: float, span_id: bytes, reason: str) -> None:
         self.number = number
-        self.endpoint = endpoint
+        self.endpoint = endpoint = pick.endpoint
+        breaker = endpoint.breaker  # the app behind an inbound listener has none
+        self.breaker = State.CLOSED if breaker is None else breaker.state  # type: ignore[redundant-expr]
+        self.probe = pick.probe
         self.started = started
         self.connected = 0.0
         self.ended = 0.0

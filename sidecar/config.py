@@ -59,6 +59,7 @@ class Config:
     registry_token: str | None = None
     upstreams: tuple[tuple[str, tuple[Address, ...]], ...] = ()
     default_service: str | None = None
+    policies: tuple[Path, ...] = ()
     otlp: str | None = None
     trace_sample: float = 1.0
     access_log: str | None = None
@@ -92,7 +93,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
             values[key], source = flag_value, "--" + key.replace("_", "-")
         elif variable in environ:
             values[key], source = environ[variable], variable
-            if key in ("upstream", "tcp"):
+            if key in ("upstream", "tcp", "policy"):
                 values[key] = environ[variable].split(";")
         elif key in file:
             values[key], source = file[key], f"{path}: {key}"
@@ -111,9 +112,10 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
         raise ConfigError("--advertise needs --inbound HOST:PORT, the listener that callers reach there")
     name = str(values["name"])
     values.setdefault("service", re.sub(r"-\d+$", "", name))
-    upstreams = values.pop("upstream", ())
+    values["upstreams"] = values.pop("upstream", ())
+    values["policies"] = values.pop("policy", ())
     limits, timeouts = take_limits(values), take_timeouts(values)
-    return Config(upstreams=upstreams, limits=limits, timeouts=timeouts, **values)  # type: ignore[arg-type]  # converted above
+    return Config(limits=limits, timeouts=timeouts, **values)  # type: ignore[arg-type]  # converted above
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -159,6 +161,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SERVICE",
         help="takes what names no known service; makes this an ingress",
     )
+    add(
+        "--policy",
+        metavar="FILE",
+        action="append",
+        help="a VirtualService, DestinationRule or Fault, besides those of the registry (may be repeated)",
+    )
     add("--otlp", metavar="URL", help="export traces there by OTLP over HTTP")
     add("--trace-sample", metavar="RATIO", help="share of new traces that are sampled (default: 1)")
     add("--access-log", metavar="FILE", help="JSON lines; - is standard error")
@@ -202,6 +210,8 @@ def _convert(key: str, value: object, source: str) -> object:
         raise ConfigError(f"{source}: {text!r} is not a protocol; use http or tcp")
     if key.endswith(("_timeout", "_interval")):
         return parse_duration(text, source)
+    if key == "policy":
+        return tuple(Path(str(item)) for item in _as_list(value))
     if key == "upstream":
         return tuple(_parse_upstream(str(item), source) for item in _as_list(value))
     if key == "trace_sample":

@@ -1,4 +1,4 @@
-"""From the registry's answers to endpoints: one destination for each service that was ever asked for.
+"""From the registry's answers to endpoints: one destination for each service or subset that was asked for.
 
 The last good set is kept: a registry that is gone, or that says all at once that nobody is healthy,
 takes no endpoint away; whether they answer is the breakers' business, and they know better.
@@ -6,15 +6,19 @@ takes no endpoint away; whether they answer is the breakers' business, and they 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from .balance.endpoints import EndpointSpec
+from .balance.subset import select
+from .balance.view import merged_view
 from .errors import Flag, MeshError
 from .io.deadlines import Deadlines, Timer
 from .io.pool import Pool, Spawn
 from .observe.events import EventLog
 from .observe.window import Window
+from .routing.compile import Compiled, Identity, compile_documents
+from .routing.compile_rule import Destination as Meaning
 from .stack import Upstream
 
 if TYPE_CHECKING:
@@ -28,6 +32,7 @@ FIRST_ANSWER_S = 1.0
 MAX_WAITING = 1024
 Health: TypeAlias = Literal["passing", "warning", "critical"]
 HEALTH: dict[str, Health] = {"passing": "passing", "warning": "warning"}
+NO_POLICY = compile_documents([], Identity())
 # How many names an error message lists.
 NAMES_SHOWN = 12
 
@@ -40,17 +45,32 @@ class HealthSource(Protocol):
     def staleness(self, watch: str) -> float: ...
 
 
-class Destination:
-    """One service as this sidecar knows it."""
+class Service:
+    """What the registry says of one service, and what is counted for it, whichever subset it went to."""
 
-    __slots__ = ("loaded", "retries", "timer", "upstream", "waiting", "watched", "window")
+    __slots__ = ("instances", "name", "retries", "watched", "window")
 
-    def __init__(self, upstream: Upstream, clock: Callable[[], float], expired: Callable[[], None]) -> None:
-        self.upstream = upstream
+    def __init__(self, name: str, clock: Callable[[], float]) -> None:
+        self.name = name
+        self.instances: tuple[ServiceInstance, ...] | None = None
+        self.watched = False
         self.window = Window(clock)
         self.retries = 0
+
+
+class Destination:
+    """A service, or one subset of it, as requests go there: the `upstream` key of a route."""
+
+    __slots__ = ("empty", "loaded", "meaning", "service", "timer", "upstream", "waiting")
+
+    def __init__(
+        self, service: Service, meaning: Meaning, upstream: Upstream, expired: Callable[[], None]
+    ) -> None:
+        self.service = service
+        self.meaning = meaning
+        self.upstream = upstream
         self.loaded = False
-        self.watched = False
+        self.empty = False  # its labels fit no instance of the service
         self.waiting: list[Routed] = []
         self.timer = Timer(expired)
 
@@ -61,7 +81,7 @@ class Destinations:
     def __init__(
         self,
         source: HealthSource | None,
-        make: Callable[[str], Upstream],
+        make: Callable[[Meaning], Upstream],
         spawn: Spawn,
         deadlines: Deadlines,
         events: EventLog,
@@ -73,42 +93,60 @@ class Destinations:
         self._deadlines = deadlines
         self._events = events
         self._clock = clock
+        self._services: dict[str, Service] = {}
         self._destinations: dict[str, Destination] = {}
+        self._static: dict[str, list[EndpointSpec]] = {}
         self._ready: dict[str, Upstream] = {}
+        self._compiled = NO_POLICY
         self.names: frozenset[str] | None = None if source is not None else frozenset()
         """What the registry has; None until it answered for the first time."""
 
     # -- for the data path -------------------------------------------------------------------------
 
-    def get(self, name: str) -> Upstream | None:
+    def get(self, key: str) -> Upstream | None:
         """A destination whose endpoints are known."""
-        return self._ready.get(name)
+        return self._ready.get(key)
 
-    def find(self, name: str, routed: Routed) -> Upstream | MeshError | None:
+    def find(self, key: str, routed: Routed) -> Upstream | MeshError | None:
         """The destination; None = `routed` is called once that is known."""
-        return self._ready.get(name) or self.wait(name, routed)
+        return self._ready.get(key) or self.wait(key, routed)
 
-    def record(self, name: str) -> Destination | None:
-        return self._destinations.get(name)
+    def at_once(self, key: str) -> Upstream | None:
+        """The destination, if what the registry says of its service is known already."""
+        found = self._ready.get(key)
+        if found is None and key not in self._destinations:
+            meaning = self._compiled.destination(key)
+            if meaning.service in self._services:
+                self._add(key, meaning)
+                found = self._ready.get(key)
+        return found
 
-    def knows(self, name: str) -> bool:
-        return name in self._destinations or (self.names is not None and name in self.names)
+    def record(self, key: str) -> Service | None:
+        """The service that a key belongs to."""
+        return self._services.get(key.partition("|")[0])
+
+    def knows(self, service: str) -> bool:
+        return service in self._services or (self.names is not None and service in self.names)
 
     def names_text(self) -> str:
-        names = sorted(self._destinations.keys() | (self.names or ()))
+        names = sorted(self._services.keys() | (self.names or ()))
         return (
             ", ".join(names[:NAMES_SHOWN]) + (", …" if len(names) > NAMES_SHOWN else "") if names else "none"
         )
 
-    def wait(self, name: str, routed: Routed) -> MeshError | None:
+    def wait(self, key: str, routed: Routed) -> Upstream | MeshError | None:
         """Call `routed` once the destination's endpoints are known, or when that takes too long."""
-        if self._source is None:
+        meaning = self._compiled.destination(key)
+        name = meaning.service
+        if self._source is None and name not in self._static:
             return MeshError(Flag.NC, f"no --upstream is named {name!r}; known are {self.names_text()}")
-        destination = self._destinations.get(name)
-        if destination is None:
-            destination = self._add(name)
-            destination.watched = True
-            self._spawn(self._watch(self._source, name, destination), f"watch {name}")
+        destination = self._destinations.get(key) or self._add(key, meaning)
+        if destination.loaded:
+            return destination.upstream
+        service = destination.service
+        if self._source is not None and not service.watched:
+            service.watched = True
+            self._spawn(self._watch(self._source, service), f"watch {name}")
         if len(destination.waiting) >= MAX_WAITING:
             return MeshError(Flag.NC, f"{name}: still waiting for the registry")
         destination.waiting.append(routed)
@@ -118,33 +156,49 @@ class Destinations:
 
     # -- from outside ------------------------------------------------------------------------------
 
-    def static(self, name: str, addresses: Iterable[tuple[str, int]]) -> None:
+    def static(self, name: str, specs: list[EndpointSpec]) -> None:
         """Fixed endpoints, which no registry changes."""
-        destination = self._add(name)
-        specs = [
-            EndpointSpec(f"{name}-{number}", host, port, 1, "passing", "", "v1", {})
-            for number, (host, port) in enumerate(addresses, 1)
-        ]
-        self._apply(name, destination, specs)
+        self._static[name] = specs
+        self._add(name, self._compiled.destination(name))
 
-    async def watch_names(self) -> None:
+    async def watch_names(self, changed: Callable[[], None]) -> None:
         """Keep `names` up to date, without end."""
         if self._source is not None:
             async for names in self._source.watch_services():
                 self.names = names
+                changed()
+
+    def apply(self, compiled: Compiled) -> None:
+        """New policies: settings and subsets change, state stays; what no route names any more is let go."""
+        self._compiled = compiled
+        named = compiled.table.upstreams()
+        for key, destination in list(self._destinations.items()):
+            if not compiled.table.reaches(key) and key not in named:
+                self._drop(key, destination)
+                continue
+            destination.meaning = compiled.destination(key)
+            destination.upstream.set_policy(destination.meaning.policy)
+            if destination.loaded:
+                self._refresh(destination)
 
     def snapshot(self) -> dict[str, dict[str, Any]]:
+        """One entry for each service; its subsets together, as `merged_view` says."""
+        parts: dict[str, list[tuple[str, dict[str, Any]]]] = {}
+        for key, destination in self._destinations.items():
+            subset = key.partition("|")[2]
+            parts.setdefault(destination.service.name, []).append((subset, destination.upstream.snapshot()))
         result: dict[str, dict[str, Any]] = {}
-        for name, destination in self._destinations.items():
-            window = destination.window
+        for name, found in parts.items():
+            service = self._services[name]
+            window = service.window
             stale = 0.0
-            if self._source is not None and destination.watched:
+            if self._source is not None and service.watched:
                 stale = self._source.staleness(f"health/{name}")
             result[name] = {
-                **destination.upstream.snapshot(),
+                **merged_view(found),
                 "requests": window.requests,
                 "failed": window.failed,
-                "retries": destination.retries,
+                "retries": service.retries,
                 "window": window.snapshot(),
                 "stale_s": round(stale, 3),
             }
@@ -163,46 +217,72 @@ class Destinations:
 
     # -- inside ------------------------------------------------------------------------------------
 
-    def _add(self, name: str) -> Destination:
+    def _add(self, key: str, meaning: Meaning) -> Destination:
         def expired() -> None:
             waiting, destination.waiting = destination.waiting, []
             for routed in waiting:
-                routed.routed(MeshError(Flag.NC, f"{name}: the registry has not answered yet"))
+                routed.routed(MeshError(Flag.NC, f"{service.name}: the registry has not answered yet"))
 
-        destination = Destination(self._make(name), self._clock, expired)
-        self._destinations[name] = destination
+        service = self._services.setdefault(meaning.service, Service(meaning.service, self._clock))
+        destination = Destination(service, meaning, self._make(meaning), expired)
+        self._destinations[key] = destination
+        if service.name in self._static or service.instances is not None:
+            self._refresh(destination)
         return destination
 
-    async def _watch(self, source: HealthSource, name: str, destination: Destination) -> None:
-        async for view in source.watch_health(name):
-            self._accept(name, destination, view.instances)
+    def _drop(self, key: str, destination: Destination) -> None:
+        del self._destinations[key]
+        self._ready.pop(key, None)
+        destination.timer.cancel()
+        self._apply(destination, [])  # who waits is told, and idle connections are closed
 
-    def _accept(self, name: str, destination: Destination, instances: tuple[ServiceInstance, ...]) -> None:
-        endpoints = destination.upstream.endpoints
-        if any(instance.status != "critical" for instance in instances) or not destination.loaded:
+    async def _watch(self, source: HealthSource, service: Service) -> None:
+        async for view in source.watch_health(service.name):
+            self._accept(service, view.instances)
+
+    def _accept(self, service: Service, instances: tuple[ServiceInstance, ...]) -> None:
+        if service.instances is None or any(instance.status != "critical" for instance in instances):
+            service.instances = instances
+        else:
+            # those that left the registry are gone, the rest stands as it last stood
+            present = {instance.id for instance in instances}
+            service.instances = tuple(each for each in service.instances if each.id in present)
+            self._events.add(
+                "discovery", upstream=service.name, reason="all instances critical; the last set is kept"
+            )
+        for destination in list(self._destinations.values()):
+            if destination.service is service:
+                self._refresh(destination)
+
+    def _refresh(self, destination: Destination) -> None:
+        """Give a destination the endpoints of its service that its labels mean."""
+        service, meaning = destination.service, destination.meaning
+        specs = self._static.get(service.name)
+        if specs is None:
             # One that is critical stays in the set, with an open breaker, until it leaves the registry; one
             # that was never seen well does not join.
+            endpoints = destination.upstream.endpoints
             specs = [
                 _spec(instance)
-                for instance in instances
+                for instance in service.instances or ()
                 if instance.status != "critical" or endpoints.get(instance.id) is not None
             ]
-        else:
-            known = {instance.id for instance in instances}
-            specs = [endpoint.spec for endpoint in endpoints.all if endpoint.id in known]
-            self._events.add(
-                "discovery", upstream=name, reason="all instances critical; the last set is kept"
-            )
-        self._apply(name, destination, specs)
+        chosen, empty = select(specs, meaning.labels, meaning.when_empty)
+        if empty and not destination.empty:
+            reason = f"no instance has the labels of {meaning.key}; "
+            reason += "all are used" if meaning.when_empty == "any" else "requests to it are refused"
+            self._events.add("discovery", upstream=meaning.key, reason=reason)
+        destination.empty = empty
+        self._apply(destination, chosen)
+        self._ready[meaning.key] = destination.upstream
 
-    def _apply(self, name: str, destination: Destination, specs: list[EndpointSpec]) -> None:
+    def _apply(self, destination: Destination, specs: list[EndpointSpec]) -> None:
         difference = destination.upstream.update(specs)
         for endpoint in difference.removed:
             pool = endpoint.pool
             if isinstance(pool, Pool):
                 pool.close()
         destination.loaded = True
-        self._ready[name] = destination.upstream
         destination.timer.cancel()
         waiting, destination.waiting = destination.waiting, []
         for routed in waiting:

@@ -14,10 +14,12 @@ waits, so there is no task, and cancelling it is a call of `client_gone`. Its st
 from __future__ import annotations
 
 from .attempt import Target
+from .detour import admit, fallback, other_arm
+from .direct import DirectAnswer
 from .errors import Flag, MeshError
 from .io.flow import Hold
 from .policy.outcome import Outcome
-from .stack import Rejection
+from .stack import Rejection, Upstream
 from .tries import NEVER, Tries
 from .wire.events import ProtocolError
 
@@ -34,37 +36,61 @@ class Exchange(Tries):
         if self._over:
             return
         proxy = self.proxy
-        self._limit = limit = proxy.time_limit(self.head)
+        found = proxy.route(self.head, self)
+        self._limit = limit = proxy.time_limit(self.head, self.route)
         if self._complete or proxy.deadline_covers_body(self.head):
             self._deadline = self.started + limit
         if limit <= 0:
             self._fail(Flag.DT, "nothing was left of the caller's time")
             return
-        found = proxy.route(self.head, self)
         if found is not None:
             self.routed(found)
         else:
             self._arm()
 
-    def routed(self, found: Target | MeshError) -> None:
+    def routed(self, found: Target | DirectAnswer | MeshError) -> None:
         """The destination is known, or known not to be."""
         if self._over:
             return
         if isinstance(found, MeshError):
             self._fail(found.flag, found.detail)
             return
+        if isinstance(found, DirectAnswer):
+            self._direct(found)
+            return
         self.target_name = found.name
         rejection = found.start()
         if rejection is None:
             self._target = found
             self._try()
+            if self.route is not None:
+                self._mirror()
         elif rejection.wait_s > 0:
             self._queued = found, rejection
             self._queue_until = self.proxy.clock() + rejection.wait_s
             self.proxy.waiting.join(found, self)
             self._arm()
+        elif rejection.flag == "UH" and self.route is not None and self._other_arm_of(found):
+            self._try()
         else:
-            self._reject(rejection)
+            self._reject(rejection, found)
+
+    def _other_arm_of(self, target: Target) -> bool:
+        assert self.route is not None
+        other = other_arm(self.route, (target.name,), self.proxy) if self.route.split is not None else None
+        if other is not None:
+            self._failed_arms = (target.name,)
+            self._go_to(*other)
+        return other is not None
+
+    def _mirror(self) -> None:
+        """Send the copies that the route asks for, once the request is whole and if it was kept."""
+        route = self.route
+        if route is None or not route.mirrors or not self._complete or not self._kept:
+            return
+        body = [] if self._upload is None else self._upload.framed(complete=True)
+        for key in route.mirrored(self.proxy.rng):
+            self.proxy.mirror(self, key, body, self._limit)
 
     def admitted(self) -> None:
         """A place came free for this exchange, which was the first in the queue."""
@@ -72,6 +98,8 @@ class Exchange(Tries):
         self._target, _ = self._queued
         self._leave_queue()
         self._try()
+        if self.route is not None:
+            self._mirror()
 
     def request_body(self, data: bytes) -> None:
         self.bytes_in += len(data)
@@ -101,6 +129,8 @@ class Exchange(Tries):
             if self._upload is not None and (end := self._upload.end()):
                 connection.write(end)
             connection.request_done = True
+        if self.route is not None and self._target is not None:
+            self._mirror()
         if self._pick is not None and not self.answer.committed:
             self._arm_try(self.proxy.clock())
 
@@ -152,7 +182,7 @@ class Exchange(Tries):
             else:
                 self._fail(Flag.UT, "no answer within the request's time limit")
         elif now >= self._queue_until and self._queued is not None:
-            self._reject(self._queued[1])
+            self._reject(self._queued[1], self._queued[0])
         elif now >= self._retry_at:
             self._retry_at = NEVER
             self._try()
@@ -165,13 +195,44 @@ class Exchange(Tries):
 
     # -- the end -----------------------------------------------------------------------------------
 
-    def _reject(self, rejection: Rejection) -> None:
+    def _reject(self, rejection: Rejection, target: Target | None = None) -> None:
+        if rejection.flag == "UH" and self._fallback(target or self._target):
+            return
         flag = Flag[rejection.flag]
         words = rejection.reason.removeprefix(f"{rejection.flag} ")
         self._reply(rejection.status, flag, words, rejection.retry_after, overloaded=rejection.overloaded)
 
     def _fail(self, flag: Flag, detail: str) -> None:
+        target = self._target
+        if isinstance(target, Upstream) and target.service.watching and self._fallback(target):
+            return
         self._reply(flag.status, flag, detail)
+
+    def _fallback(self, target: Target | None) -> bool:
+        """Whether something stands in for a destination that is open: it has answered, or is being asked."""
+        if target is None or target.policy.fallback is None or self._fell_back:
+            return False
+        found = fallback(target, self.head)
+        if isinstance(found, DirectAnswer):
+            self._direct(found)
+            return True
+        if found is None or not self._kept or (self.attempts and not self._idempotent):
+            return False
+        other = admit(found, self.proxy)
+        if other is None:
+            return False
+        self._fell_back = found
+        self.flag, self.detail = None, ""
+        self._go_to(None, other)
+        self._try()
+        return True
+
+    def _direct(self, answer: DirectAnswer) -> None:
+        self.status = answer.status
+        if not self._complete:
+            self.answer.keep_alive = False
+        self.answer.direct(answer)
+        self._end(None, answer.detail, cut=False)
 
     def _reply(
         self,
@@ -194,6 +255,8 @@ class Exchange(Tries):
             return
         self._over = True
         self.flag, self.detail = flag, detail
+        if self._side is not None:
+            self._side.over(Outcome.CANCELLED)
         if self._pick is not None:
             self._settle(Outcome.CANCELLED)
         if self._queued is not None:

@@ -16,7 +16,8 @@ from .stack import Pick, Rejection
 from .wire.forward import DROP_RESPONSE_AT_EDGE
 
 if TYPE_CHECKING:
-    from .attempt import Routed, Target
+    from .attempt import Target
+    from .direct import DirectAnswer
     from .errors import MeshError
     from .exchange import Exchange
     from .tries import Tries
@@ -78,14 +79,23 @@ class LocalApp:
         retry_after_s: float | None = None,
         *,
         status: int = 0,
+        policy: RetryPolicy | None = None,
     ) -> Retry | Refusal:
         return RETRIES_ARE_THE_CALLERS
 
-    def per_try_timeout(self, remaining_s: float, last: bool = False) -> float:
+    def per_try_timeout(
+        self, remaining_s: float, last: bool = False, policy: RetryPolicy | None = None
+    ) -> float:
         return remaining_s
 
     def hedge_after(self, remaining_s: float) -> float | None:
         return None
+
+    def hedge_delay(self, remaining_s: float) -> float | None:
+        return None
+
+    def may_hedge(self, pick: Pick) -> bool:
+        return False
 
     def reconsider(self, pick: Pick) -> float | None:
         return None
@@ -112,7 +122,7 @@ class Inbound(Proxy):
         self._sources: dict[bytes, RequestSeries] = {}
         self._unknown = self.metrics.inbound(Peer("unknown", "unknown"))
 
-    def route(self, head: RequestHead, exchange: Routed) -> Target | MeshError | None:
+    def route(self, head: RequestHead, exchange: Tries) -> Target | DirectAnswer | MeshError | None:
         return self.app
 
     def request_fields(self, exchange: Tries) -> list[bytes]:

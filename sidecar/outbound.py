@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .attempt import Attempt
+from .detour import admit
+from .direct import DirectAnswer, of_route, pairs
 from .discovery import Destinations
 from .errors import Flag, MeshError
 from .observe.metrics import RequestSeries
+from .observe.trace_context import new_span_id
 from .proxy import Proxy
+from .routing.table import RouteTable, host_of
+from .side_try import Mirror
+from .stack import Rejection
 from .wire.forward import DROP_REQUEST, DROP_REQUEST_UNTRUSTED, DROP_RESPONSE, DROP_RESPONSE_AT_EDGE
+from .wire.serialize import join_head
 
 if TYPE_CHECKING:
-    from .attempt import Routed, Target
+    from .attempt import Target
     from .exchange import Exchange
     from .tries import Tries
     from .wire.events import RequestHead
@@ -25,7 +33,7 @@ class Outbound(Proxy):
 
     Args:
         identity: instance, service and version, as callees and their metrics see us.
-        default_service: takes what names no known service; callers' mesh headers are then not believed.
+        edge: callers are outside the mesh, and their mesh headers are not believed.
     """
 
     direction = "outbound"
@@ -34,18 +42,18 @@ class Outbound(Proxy):
         self,
         destinations: Destinations,
         identity: tuple[str, str, str],
-        default_service: str | None,
+        edge: bool,
         *args: Any,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.destinations = destinations
-        self.default_service = default_service
-        self.trusted = default_service is None
+        self.table = RouteTable()
+        self.trusted = not edge
         self.attempt_spans = self.recording
         self.drop_request = DROP_REQUEST if self.trusted else DROP_REQUEST_UNTRUSTED
         self.drop_response = DROP_RESPONSE if self.trusted else DROP_RESPONSE_AT_EDGE
-        self._names: dict[bytes, str] = {}
+        self._hosts: dict[bytes, str] = {}  # those without rules: Host -> key of the destination
         self._self_fields = [
             b"x-envoy-peer-metadata-id: %b\r\n" % "~".join(identity).encode(),
             b"via: 1.1 %b\r\n" % identity[0].encode(),
@@ -53,38 +61,83 @@ class Outbound(Proxy):
         self._pseudonym = b"1.1 " + identity[0].encode()
         self._unrouted = self.metrics.outbound("unknown", "unknown")
 
-    def route(self, head: RequestHead, exchange: Routed) -> Target | MeshError | None:
+    def apply(self, table: RouteTable) -> None:
+        """Route by this table from the next request on; one that has begun keeps the route it has."""
+        self.table = table
+        self._hosts.clear()
+
+    def route(self, head: RequestHead, exchange: Tries) -> Target | DirectAnswer | MeshError | None:
         via = head.fields.get(b"via")
         if via is not None and self._pseudonym in [part.strip() for part in via.split(b",")]:
             return MeshError(Flag.LOOP, "this sidecar's own outbound listener sent it")
-        name = self._names.get(head.host)
-        if name is None:
-            name = self._name(head.host)
-        target = self.destinations.get(name)
-        if target is not None:
-            return target
-        known = self.destinations.knows(name)
-        if not known and self.default_service is not None:
-            name = self.default_service
-            target = self.destinations.get(name)
-            if target is not None:
-                return target
-            known = True
-        if not name:
-            return MeshError(Flag.DPE, "no Host, so no destination")
-        if not known and self.destinations.names is not None:
-            return MeshError(
-                Flag.NC, f"no service is named {name!r}; known are {self.destinations.names_text()}"
-            )
-        return self.destinations.wait(name, exchange)
+        key = self._hosts.get(head.host)
+        if key is None:
+            found = self._match(head, exchange)
+            if not isinstance(found, str):
+                return found
+            key = found
+        return self.destinations.get(key) or self._unready(key, exchange)
 
-    def _name(self, host: bytes) -> str:
-        if len(self._names) >= MAX_HOSTS:
-            self._names.clear()
-        text = host.decode("latin-1").lower()
-        name = text if text.startswith("[") else text.partition(":")[0]
-        self._names[host] = name.removesuffix(".")
-        return self._names[host]
+    def _match(self, head: RequestHead, exchange: Tries) -> str | DirectAnswer | MeshError:
+        """The key of the destination; what the route wants besides is put into the exchange."""
+        authority = head.host.decode("latin-1").lower()
+        rules, route = self.table.resolve(authority)
+        if rules:
+            peer = exchange.peer
+            route = self.table.choose(rules, authority, head.method, head.target, pairs(head), peer)
+            if route is None:
+                return MeshError(Flag.NR, f"no rule of {authority!r} matches this request")
+        elif route is None:
+            if not head.host:
+                return MeshError(Flag.DPE, "no Host, so no destination")
+            return self._unknown(host_of(authority))
+        if not rules and route.plain:
+            self._remember(head.host, route.upstream)
+        if not route.plain:
+            exchange.route = route
+            direct = of_route(route, head)
+            if direct is not None:
+                return direct
+        return route.upstream
+
+    def _remember(self, host: bytes, key: str) -> None:
+        if len(self._hosts) >= MAX_HOSTS:
+            self._hosts.clear()
+        self._hosts[host] = key
+
+    def _unknown(self, name: str) -> MeshError:
+        return MeshError(Flag.NC, f"no service is named {name!r}; known are {self.destinations.names_text()}")
+
+    def _unready(self, key: str, exchange: Tries) -> Target | MeshError | None:
+        """Nobody has gone there yet; or the service left the registry since its host was looked up."""
+        name = key.partition("|")[0]
+        if not self.destinations.knows(name) and self.destinations.names is not None:
+            self._hosts.clear()
+            return self._unknown(name)
+        return self.destinations.wait(key, exchange)
+
+    def destination(self, key: str) -> Target | None:
+        return self.destinations.at_once(key)
+
+    def mirror(self, exchange: Tries, key: str, body: list[bytes], limit: float) -> None:
+        """Send a copy of a request to another destination; nobody waits for it."""
+        target = admit(key, self)
+        if target is None:
+            self.count_mirror(key, "no_place")
+            return
+        pick = target.pick((), None, False)
+        if isinstance(pick, Rejection):
+            target.finish()
+            self.count_mirror(key, "no_endpoint")
+            return
+        now = self.clock()
+        attempt = Attempt(1, pick, now, new_span_id(self.rng), "mirror")
+        lines = self.request_lines(exchange)
+        lines[1] = b"host: %b-shadow\r\n" % key.partition("|")[0].encode()  # as Envoy marks copies
+        lines.append(b"traceparent: %b\r\n" % exchange.span.traceparent(attempt.span_id))
+        lines += self.attempt_fields(1, limit)
+        copy = Mirror(self, target, pick, attempt, exchange.head.method, now + limit)
+        copy.send([join_head(lines), *body])
 
     def request_fields(self, exchange: Tries) -> list[bytes]:
         lines = [*self._self_fields, b"x-request-id: %b\r\n" % exchange.request_id]
@@ -115,21 +168,23 @@ class Outbound(Proxy):
         attempts = exchange.attempts
         if not attempts:
             name = exchange.target_name
-            return self.metrics.outbound(name, "unknown") if name else self._unrouted
+            return self.metrics.outbound(name.partition("|")[0], "unknown") if name else self._unrouted
         endpoint = attempts[-1].endpoint
         series: RequestSeries | None = endpoint.meters
         if series is None:
-            series = endpoint.meters = self.metrics.outbound(exchange.target_name, endpoint.version)
+            series = endpoint.meters = self.metrics.outbound(
+                exchange.target_name.partition("|")[0], endpoint.version
+            )
         return series
 
     def retried(self, exchange: Tries) -> None:
-        destination = self.destinations.record(exchange.target_name)
-        if destination is not None:
-            destination.retries += 1
+        service = self.destinations.record(exchange.target_name)
+        if service is not None:
+            service.retries += 1
 
     def ended(self, exchange: Exchange) -> None:
         super().ended(exchange)
-        destination = self.destinations.record(exchange.target_name)
-        if destination is not None:
+        service = self.destinations.record(exchange.target_name)
+        if service is not None:
             now = self.clock()
-            destination.window.record(now, now - exchange.started, exchange.status >= 500)
+            service.window.record(now, now - exchange.started, exchange.status >= 500)

@@ -22,18 +22,20 @@ from .observe.window import Window
 from .policy.outcome import Outcome, classify_status
 from .waiting import Waiting
 from .wire.events import RequestHead, ResponseHead
-from .wire.forward import DROP_REQUEST, DROP_RESPONSE_AT_EDGE
+from .wire.forward import DROP_REQUEST, DROP_RESPONSE_AT_EDGE, request_lines
 from .wire.headers import is_safe_value
 
 if TYPE_CHECKING:
-    from .attempt import Routed, Target
+    from .attempt import Target
     from .balance.endpoints import Endpoint
+    from .direct import DirectAnswer
     from .errors import MeshError
     from .exchange import Exchange
     from .observe.access_log import AccessLog
     from .observe.events import EventLog
     from .observe.metrics import Metrics
     from .observe.tracing import Tracer
+    from .routing.route import Route
     from .tries import Tries
 
 log = logging.getLogger(__name__)
@@ -75,18 +77,39 @@ class Proxy(ABC):
         self.waiting = Waiting()
         self.recording = tracer is not None
         self._spawn = spawn
-        self._deadlines = deadlines
+        self.deadlines = deadlines
         self._access_log = access_log
         self._tracer = tracer
         self._timeout = timeout
         self._trace_sample = trace_sample
         self.refusals: dict[str, int] = {}
+        self.mirrored: dict[tuple[str, str], int] = {}
 
     # -- what an exchange asks ---------------------------------------------------------------------
 
     @abstractmethod
-    def route(self, head: RequestHead, exchange: Routed) -> Target | MeshError | None:
+    def route(self, head: RequestHead, exchange: Tries) -> Target | DirectAnswer | MeshError | None:
         """Where the request goes; None = `exchange.routed` is called when that is known."""
+
+    def destination(self, key: str) -> Target | None:
+        """Another destination, if its endpoints are known: for another arm, a fallback, a mirror."""
+        return None
+
+    def mirror(self, exchange: Tries, key: str, body: list[bytes], limit: float) -> None:
+        """Send a copy of a request to another destination; nobody waits for it."""
+        raise NotImplementedError  # only routes mirror, and an inbound listener has none
+
+    def request_lines(self, exchange: Tries) -> list[bytes]:
+        """Request line and fields that are the same for all attempts, as the route wants them."""
+        head, route = exchange.head, exchange.route
+        host = head.host or exchange.target_name.encode()
+        if route is None:
+            return request_lines(head, self.drop_request, host) + self.request_fields(exchange)
+        target, operations = head.target, route.request_headers
+        if route.rewrite is not None:
+            host, target = route.rewrite.authority or host, route.rewrite.target(target)
+        lines = request_lines(head, self.drop_request | operations.gone, host, target)
+        return lines + operations.lines + self.request_fields(exchange)
 
     @abstractmethod
     def request_fields(self, exchange: Tries) -> list[bytes]:
@@ -123,13 +146,14 @@ class Proxy(ABC):
             bits & 0xFFFFFFFFFFFF,
         )
 
-    def time_limit(self, head: RequestHead) -> float:
-        """Seconds this exchange may take: the caller's remaining time, at most our own limit."""
+    def time_limit(self, head: RequestHead, route: Route | None) -> float:
+        """Seconds this exchange may take: the caller's remaining time, at most the route's limit or ours."""
+        limit = self._timeout if route is None or route.timeout_s is None else route.timeout_s
         if self.trusted:
             given = head.fields.get(b"x-envoy-expected-rq-timeout-ms")
             if given is not None and given.isdigit() and len(given) < 10:
-                return min(int(given) / 1000.0, self._timeout)
-        return self._timeout
+                return min(int(given) / 1000.0, limit)
+        return limit
 
     def deadline_covers_body(self, head: RequestHead) -> bool:
         """A caller's own deadline ends the whole answer; our default one only waits for it to begin."""
@@ -142,7 +166,7 @@ class Proxy(ABC):
                 endpoint.host,
                 endpoint.port,
                 self._spawn,
-                self._deadlines,
+                self.deadlines,
                 self.clock,
                 connect_timeout=self.timeouts.connect,
             )
@@ -158,13 +182,18 @@ class Proxy(ABC):
 
     def tunnel(self, client: RawPeer, upstream: RawPeer, over: Callable[[Tunnel], None]) -> Tunnel:
         """Couple the two sides of an accepted Upgrade."""
-        return Tunnel(client, upstream, self._deadlines, self.timeouts.tunnel_idle, self.clock, over)
+        return Tunnel(client, upstream, self.deadlines, self.timeouts.tunnel_idle, self.clock, over)
 
     # -- what an exchange tells --------------------------------------------------------------------
 
     @abstractmethod
     def retried(self, exchange: Tries) -> None:
         """Another try is on its way; `exchange.flag` and `.detail` say what became of the last."""
+
+    def count_mirror(self, destination: str, result: str) -> None:
+        """A copy of a request is through: its status, or what became of it."""
+        key = destination, result
+        self.mirrored[key] = self.mirrored.get(key, 0) + 1
 
     def count_refusal(self, peer: str, status: int, reason: str) -> None:
         """A message was refused; the reasons are a fixed set of words."""

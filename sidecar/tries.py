@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from .answer import Answer
 from .attempt import FLAG_OF, IDEMPOTENT, STALE_CONNECTION, Attempt, Target, retry_after
+from .detour import other_arm
+from .direct import pairs
 from .errors import Flag, MeshError
 from .io.downstream import Downstream
 from .io.flow import Hold
@@ -19,15 +21,18 @@ from .io.upstream import UpstreamConnection
 from .observe.trace_context import TraceContext, new_span_id
 from .policy.outcome import Outcome
 from .policy.retry import Refusal
-from .stack import Pick, Rejection
+from .side_try import Hedge
+from .stack import Pick, Rejection, Upstream
 from .upload import Upload
 from .wire.events import Body, ProtocolError, RequestHead, ResponseHead
-from .wire.forward import request_lines
 from .wire.serialize import join_head
 
 if TYPE_CHECKING:
     from .balance.endpoints import Endpoint
+    from .direct import DirectAnswer
+    from .policy.hash_key import HashKey
     from .proxy import Proxy
+    from .routing.route import Route
 
 NEVER = float("inf")
 
@@ -36,11 +41,12 @@ class Tries(ABC):
     """The state of one request and its tries; `proxy` has everything that outlives it."""
 
     __slots__ = (
-        "_client", "_client_slow", "_complete", "_connection", "_deadline", "_free_tries", "_hedge_at",
+        "_client", "_client_slow", "_complete", "_connection", "_deadline", "_failed_arms", "_fell_back",
+        "_free_tries", "_hedge_at",
         "_idempotent", "_kept", "_limit", "_lines", "_over", "_pick", "_pool", "_queue_until", "_queued",
-        "_retry_at", "_retry_reason", "_sent", "_target", "_tried", "_try_deadline", "_upload",
+        "_retry_at", "_retry_reason", "_sent", "_side", "_target", "_tried", "_try_deadline", "_upload",
         "_upstream_slow", "answer", "attempts", "bytes_in", "detail", "flag", "head", "proxy",
-        "request_id", "span", "started", "status", "target_name", "upstream_s",
+        "request_id", "route", "span", "started", "status", "target_name", "upstream_s",
     )  # fmt: skip
 
     def __init__(self, proxy: Proxy, client: Downstream, head: RequestHead) -> None:
@@ -52,6 +58,7 @@ class Tries(ABC):
         self.request_id = proxy.request_id(head)
         self.answer = Answer(proxy, client, head)
         self.attempts: list[Attempt] = []
+        self.route: Route | None = None  # None: nothing but a destination
         self.target_name = ""
         self.status = 0
         self.flag: Flag | None = None
@@ -75,6 +82,9 @@ class Tries(ABC):
         self._sent = False  # its head is on the way
         self._retry_reason = ""
         self._free_tries = 0
+        self._side: Hedge | None = None  # a second attempt beside it
+        self._failed_arms: tuple[str, ...] = ()  # of the route's split
+        self._fell_back = ""  # the destination that stands in
         # back-pressure and time
         self._client_slow = False
         self._upstream_slow = False
@@ -90,6 +100,10 @@ class Tries(ABC):
     def peer(self) -> str:
         """The client's address."""
         return self._client.peer
+
+    @abstractmethod
+    def routed(self, found: Target | DirectAnswer | MeshError) -> None:
+        """The destination is known, or known not to be."""
 
     @abstractmethod
     def crashed(self) -> None:
@@ -122,11 +136,14 @@ class Tries(ABC):
     # -- an attempt --------------------------------------------------------------------------------
 
     def _try(self, *, stale: Endpoint | None = None) -> None:
-        target = self._target
+        target, route = self._target, self.route
         assert target is not None
-        pick = target.pick(self._tried, None, self._idempotent and self._kept)
+        key = None if route is None or route.hash_key is None else self._hash(route.hash_key)
+        pick = target.pick(self._tried, key, self._idempotent and self._kept)
         if isinstance(pick, Rejection):
-            if self.flag is not None:
+            if self._take_other_arm():
+                self._try()
+            elif self.flag is not None:
                 self._fail(self.flag, self.detail)  # the first failure says more than 'nobody is left'
             else:
                 self._reject(pick)
@@ -134,9 +151,8 @@ class Tries(ABC):
         self._pick = pick
         self._sent = False
         now = self.proxy.clock()
-        span = self.span
-        span_id = new_span_id(self.proxy.rng) if span.sampled and self.proxy.attempt_spans else span.span_id
-        self.attempts.append(Attempt(len(self.attempts) + 1, pick.endpoint, now, span_id, self._retry_reason))
+        number = len(self.attempts) + 1
+        self.attempts.append(Attempt(number, pick, now, self._span_id(), self._retry_reason))
         self._arm_try(now)
         pool = self._pool = self.proxy.pool(pick.endpoint)
         try:
@@ -158,15 +174,7 @@ class Tries(ABC):
         attempt.connected = now = proxy.clock()
         if self._client_slow:
             connection.pause_reading()
-        if self._lines is None:
-            self._lines = request_lines(head, proxy.drop_request, head.host or self.target_name.encode())
-            self._lines += proxy.request_fields(self)
-        lines = [
-            *self._lines,
-            b"traceparent: %b\r\n" % self.span.traceparent(attempt.span_id),
-            *proxy.attempt_fields(attempt.number, self._remaining(now)),
-        ]
-        pieces = [join_head(lines)]
+        pieces = [self._head_of(attempt, now)]
         if upload is not None:
             pieces += upload.framed(self._complete)
         self._sent = True
@@ -177,6 +185,22 @@ class Tries(ABC):
             upload.forget()
             if not self._upstream_slow:
                 self._client.release(Hold.SLOW_PEER)
+
+    def _head_of(self, attempt: Attempt, now: float) -> bytes:
+        """The request's head as one attempt sends it."""
+        lines = self._lines
+        if lines is None:
+            lines = self._lines = self.proxy.request_lines(self)
+        return join_head(
+            [
+                *lines,
+                b"traceparent: %b\r\n" % self.span.traceparent(attempt.span_id),
+                *self.proxy.attempt_fields(attempt.number, self._remaining(now)),
+            ]
+        )
+
+    def _hash(self, key: HashKey) -> int | None:
+        return key.of(self.head.target, pairs(self.head), self.peer)
 
     def connect_failed(self, error: MeshError) -> None:
         if error.flag is Flag.UO:  # our own queue is full or slow, which says nothing about the endpoint
@@ -221,6 +245,10 @@ class Tries(ABC):
             return
         self._tried.append(endpoint)
         self.answer.drop()
+        if self._side is not None and self._side.connection is not None:
+            self._side.take_over()
+            self._arm_try(self.proxy.clock())
+            return
         detail = f"{endpoint.id}: {detail}"
         if not self._retry(outcome, flag, detail):
             self._fail(flag, detail)
@@ -257,10 +285,13 @@ class Tries(ABC):
         status: int = 0,
     ) -> bool:
         """Whether there will be another try; it is under way, or its backoff runs, when this says yes."""
-        target = self._target
+        target, route = self._target, self.route
         assert target is not None
         now = self.proxy.clock()
-        verdict = target.may_retry(
+        other = None
+        if route is not None and route.split is not None:  # who gets the next try pays for it
+            other = other_arm(route, (*self._failed_arms, target.name), self.proxy)
+        verdict = (target if other is None else other[1]).may_retry(
             outcome,
             len(self.attempts) - self._free_tries,
             self._idempotent,
@@ -269,9 +300,14 @@ class Tries(ABC):
             self._remaining(now),
             retry_after_s,
             status=status,
+            policy=None if route is None else route.retry,
         )
         if isinstance(verdict, Refusal):
+            if other is not None:
+                other[1].finish()
             return False
+        if other is not None:
+            self._go_to(*other)
         self.flag, self.detail = flag, detail
         self._retry_reason = f"{flag.name}: {detail}"
         self.proxy.retried(self)
@@ -282,6 +318,29 @@ class Tries(ABC):
             self._try_deadline = self._hedge_at = NEVER
             self._arm()
         return True
+
+    def _take_other_arm(self) -> bool:
+        """The destination has nobody to ask: is there another one in the route's split?"""
+        route, target = self.route, self._target
+        if route is None or route.split is None or target is None:
+            return False
+        other = other_arm(route, (*self._failed_arms, target.name), self.proxy)
+        if other is not None:
+            self._go_to(*other)
+        return other is not None
+
+    def _go_to(self, route: Route | None, target: Target) -> None:
+        """From here on tries go to another destination, where a place is held already."""
+        old, self._target = self._target, target
+        if old is not None:
+            self._failed_arms = (*self._failed_arms, old.name)
+            old.finish()
+            if self.proxy.waiting.queues:
+                self.proxy.waiting.promote(old)
+        self.route = route
+        self.target_name = target.name
+        self._lines = None
+        self._tried = []
 
     # -- from the backend --------------------------------------------------------------------------
 
@@ -319,6 +378,7 @@ class Tries(ABC):
         if answer.held:
             if self._refused(head, complete=True):
                 return
+            self._keep(head)
             self._commit(head)
         answer.end()
         if not self._complete:
@@ -336,13 +396,31 @@ class Tries(ABC):
         else:
             self._client.hold(Hold.SLOW_PEER)
 
+    def _keep(self, head: ResponseHead) -> None:
+        """A good answer may have to stand in for a later one, if a policy says so."""
+        target = self._target
+        if isinstance(target, Upstream) and target.last_good is not None and self.head.method == b"GET":
+            drop = self.proxy.drop_response
+            fields = [(name, value) for name, low, value in head.headers if low not in drop]
+            host = self.head.host.decode("latin-1")
+            target.last_good.keep(host, self.head.target, head.status, fields, self.answer.kept())
+
     def _commit(self, head: ResponseHead) -> None:
         """From here on the answer belongs to the client."""
         self.status = head.status
-        self.answer.commit(self.proxy.response_fields(self), self._complete)
-        if not self.proxy.deadline_covers_body(self.head):
+        route, fields = self.route, self.proxy.response_fields(self)
+        if self._fell_back:
+            fields.append(b"x-mesh-fallback: %b\r\n" % self._fell_back.encode())
+        if route is None:
+            self.answer.commit(fields, self._complete)
+        else:
+            cors = [] if route.cors is None else route.cors.answer(pairs(self.head))
+            self.answer.commit(fields, self._complete, route.response_headers, cors)
+        if not self.proxy.deadline_covers_body(self.head) and (route is None or route.timeout_s is None):
             self._deadline = NEVER
         self._hedge_at = NEVER
+        if self._side is not None:
+            self._side.over(Outcome.CANCELLED)
 
     def _upgrade(self, head: ResponseHead) -> None:
         """101: check that the protocol is the one asked for, then relay bytes both ways."""
@@ -381,16 +459,54 @@ class Tries(ABC):
             self._fail(Flag.SI, "the request body did not arrive in time")
 
     def _hedge_due(self, now: float) -> None:
-        """No head yet, and later than usual: give the attempt up early if its endpoint seems to be dead."""
+        """No head yet, and later than usual: a second attempt beside this one, if a policy wants hedges; else
+        give it up early if its endpoint seems to be dead.
+        """
         self._hedge_at = NEVER
-        if self._pick is not None and self.answer.head is None and self._target is not None:
-            again = self._target.reconsider(self._pick)
+        target = self._target
+        if self._pick is not None and self.answer.head is None and target is not None:
+            if target.policy.hedge.enabled:
+                self._hedge(target, self._pick, now)
+                self._arm()
+                return
+            again = target.reconsider(self._pick)
             if again == 0.0:
                 self._try_failed(Outcome.TIMEOUT_TRY, Flag.UT, "silent, while others answer")
                 return
             if again is not None:
                 self._hedge_at = now + again
         self._arm()
+
+    def _hedge(self, target: Target, first: Pick, now: float) -> None:
+        """Ask another endpoint too; who answers first wins."""
+        if not target.may_hedge(first):
+            return
+        pick = target.pick((first.endpoint,), None, False)
+        if isinstance(pick, Rejection):
+            return
+        number, span_id = len(self.attempts) + 1, self._span_id()
+        self._side = Hedge(self, target, pick, Attempt(number, pick, now, span_id, "hedge"))
+        self.proxy.retried(self)
+        body = [] if self._upload is None else self._upload.framed(complete=True)
+        self._side.send([self._head_of(self._side.attempt, now), *body])
+
+    def hedge_won(self, side: Hedge) -> None:
+        """It answered first, or is the only one left: its attempt is the exchange's own from here on."""
+        if self._pick is not None:
+            self._abandon(Outcome.CANCELLED)
+        self.attempts.append(side.attempt)
+        self._pick, side.pick = side.pick, None
+        self._connection, side.connection = side.connection, None
+        self._pool, self._sent, self._side = side.pool, True, None
+
+    def hedge_lost(self, side: Hedge) -> None:
+        """It failed, or was too late: only the record of it stays."""
+        self._side = None
+        self.attempts.insert(len(self.attempts) - 1, side.attempt)
+
+    def _span_id(self) -> bytes:
+        span = self.span
+        return new_span_id(self.proxy.rng) if span.sampled and self.proxy.attempt_spans else span.span_id
 
     def _abandon(self, outcome: Outcome) -> None:
         """Let go of the current attempt: its connection cannot be used for another exchange."""
@@ -426,13 +542,21 @@ class Tries(ABC):
         self._hedge_at = NEVER
         if self._complete:
             remaining = self._remaining(now)
+            policy = target.policy if self.route is None else self.route
+            retry = policy.retry or target.policy.retry
             last = (
                 not (self._idempotent and self._kept)
-                or len(self.attempts) - self._free_tries >= target.policy.retry.max_attempts
+                or len(self.attempts) - self._free_tries >= retry.max_attempts
             )
-            self._try_deadline = now + target.per_try_timeout(remaining, last)
-            if not last and (hedge := target.hedge_after(remaining)) is not None:
-                self._hedge_at = now + hedge
+            self._try_deadline = now + target.per_try_timeout(remaining, last, retry)
+            if last:
+                delay = None
+            elif target.policy.hedge.enabled:
+                delay = target.hedge_delay(remaining) if len(self.attempts) == 1 else None
+            else:
+                delay = target.hedge_after(remaining)
+            if delay is not None:
+                self._hedge_at = now + delay
         else:
             self._try_deadline = now + self.proxy.timeouts.upload_idle
         self._arm()

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any, Final
 
 from ..policy.machine import WORDS
 from .endpoints import Endpoint
@@ -77,3 +78,47 @@ def candidates_view(
         }
         for endpoint in endpoints
     ]
+
+
+# Which of several states of the same thing people must hear of.
+_WORST: Final = ("open", "half-open", "closed")
+
+
+def merged_view(parts: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
+    """Snapshots of one service's subsets as one: counts add up, of two states the worse one is shown.
+
+    Shapes: (subset, '' = all of the service; a snapshot of `stack.Upstream`) -> a snapshot, with `subsets`.
+    """
+    busiest = max((part for _, part in parts), key=_requests)
+    rows: dict[str, dict[str, Any]] = {}
+    for _, part in parts:
+        for row in part["endpoints"]:
+            rows[row["id"]] = _merged_row(rows[row["id"]], row) if row["id"] in rows else row
+    totals = {
+        name: sum(part[name] for _, part in parts)
+        for name in ("retries", "active", "active_high_water", "pending", "overflows")
+    }
+    budget = {name: round(sum(part["budget"][name] for _, part in parts), 2) for name in ("tokens", "max")}
+    return {
+        **busiest,
+        **totals,
+        "budget": budget,
+        "service": min((part["service"] for _, part in parts), key=_badness),
+        "endpoints": list(rows.values()),
+        "subsets": sorted(subset for subset, _ in parts if subset),
+    }
+
+
+def _merged_row(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    counts = ("opens", "in_flight", "requests", "failures")
+    worse = other if _badness(other) < _badness(one) else one
+    return {**worse, **{name: one[name] + other[name] for name in counts}}
+
+
+def _badness(row: dict[str, Any]) -> int:
+    """Lower is worse."""
+    return _WORST.index(row["breaker"])
+
+
+def _requests(part: dict[str, Any]) -> int:
+    return sum(row["requests"] for row in part["endpoints"])

@@ -15,15 +15,17 @@ from ..wire.limits import Limits
 if TYPE_CHECKING:
     from ..app import Sidecar
     from ..discovery import Destinations
+    from ..policies import Policies
     from ..proxy import Proxy
 
 
 class Snapshot:
     """Reads a running sidecar."""
 
-    def __init__(self, sidecar: Sidecar, destinations: Destinations) -> None:
+    def __init__(self, sidecar: Sidecar, destinations: Destinations, policies: Policies) -> None:
         self._sidecar = sidecar
         self._destinations = destinations
+        self._policies = policies
         self._started = sidecar.clock()
         self.addresses: dict[str, str] = {}
 
@@ -49,6 +51,7 @@ class Snapshot:
             "inbound": _side(sidecar.inbound),
             "outbound": _side(sidecar.outbound),
             "upstreams": self._destinations.snapshot(),
+            "policy": self._policies.state(),
             "connections": {
                 "downstream": sum(listener.connections for listener in sidecar.listeners),
                 "upstream_idle": idle,
@@ -63,12 +66,13 @@ class Snapshot:
             "bootstrap": {
                 name: _plain(getattr(config, name))
                 for name in config.__slots__
-                if name not in ("registry_token", "upstreams")
+                if name not in ("registry_token", "upstreams", "policies")
             },
             "addresses": self.addresses,
             "upstreams": {
                 name: [f"{address}" for address in addresses] for name, addresses in config.upstreams
             },
+            "policy": self._policies.dump(),
         }
 
     def metrics(self) -> Iterator[Metric]:
@@ -84,12 +88,20 @@ class Snapshot:
                 in_flight.add_metric((proxy.direction,), proxy.in_flight)
                 for reason, count in proxy.refusals.items():
                     refused.add_metric((proxy.direction, reason), count)
+        mirrored = CounterMetricFamily(
+            "mesh_mirrored_requests",
+            "Copies of requests by what became of them",
+            labels=("destination", "result"),
+        )
+        if sidecar.outbound is not None:
+            for (destination, result), count in sidecar.outbound.mirrored.items():
+                mirrored.add_metric((destination, result), count)
         connections = GaugeMetricFamily(
             "mesh_downstream_connections", "Open client connections", labels=("listener",)
         )
         for listener in sidecar.listeners:
             connections.add_metric((listener.name,), listener.connections)
-        yield from (in_flight, refused, connections)
+        yield from (in_flight, refused, mirrored, connections)
 
 
 def _plain(value: object) -> object:

@@ -1,7 +1,7 @@
 """Header operations of a route: set, add, remove, in this order."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 Headers = Sequence[tuple[bytes, bytes]]
@@ -29,14 +29,22 @@ class HeaderOps:
     set: tuple[tuple[bytes, bytes], ...] = ()
     add: tuple[tuple[bytes, bytes], ...] = ()
     remove: frozenset[bytes] = frozenset()  # lower case
+    gone: frozenset[bytes] = field(init=False, compare=False)
+    """What of the message as it came does not pass: what is removed, or set anew."""
+    lines: list[bytes] = field(init=False, compare=False)
+    """What is set and added, as field lines."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "gone", self.remove | {name.lower() for name, _ in self.set})
+        lines = [b"%b: %b\r\n" % pair for pair in (*self.set, *self.add)]
+        object.__setattr__(self, "lines", lines)
 
     def __bool__(self) -> bool:
         return bool(self.set or self.add or self.remove)
 
     def apply(self, headers: Headers) -> list[tuple[bytes, bytes]]:
         """A new list; the order of what stays is kept."""
-        gone = self.remove | {name.lower() for name, _ in self.set}
-        kept = [(name, value) for name, value in headers if name.lower() not in gone]
+        kept = [(name, value) for name, value in headers if name.lower() not in self.gone]
         return [*kept, *self.set, *self.add]
 
 

@@ -6,7 +6,7 @@ import random
 import re
 from bisect import bisect_right
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 
 from ..policy.hash_key import HashKey
@@ -102,6 +102,14 @@ class Route:
     mirrors: tuple[Mirror, ...] = ()
     hash_key: HashKey | None = None
     split: "Split | None" = None
+    plain: bool = field(init=False, default=True, compare=False)
+    """Nothing but an upstream: the request goes there as it came."""
+
+    def __post_init__(self) -> None:
+        extras = (self.retry, self.rewrite, self.redirect, self.direct, self.cors, self.hash_key, self.split)
+        plain = self.timeout_s is None and all(extra is None for extra in extras) and not self.mirrors
+        plain = plain and not (self.request_headers or self.response_headers)
+        object.__setattr__(self, "plain", plain)
 
     def again(self, failed: Collection[str], rng: random.Random) -> "Route":
         """The route of a retry: drawn anew, without the arms that failed this request if there are others."""

@@ -85,12 +85,23 @@ class RouteTable:
     ) -> Route | None:
         """`host` is the authority as it came (`orders`, `Orders:8080`), `path` the origin-form target with
         its query, `headers` as received (any case), `source` the peer's address (for hashing)."""
-        entry = self._hosts.get(host)
-        if entry is None:
-            entry = self._resolve(host)
-        rules, default = entry
-        if not rules:
-            return default
+        rules, default = self.resolve(host)
+        return self.choose(rules, host, method, path, headers, source) if rules else default
+
+    def resolve(self, host: str) -> tuple[tuple[Rule, ...], Route | None]:
+        """(the host's rules, the route that it has without any). Neither: no such service."""
+        return self._hosts.get(host) or self._resolve(host)
+
+    def choose(
+        self,
+        rules: Sequence[Rule],
+        host: str,
+        method: bytes,
+        path: bytes,
+        headers: Headers,
+        source: str = "",
+    ) -> Route | None:
+        """The route of the first rule whose match holds."""
         for rule in rules:
             for match, route in zip(rule.matches, rule.routes, strict=True):
                 if match.matches(method, path, headers, host.encode("latin-1", "replace")):
@@ -133,6 +144,21 @@ class RouteTable:
     def forget(self) -> None:
         """Services came or went: look every host up anew."""
         self._hosts.clear()
+
+    def upstreams(self) -> frozenset[str]:
+        """Every destination that a rule names, for a share of the traffic, a copy or a retry."""
+        routes = [route for rules in self._all_rules() for rule in rules for route in rule.routes]
+        arms = [arm for route in routes if route.split is not None for arm in route.split.arms]
+        named = {route.upstream for route in (*routes, *arms)}
+        named |= {mirror.upstream for route in routes for mirror in route.mirrors}
+        return frozenset(named - {""})
+
+    def reaches(self, key: str) -> bool:
+        """Whether requests go to a destination by default: a whole service whose name has no rules."""
+        return "|" not in key and key not in self._exact
+
+    def _all_rules(self) -> list[tuple[Rule, ...]]:
+        return [*self._exact.values(), *(found for _, found in self._wildcards)]
 
     def describe(self) -> Mapping[str, object]:
         """For `/config_dump`."""

@@ -34,12 +34,14 @@ DROP_RESPONSE = HOP_BY_HOP | frozenset((b"content-length", b"x-envoy-upstream-se
 DROP_RESPONSE_AT_EDGE = DROP_RESPONSE | MESH_ONLY
 
 
-def request_lines(head: RequestHead, drop: frozenset[bytes], host: bytes) -> list[bytes]:
+def request_lines(
+    head: RequestHead, drop: frozenset[bytes], host: bytes, target: bytes | None = None
+) -> list[bytes]:
     """Request line and fields, without those that differ by attempt; `join_head` finishes it."""
     also = nominated(head.fields.get(b"connection"))
     if not head.http11:
         also |= _NOT_IN_1_0
-    lines = [b"%b %b HTTP/1.1\r\n" % (head.method, head.target), b"host: %b\r\n" % host]
+    lines = [b"%b %b HTTP/1.1\r\n" % (head.method, target or head.target), b"host: %b\r\n" % host]
     lines += forwardable(head.headers, drop | also if also else drop)
     if head.body is Body.NONE:
         if b"content-length" in head.fields:

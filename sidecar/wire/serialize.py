@@ -59,6 +59,22 @@ def framing_line(body: Body, length: int) -> bytes:
     return b""
 
 
+def direct_answer(
+    status: int, fields: list[tuple[bytes, bytes]], body: bytes, close: bool, head_request: bool
+) -> bytes:
+    """An answer that a policy document asks for; 204 and 304 have no body, whatever it says."""
+    lines = [_STATUS_LINES[status], b"server: mesh\r\n"]
+    if status in (204, 304):
+        body = b""
+    else:
+        lines.append(b"content-length: %d\r\n" % len(body))
+    lines += [b"%b: %b\r\n" % field for field in fields]
+    if close:
+        lines.append(b"connection: close\r\n")
+    head = join_head(lines)
+    return head if head_request else head + body
+
+
 def own_answer(
     status: int, text: bytes, fields: list[tuple[bytes, bytes]], *, close: bool, head_request: bool = False
 ) -> bytes:

@@ -10,11 +10,12 @@ from typing import Any
 
 from registry.client import HealthView, ServiceInstance
 from sidecar.attempt import Target
+from sidecar.balance.endpoints import EndpointSpec
 from sidecar.discovery import FIRST_ANSWER_S, Destinations
 from sidecar.errors import Flag, MeshError
 from sidecar.io.deadlines import Deadlines
 from sidecar.observe.events import EventLog
-from sidecar.policy.settings import UpstreamPolicy
+from sidecar.routing.compile_rule import Destination as Meaning
 from sidecar.stack import Upstream
 from tests.fakes.clock import FakeClock
 
@@ -81,8 +82,8 @@ class World:
         self.timers.append((at, call))
         return type("Handle", (), {"cancel": lambda _: None})()
 
-    def _make(self, name: str) -> Upstream:
-        return Upstream(name, UpstreamPolicy(), lambda _: None, "a-1", self.clock, random.Random(1))
+    def _make(self, meaning: Meaning) -> Upstream:
+        return Upstream(meaning.key, meaning.policy, lambda _: None, "a-1", self.clock, random.Random(1))
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> None:
         self.tasks.append(asyncio.get_running_loop().create_task(coroutine, name=name))
@@ -164,10 +165,11 @@ async def test_critical_instances_get_no_traffic_unless_all_are() -> None:
 async def test_static_endpoints_need_no_registry() -> None:
     """`--upstream`: known at once; other names are refused by name."""
     world = World(None)
-    world.destinations.static("orders", [("127.0.0.1", 1), ("127.0.0.1", 2)])
+    specs = [EndpointSpec(f"orders-{number}", "127.0.0.1", number) for number in (1, 2)]
+    world.destinations.static("orders", specs)
     assert world.ids() == ["orders-1", "orders-2"]
     refused = world.destinations.wait("users", Caller())
-    assert refused is not None
+    assert isinstance(refused, MeshError)
     assert refused.flag is Flag.NC
     assert "known are orders" in str(refused)
     assert world.destinations.snapshot()["orders"]["stale_s"] == 0.0
@@ -178,7 +180,9 @@ async def test_names_and_staleness() -> None:
     source = Source()
     world = World(source)
     assert world.destinations.names is None
-    await world.destinations.watch_names()
+    changed: list[bool] = []
+    await world.destinations.watch_names(lambda: changed.append(True))
+    assert changed == [True]
     assert world.destinations.knows("users")
     assert not world.destinations.knows("nobody")
     world.destinations.wait("orders", Caller())

@@ -28,6 +28,9 @@ from sidecar.observe.metrics import Metrics, Peer
 from sidecar.outbound import Outbound
 from sidecar.policy.settings import UpstreamPolicy
 from sidecar.proxy import Proxy
+from sidecar.routing.compile import Identity, compile_documents
+from sidecar.routing.compile_rule import Destination as Meaning
+from sidecar.routing.documents import parse_text
 from sidecar.stack import Upstream
 from sidecar.wire.events import RequestHead
 from sidecar.wire.limits import DEFAULT_LIMITS, Limits
@@ -152,15 +155,24 @@ class Client:
         self.writer.transport.abort()
 
 
+def specs(name: str, endpoints: Sequence[Address | EndpointSpec]) -> list[EndpointSpec]:
+    """Endpoints as they were given, or made of bare addresses."""
+    return [
+        found if isinstance(found, EndpointSpec) else EndpointSpec(f"{name}-{number}", *found, version="v1")
+        for number, found in enumerate(endpoints, 1)
+    ]
+
+
 class Rig:
     """Listeners over one `Destinations`; `outbound` and, with `app`, `inbound` are their proxies."""
 
     def __init__(
         self,
-        upstreams: Mapping[str, Sequence[Address]] | None = None,
+        upstreams: Mapping[str, Sequence[Address | EndpointSpec]] | None = None,
         *,
         app: Address | None = None,
         policy: UpstreamPolicy | None = None,
+        policies: str = "",
         limits: Limits = DEFAULT_LIMITS,
         timeouts: Timeouts = DEFAULT_TIMEOUTS,
         upstream_timeout: float = 5.0,
@@ -170,6 +182,7 @@ class Rig:
         self._upstreams = dict(upstreams or {})
         self._app = app
         self._policy = policy or UpstreamPolicy()
+        self._policies = policies
         self._limits = limits
         self._timeouts = timeouts
         self._upstream_timeout = upstream_timeout
@@ -190,16 +203,18 @@ class Rig:
         events = EventLog("test-1", clock)
         metrics = Metrics(Peer("test", "v1"))
 
-        def make(name: str) -> Upstream:
-            return Upstream(name, self._policy, lambda event: None, "test-1", clock, rng)
+        def make(meaning: Meaning) -> Upstream:
+            return Upstream(meaning.key, meaning.policy, lambda event: None, "test-1", clock, rng)
 
         self.destinations = Destinations(None, make, self._spawn, self.deadlines, events, clock)
         for name, addresses in self._upstreams.items():
-            self.destinations.static(name, addresses)
+            self.destinations.static(name, specs(name, addresses))
         common: tuple[Any, ...] = (
             self._spawn, self.deadlines, metrics, events, None, None, self._upstream_timeout, 0.0, clock, rng,
         )  # fmt: skip
-        self.outbound = Outbound(self.destinations, ("test-1", "test", "v1"), self._default_service, *common)
+        edge = self._default_service is not None
+        self.outbound = Outbound(self.destinations, ("test-1", "test", "v1"), edge, *common)
+        self.apply(self._policies)
         await self._listen("outbound", self.outbound)
         if self._app is not None:
             app = LocalApp(EndpointSpec("test-1", *self._app), lambda: None, clock)
@@ -252,6 +267,16 @@ class Rig:
         task.add_done_callback(self._spawned.discard)
 
     # -- what tests do -----------------------------------------------------------------------------
+
+    def apply(self, policies: str) -> None:
+        """Put these documents (YAML) in force."""
+        documents = parse_text(policies) if policies else []
+        known = self.destinations.knows
+        compiled = compile_documents(
+            documents, Identity("test"), self._policy, self._default_service, known, random.Random(7)
+        )
+        self.destinations.apply(compiled)
+        self.outbound.apply(compiled.table)
 
     async def connect(self, side: str = "outbound") -> Client:
         client = Client(*await asyncio.open_connection("127.0.0.1", self.ports[side]))

@@ -1,0 +1,152 @@
+"""The policy documents in force: files given at the start, and what the registry has under `mesh/policy/`.
+
+    watch -> parse -> compile the whole set -> tell everybody who acts on it, in one turn of the loop
+
+A set with any fault in it is refused whole, and what is in force stays: half a set would be a policy that
+nobody wrote. A document of the registry takes the place of a file's of the same kind and name.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable
+from pathlib import Path
+from typing import Any, Protocol
+
+from .errors import ConfigError
+from .observe.events import EventLog
+from .routing.compile import Compiled
+from .routing.documents import Document, parse_document, parse_text
+from .routing.errors import DocumentError, Problem
+
+log = logging.getLogger("sidecar.policies")
+
+PREFIX = "mesh/policy/"
+# A set can be wrong in a thousand places; what goes into each snapshot and event must not grow with it.
+PROBLEM_CHARS = 1000
+
+
+class Entry(Protocol):
+    """A key of the registry's store, as `registry.client.KVEntry`."""
+
+    @property
+    def key(self) -> str: ...
+    @property
+    def value(self) -> bytes: ...
+
+
+class PolicySource(Protocol):
+    """The part of `registry.client.RegistryClient` that is used here."""
+
+    def watch_kv(self, prefix: str) -> AsyncIterator[tuple[Any, ...]]: ...
+
+
+class Policies:
+    """What this sidecar acts on, and what was wrong with the last set that it refused.
+
+    Args:
+        compile: documents -> compiled set, for this sidecar; raises DocumentError.
+        apply: takes a compiled set over; called once for each set that differs.
+        wall_clock: seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        files: Iterable[Document],
+        compile: Callable[[list[Document]], Compiled],
+        apply: Callable[[Compiled], None],
+        events: EventLog,
+        wall_clock: Callable[[], float],
+    ) -> None:
+        self._files = {document.key: document for document in files}
+        self._documents = dict(self._files)
+        self._compile = compile
+        self._apply = apply
+        self._events = events
+        self._wall_clock = wall_clock
+        self._at = wall_clock()
+        self.problem = ""
+        self.compiled = compile(list(self._files.values()))
+        apply(self.compiled)
+
+    async def watch(self, source: PolicySource) -> None:
+        """Follow the registry's documents, without end."""
+        async for entries in source.watch_kv(PREFIX):
+            self.take(entries)
+
+    def take(self, entries: Iterable[Entry]) -> None:
+        """All documents that the registry has now."""
+        problems: list[Problem] = []
+        documents = dict(self._files)
+        for entry in entries:
+            try:
+                document = parse_document(_json(entry), entry.key)
+                documents[document.key] = document
+            except DocumentError as error:
+                problems.extend(error.problems)
+        try:
+            if problems:
+                raise DocumentError(problems)
+            compiled = self._compile(list(documents.values()))
+        except DocumentError as error:
+            self._refuse("; ".join(map(str, error.problems))[:PROBLEM_CHARS])
+            return
+        changed = compiled.version != self.compiled.version
+        if changed:
+            self.compiled, self._documents, self._at = compiled, documents, self._wall_clock()
+            self._apply(compiled)
+        if changed or self.problem:
+            self.problem = ""
+            self._events.add("policy", after=compiled.version, reason=f"{len(documents)} documents in force")
+
+    def _refuse(self, problem: str) -> None:
+        if problem != self.problem:
+            self.problem = problem
+            version = self.compiled.version
+            log.warning("policies refused, version %s stays in force: %s", version, problem)
+            self._events.add("policy", after=version, reason=f"a set was refused: {problem}")
+
+    def state(self) -> dict[str, Any]:
+        """For the snapshot: version and number of documents in force, since when, and what was refused."""
+        return {
+            "version": self.compiled.version,
+            "documents": len(self._documents),
+            "problem": self.problem,
+            "at": round(self._at, 3),
+        }
+
+    def dump(self) -> dict[str, Any]:
+        """For `/config_dump`: the documents themselves, and the table made of them."""
+        return {
+            **self.state(),
+            "routes": self.compiled.table.describe(),
+            "documents": {
+                key: document.model_dump(mode="json", exclude_unset=True)
+                for key, document in sorted(self._documents.items())
+            },
+        }
+
+
+def read_files(paths: Iterable[Path]) -> list[Document]:
+    """The documents of `--policy` files.
+
+    Raises:
+        ConfigError: naming the file and every fault in it.
+    """
+    found: list[Document] = []
+    for path in paths:
+        try:
+            found += parse_text(path.read_text(encoding="utf-8"), str(path))
+        except OSError as error:
+            raise ConfigError(f"--policy {path}: cannot be read: {error.strerror}") from error
+        except (UnicodeDecodeError, DocumentError) as error:
+            raise ConfigError(f"--policy {path}: {error}") from error
+    return found
+
+
+def _json(entry: Entry) -> object:
+    try:
+        return json.loads(entry.value)
+    except ValueError as error:
+        raise DocumentError([Problem(entry.key, "", f"is no JSON: {error}")]) from error
