@@ -27,7 +27,7 @@ def other_arm(route: Route, failed: Collection[str], proxy: Proxy) -> tuple[Rout
 def admit(key: str, proxy: Proxy) -> Target | None:
     """A destination whose endpoints are known, with a place held there; None if it has none free now."""
     target = proxy.destination(key)
-    if target is None:
+    if target is None or is_empty(target):
         return None
     rejection = target.start()
     if rejection is None:
@@ -35,6 +35,11 @@ def admit(key: str, proxy: Proxy) -> Target | None:
     if rejection.wait_s > 0:
         target.abandon_wait()
     return None
+
+
+def is_empty(target: Target) -> bool:
+    """No instance at all, as when no label fits: a fault of the document, not one to be papered over."""
+    return isinstance(target, Upstream) and not target.endpoints.all
 
 
 def fallback(target: Target | None, head: RequestHead) -> DirectAnswer | str | None:

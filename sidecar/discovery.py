@@ -112,14 +112,10 @@ class Destinations:
         return self._ready.get(key) or self.wait(key, routed)
 
     def at_once(self, key: str) -> Upstream | None:
-        """The destination, if what the registry says of its service is known already."""
-        found = self._ready.get(key)
-        if found is None and key not in self._destinations:
-            meaning = self._compiled.destination(key)
-            if meaning.service in self._services:
-                self._add(key, meaning)
-                found = self._ready.get(key)
-        return found
+        """The destination if it is known, for somebody who cannot wait; else it soon will be."""
+        if key not in self._destinations:
+            self._begin(key)
+        return self._ready.get(key)
 
     def record(self, key: str) -> Service | None:
         """The service that a key belongs to."""
@@ -136,19 +132,14 @@ class Destinations:
 
     def wait(self, key: str, routed: Routed) -> Upstream | MeshError | None:
         """Call `routed` once the destination's endpoints are known, or when that takes too long."""
-        meaning = self._compiled.destination(key)
-        name = meaning.service
-        if self._source is None and name not in self._static:
-            return MeshError(Flag.NC, f"no --upstream is named {name!r}; known are {self.names_text()}")
-        destination = self._destinations.get(key) or self._add(key, meaning)
+        destination = self._destinations.get(key) or self._begin(key)
+        if destination is None:
+            known = self.names_text()
+            return MeshError(Flag.NC, f"no --upstream is named {key.partition('|')[0]!r}; known are {known}")
         if destination.loaded:
             return destination.upstream
-        service = destination.service
-        if self._source is not None and not service.watched:
-            service.watched = True
-            self._spawn(self._watch(self._source, service), f"watch {name}")
         if len(destination.waiting) >= MAX_WAITING:
-            return MeshError(Flag.NC, f"{name}: still waiting for the registry")
+            return MeshError(Flag.NC, f"{destination.service.name}: still waiting for the registry")
         destination.waiting.append(routed)
         if destination.timer.deadline == float("inf"):
             self._deadlines.arm(destination.timer, self._clock() + FIRST_ANSWER_S)
@@ -204,11 +195,15 @@ class Destinations:
             }
         return result
 
+    def upstreams(self) -> list[Upstream]:
+        """Those of all destinations."""
+        return [destination.upstream for destination in self._destinations.values()]
+
     def connections(self) -> tuple[int, int]:
         """(idle, active) connections to all endpoints."""
         idle = active = 0
-        for destination in self._destinations.values():
-            for endpoint in destination.upstream.endpoints.all:
+        for upstream in self.upstreams():
+            for endpoint in upstream.endpoints.all:
                 pool: Any = endpoint.pool
                 if pool is not None:
                     idle += pool.idle
@@ -216,6 +211,18 @@ class Destinations:
         return idle, active
 
     # -- inside ------------------------------------------------------------------------------------
+
+    def _begin(self, key: str) -> Destination | None:
+        """Somebody asks for a destination for the first time: watch its service, if nobody does yet."""
+        meaning = self._compiled.destination(key)
+        if self._source is None and meaning.service not in self._static:
+            return None
+        destination = self._add(key, meaning)
+        service = destination.service
+        if self._source is not None and not service.watched and service.name not in self._static:
+            service.watched = True
+            self._spawn(self._watch(self._source, service), f"watch {service.name}")
+        return destination
 
     def _add(self, key: str, meaning: Meaning) -> Destination:
         def expired() -> None:

@@ -14,7 +14,7 @@ waits, so there is no task, and cancelling it is a call of `client_gone`. Its st
 from __future__ import annotations
 
 from .attempt import Target
-from .detour import admit, fallback, other_arm
+from .detour import admit, fallback, is_empty, other_arm
 from .direct import DirectAnswer
 from .errors import Flag, MeshError
 from .io.flow import Hold
@@ -70,14 +70,16 @@ class Exchange(Tries):
             self._queue_until = self.proxy.clock() + rejection.wait_s
             self.proxy.waiting.join(found, self)
             self._arm()
-        elif rejection.flag == "UH" and self.route is not None and self._other_arm_of(found):
+        elif rejection.flag == "UH" and self._other_arm_of(found):
             self._try()
         else:
             self._reject(rejection, found)
 
     def _other_arm_of(self, target: Target) -> bool:
-        assert self.route is not None
-        other = other_arm(self.route, (target.name,), self.proxy) if self.route.split is not None else None
+        """Its breaker turned the request away: another arm of the split may take it."""
+        if self.route is None or self.route.split is None or is_empty(target):
+            return False
+        other = other_arm(self.route, (target.name,), self.proxy)
         if other is not None:
             self._failed_arms = (target.name,)
             self._go_to(*other)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from .answer import Answer
 from .attempt import FLAG_OF, IDEMPOTENT, STALE_CONNECTION, Attempt, Target, retry_after
-from .detour import other_arm
+from .detour import is_empty, other_arm
 from .direct import pairs
 from .errors import Flag, MeshError
 from .io.downstream import Downstream
@@ -322,7 +322,7 @@ class Tries(ABC):
     def _take_other_arm(self) -> bool:
         """The destination has nobody to ask: is there another one in the route's split?"""
         route, target = self.route, self._target
-        if route is None or route.split is None or target is None:
+        if route is None or route.split is None or target is None or is_empty(target):
             return False
         other = other_arm(route, (*self._failed_arms, target.name), self.proxy)
         if other is not None:

@@ -299,8 +299,8 @@ class Rig:
     def pools(self) -> list[Pool]:
         found = [
             endpoint.pool
-            for name in self._upstreams
-            for endpoint in self.upstream(name).endpoints.all
+            for upstream in self.destinations.upstreams()
+            for endpoint in upstream.endpoints.all
             if endpoint.pool is not None
         ]
         if self.inbound is not None and self.inbound.app.pool is not None:
@@ -316,11 +316,11 @@ class Rig:
                 gauges[f"{proxy.direction} queues"] = len(proxy.waiting.queues)
         if self.inbound is not None:
             gauges["app places"] = self.inbound.app.in_flight
-        for name in self._upstreams:
-            state = self.upstream(name).snapshot()
-            gauges[f"{name} active"] = int(str(state["active"]))
-            gauges[f"{name} pending"] = int(str(state["pending"]))
-            for endpoint in self.upstream(name).endpoints.all:
+        for upstream in self.destinations.upstreams():
+            state = upstream.snapshot()
+            gauges[f"{upstream.name} active"] = int(str(state["active"]))
+            gauges[f"{upstream.name} pending"] = int(str(state["pending"]))
+            for endpoint in upstream.endpoints.all:
                 gauges[f"{endpoint.id} attempts"] = endpoint.pending
         for pool in self.pools():
             gauges[f"pool {pool.port} active"] = pool.active

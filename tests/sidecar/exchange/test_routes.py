@@ -1,0 +1,343 @@
+"""What a VirtualService and a DestinationRule ask for, on real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import pytest
+
+from sidecar.balance.endpoints import EndpointSpec
+from tests.fakes.upstream import OK, Peer, Script, ScriptedUpstream, replies
+
+from .harness import Rig, until
+
+API = "apiVersion: networking.istio.io/v1"
+GET = b"GET /a/b?q=1 HTTP/1.1\r\nHost: svc\r\n\r\n"
+POST = b"POST / HTTP/1.1\r\nHost: svc\r\nContent-Length: 5\r\n\r\nhello"
+FAIL = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"
+
+
+def service(http: str, host: str = "svc") -> str:
+    """A VirtualService with one http rule in flow style."""
+    head = f"{API}\nkind: VirtualService\nmetadata: {{name: {host}}}\n"
+    return f"{head}spec: {{hosts: [{host}], http: [{http}]}}\n"
+
+
+def rule(spec: str = "", notes: str = "") -> str:
+    """A DestinationRule of `svc` with two subsets by version."""
+    subsets = "subsets: [{name: v1, labels: {version: v1}}, {name: v2, labels: {version: v2}}]"
+    comma = ", " if spec else ""
+    return (
+        f"---\n{API}\nkind: DestinationRule\nmetadata: {{name: svc, annotations: {{{notes}}}}}\n"
+        f"spec: {{host: svc, {subsets}{comma}{spec}}}\n"
+    )
+
+
+def split(first: int) -> str:
+    arms = [
+        f"{{destination: {{host: svc, subset: {name}}}, weight: {weight}}}"
+        for name, weight in (("v1", first), ("v2", 100 - first))
+    ]
+    return service(f"{{route: [{', '.join(arms)}]}}") + rule()
+
+
+def endpoints(v1: ScriptedUpstream, v2: ScriptedUpstream) -> list[EndpointSpec]:
+    return [
+        EndpointSpec("svc-1", *v1.address, version="v1"),
+        EndpointSpec("svc-2", *v2.address, version="v2"),
+    ]
+
+
+def slow(seconds: float) -> Script:
+    async def script(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            await asyncio.sleep(seconds)
+            peer.send(OK)
+
+    return script
+
+
+async def silent(peer: Peer) -> None:
+    await peer.gone()
+
+
+# -- answers of the route's own -------------------------------------------------------------------
+
+
+async def test_a_redirect_and_a_fixed_answer_need_no_service() -> None:
+    async with ScriptedUpstream(replies(OK)) as up, Rig({"svc": [up.address]}) as rig:
+        rig.apply(service("{redirect: {uri: /new, authority: other.example, redirectCode: 302}}"))
+        answer = await rig.ask(GET)
+        assert (answer.status, answer["location"]) == (302, "http://other.example/new?q=1")
+        rig.apply(service("{directResponse: {status: 418, body: {string: short and stout}}}"))
+        answer = await rig.ask(GET)
+        assert (answer.status, answer.body) == (418, b"short and stout")
+        answer = await rig.ask(POST)
+        assert answer.status == 418
+        assert not up.heads
+        await rig.settled()
+
+
+async def test_no_matching_rule_is_no_route() -> None:
+    """404 with NR, as the document says; another host is not touched."""
+    async with ScriptedUpstream(replies(OK)) as up, Rig({"svc": [up.address], "two": [up.address]}) as rig:
+        rig.apply(service("{match: [{uri: {prefix: /only}}], route: [{destination: {host: svc}}]}"))
+        answer = await rig.ask(GET)
+        assert (answer.status, answer["x-mesh-reason"].split(":")[0]) == (404, "NR")
+        assert (await rig.ask(b"GET /only/x HTTP/1.1\r\nHost: svc\r\n\r\n")).status == 200
+        assert (await rig.ask(b"GET / HTTP/1.1\r\nHost: two\r\n\r\n")).status == 200
+
+
+async def test_cors_preflight_and_answer() -> None:
+    """The preflight is answered here; the service's own CORS headers give way to the document's."""
+    own = b"HTTP/1.1 200 OK\r\nAccess-Control-Allow-Origin: *\r\nContent-Length: 2\r\n\r\nok"
+    cors = "corsPolicy: {allowOrigins: [{exact: 'http://a.example'}], allowMethods: [GET], maxAge: 1h}"
+    async with ScriptedUpstream(replies(own)) as up, Rig({"svc": [up.address]}) as rig:
+        rig.apply(service(f"{{{cors}, route: [{{destination: {{host: svc}}}}]}}"))
+        origin = b"Host: svc\r\nOrigin: http://a.example\r\n"
+        ask = b"OPTIONS / HTTP/1.1\r\n" + origin + b"Access-Control-Request-Method: GET\r\n\r\n"
+        answer = await rig.ask(ask)
+        assert (answer.status, answer["access-control-max-age"]) == (200, "3600")
+        assert not up.heads
+        answer = await rig.ask(b"GET / HTTP/1.1\r\n" + origin + b"\r\n")
+        assert (answer["access-control-allow-origin"], answer.body) == ("http://a.example", b"ok")
+
+
+# -- what changes on the way ----------------------------------------------------------------------
+
+
+async def test_rewrite_and_headers_both_ways() -> None:
+    answer = b"HTTP/1.1 200 OK\r\nX-Secret: 1\r\nX-Kind: old\r\nContent-Length: 2\r\n\r\nok"
+    headers = (
+        "headers: {request: {set: {x-kind: new}, add: {x-extra: '1'}, remove: [x-gone]},"
+        " response: {set: {x-kind: new}, remove: [x-secret]}}"
+    )
+    async with ScriptedUpstream(replies(answer)) as up, Rig({"svc": [up.address]}) as rig:
+        route = "rewrite: {uri: /z/, authority: inner}, route: [{destination: {host: svc}}]"
+        rig.apply(service(f"{{match: [{{uri: {{prefix: /a/}}}}], {headers}, {route}}}"))
+        got = await rig.ask(b"GET /a/b?q=1 HTTP/1.1\r\nHost: svc\r\nX-Kind: old\r\nX-Gone: 1\r\n\r\n")
+        head = up.heads[0].lower()
+        assert head.startswith(b"get /z/b?q=1 http/1.1\r\nhost: inner\r\n")
+        assert b"x-kind: new" in head
+        assert b"x-extra: 1" in head
+        assert b"old" not in head
+        assert b"x-gone" not in head
+        assert (got["x-kind"], got["x-secret"], got.body) == ("new", "", b"ok")
+
+
+async def test_a_routes_timeout_and_retries() -> None:
+    """UT at the route's limit, not at the program's; `attempts: 0` means one try."""
+    route = "route: [{destination: {host: svc}}]"
+    async with ScriptedUpstream(silent) as up, Rig({"svc": [up.address]}, upstream_timeout=60) as rig:
+        rig.apply(service(f"{{timeout: 50ms, {route}}}"))
+        answer = await rig.ask(GET)
+        assert (answer.status, answer["x-mesh-reason"].split(":")[0]) == (504, "UT")
+        await rig.settled()
+    for attempts, tries in ((0, 1), (1, 2), (3, 4)):
+        async with ScriptedUpstream(replies(FAIL)) as up, Rig({"svc": [up.address]}) as rig:
+            rig.apply(service(f"{{retries: {{attempts: {attempts}, retryOn: 5xx}}, {route}}}"))
+            assert (await rig.ask(GET)).status == 500
+            assert len(up.heads) == tries
+
+
+# -- splits ---------------------------------------------------------------------------------------
+
+
+async def test_a_split_follows_its_weights() -> None:
+    """Both arms, about as the weights say; 0 is none at all."""
+    async with (
+        ScriptedUpstream(replies(OK)) as v1,
+        ScriptedUpstream(replies(OK)) as v2,
+        Rig({"svc": endpoints(v1, v2)}, policies=split(80)) as rig,
+    ):
+        client = await rig.connect()
+        for _ in range(200):
+            await client.send(GET)
+            assert (await client.answer()).status == 200
+        assert 20 <= len(v2.heads) <= 60  # 40 expected; 3 sigma are 17
+        before = len(v2.heads)
+        rig.apply(split(100))
+        for _ in range(30):
+            await client.send(GET)
+            assert (await client.answer()).status == 200
+        assert len(v2.heads) == before
+        await rig.settled()
+
+
+async def test_a_canary_that_fails_always_is_rescued_by_the_other_arm() -> None:
+    """A GET by a retry there, and once the canary's breakers are open without one; a POST is told of it."""
+    async with (
+        ScriptedUpstream(replies(OK)) as v1,
+        ScriptedUpstream(replies(FAIL)) as v2,
+        Rig({"svc": endpoints(v1, v2)}, policies=split(50)) as rig,
+    ):
+        for _ in range(60):
+            assert (await rig.ask(GET)).status == 200
+        assert v2.heads
+        statuses = Counter([(await rig.ask(POST)).status for _ in range(30)])
+        assert statuses[500] <= 5, "an open breaker sends them to the other arm"
+        assert len(v1.heads) + len(v2.heads) >= 90
+        await rig.settled()
+
+
+async def test_a_subset_without_instances_is_not_papered_over() -> None:
+    """A typing error in a label must show: 503, unless the document says `any`."""
+    async with ScriptedUpstream(replies(OK)) as up, Rig({"svc": [up.address]}) as rig:
+        only = service("{route: [{destination: {host: svc, subset: v2}}]}")
+        rig.apply(only + rule())
+        answer = await rig.ask(GET)
+        assert (answer.status, answer["x-mesh-reason"].split(":")[0]) == (503, "UH")
+        rig.apply(split(0))
+        assert (await rig.ask(GET)).status == 503
+        rig.apply(only + rule(notes="mesh/empty-subset: any"))
+        assert (await rig.ask(GET)).status == 200
+
+
+async def test_the_same_key_goes_to_the_same_endpoint() -> None:
+    hash_by = "trafficPolicy: {loadBalancer: {consistentHash: {httpHeaderName: x-user}}}"
+    async with (
+        ScriptedUpstream(replies(OK)) as one,
+        ScriptedUpstream(replies(OK)) as two,
+        Rig({"svc": [one.address, two.address]}, policies=rule(hash_by)) as rig,
+    ):
+        for user in range(20):
+            before = len(one.heads)
+            for _ in range(3):
+                await rig.ask(b"GET / HTTP/1.1\r\nHost: svc\r\nX-User: %d\r\n\r\n" % user)
+            assert len(one.heads) - before in (0, 3), user
+        assert one.heads
+        assert two.heads
+
+
+async def test_new_policies_leave_a_request_under_way_alone() -> None:
+    """It ends as it began, also when its destination is gone from the new table."""
+    go = asyncio.Event()
+
+    async def waits(peer: Peer) -> None:
+        await peer.request()
+        await go.wait()
+        peer.send(OK)
+        await peer.gone()
+
+    async with (
+        ScriptedUpstream(waits) as v2,
+        ScriptedUpstream(replies(OK)) as v1,
+        Rig({"svc": endpoints(v1, v2)}, policies=split(0)) as rig,
+    ):
+        client = await rig.connect()
+        await client.send(GET)
+        await until(lambda: bool(v2.heads))
+        rig.apply(service("{route: [{destination: {host: svc, subset: v1}}]}") + rule())
+        assert (await rig.ask(GET)).status == 200
+        assert v1.heads
+        go.set()
+        assert (await client.answer()).body == b"ok"
+        await rig.settled()
+
+
+# -- copies and second tries ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shadow", [replies(OK), replies(FAIL), silent], ids=["ok", "fails", "silent"])
+async def test_a_mirror_gets_a_copy_and_changes_nothing(shadow: Script) -> None:
+    """Body and all, marked by its Host; whatever becomes of it, the request does not hear of it."""
+    mirrored = service("{route: [{destination: {host: svc}}], mirror: {host: copy}, timeout: 200ms}")
+    async with (
+        ScriptedUpstream(replies(OK)) as up,
+        ScriptedUpstream(shadow) as copy,
+        Rig({"svc": [up.address], "copy": [copy.address]}, policies=mirrored) as rig,
+    ):
+        for request in (GET, POST):
+            answer = await rig.ask(request)
+            assert (answer.status, answer.body) == (200, b"ok")
+        await until(lambda: len(rig.outbound.mirrored) >= 1 and sum(rig.outbound.mirrored.values()) == 2)
+        if shadow is not silent:
+            assert [b"host: copy-shadow" in head.lower() for head in copy.heads] == [True, True]
+            assert b"content-length: 5" in copy.heads[1].lower()
+        await rig.settled()
+
+
+async def test_only_the_asked_share_is_mirrored() -> None:
+    half = service(
+        "{route: [{destination: {host: svc}}], mirror: {host: copy}, mirrorPercentage: {value: 0}}"
+    )
+    async with (
+        ScriptedUpstream(replies(OK)) as up,
+        ScriptedUpstream(replies(OK)) as copy,
+        Rig({"svc": [up.address], "copy": [copy.address]}, policies=half) as rig,
+    ):
+        for _ in range(20):
+            assert (await rig.ask(GET)).status == 200
+        assert not copy.heads
+
+
+# Without the hedge, a request to a silent endpoint would wait a minute.
+HEDGE = service("{route: [{destination: {host: svc}}], retries: {attempts: 1, perTryTimeout: 60s}}") + rule(
+    notes="mesh/hedge: '{quantile: 50, minDelay: 20ms}', mesh/breaker: '{enabled: false}'"
+)
+
+
+async def test_a_hedge_answers_when_the_first_is_slow() -> None:
+    """The second endpoint's answer is taken, the first attempt is let go; a POST is never sent twice."""
+
+    async def sometimes(peer: Peer) -> None:
+        count = 0
+        while True:
+            head, _ = await peer.request()
+            count += 1
+            if b"x-slow" in head.lower() and peer in one.peers:
+                await peer.gone()
+            peer.send(OK)
+
+    async with (
+        ScriptedUpstream(sometimes) as one,
+        ScriptedUpstream(sometimes) as two,
+        Rig({"svc": [one.address, two.address]}, policies=HEDGE, upstream_timeout=60) as rig,
+    ):
+        for _ in range(80):  # until it is known what is usual
+            await rig.ask(GET)
+        await asyncio.sleep(0.6)  # the yardstick is read twice a second
+        await rig.ask(GET)
+        upstream = rig.upstream()
+        taken = upstream.budget.withdrawn
+        for _ in range(8):
+            answer = await rig.ask(b"GET / HTTP/1.1\r\nHost: svc\r\nX-Slow: 1\r\n\r\n")
+            assert (answer.status, answer.body) == (200, b"ok")
+        assert upstream.budget.withdrawn > taken
+        await rig.settled()
+
+
+# -- fallbacks ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("note", "status", "body", "mark"),
+    [
+        ("'{static: {status: 203, body: sorry}}'", 203, b"sorry", "static"),
+        ("'{host: spare}'", 200, b"ok", "spare"),
+        ("'{lastGood: 1m}'", 200, b"good", "last-good"),
+    ],
+)
+async def test_what_stands_in_for_a_service_that_is_down(
+    note: str, status: int, body: bytes, mark: str
+) -> None:
+    """Marked as such; only when the mesh itself would have had to say no."""
+    good = b"HTTP/1.1 200 OK\r\nX-Own: 1\r\nContent-Length: 4\r\n\r\ngood"
+
+    async def once(peer: Peer) -> None:
+        while True:
+            await peer.request()
+            peer.send(good if len(up.heads) == 1 else FAIL)
+
+    async with ScriptedUpstream(once) as up, ScriptedUpstream(replies(OK)) as spare:
+        policies = rule(notes=f"mesh/fallback: {note}")
+        async with Rig({"svc": [up.address], "spare": [spare.address]}, policies=policies) as rig:
+            assert (await rig.ask(GET)).body == b"good"
+            answers = [await rig.ask(GET) for _ in range(40)]
+            marked = [answer for answer in answers if answer["x-mesh-fallback"]]
+            assert marked
+            assert {(a.status, a.body, a["x-mesh-fallback"]) for a in marked} == {(status, body, mark)}
+            assert {a.status for a in answers if not a["x-mesh-fallback"]} <= {500}, "its own answers stay"
+            await rig.settled()
