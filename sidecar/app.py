@@ -38,6 +38,7 @@ from .io.listener import Listener
 from .io.tcp import TcpListener
 from .observe.access_log import FLUSH_S, AccessLog
 from .observe.events import EventLog
+from .observe.explain import Explain
 from .observe.metrics import Metrics, Peer, upstream_metrics
 from .observe.snapshot import Snapshot
 from .observe.tcp_metrics import TcpMetrics
@@ -72,6 +73,7 @@ class Sidecar:
         self.rng = random.Random()
         self.events = EventLog(config.name, time.time)
         self.metrics = Metrics(Peer(config.service, config.version))
+        self.explain = Explain(config.name, self._policy_version, self.clock, time.time)
         self.collectors = CollectorRegistry()
         self.stopping = asyncio.Event()
         self.draining = False
@@ -91,6 +93,7 @@ class Sidecar:
             else None
         )
         self._client: RegistryClient | None = None
+        self._policies: Policies | None = None
         self._heartbeat: Heartbeat | None = None
         self._tasks: asyncio.TaskGroup | None = None
         self._spawned: set[asyncio.Task[None]] = set()
@@ -126,7 +129,7 @@ class Sidecar:
                 ]
                 destinations.static(name, specs)
             self._make_proxies(destinations)
-            policies = self._make_policies(destinations)
+            self._policies = policies = self._make_policies(destinations)
             snapshot = Snapshot(self, destinations, policies)
             self.collectors.register(self.metrics)
             self.collectors.register(ProcessCollector(registry=None))
@@ -137,6 +140,7 @@ class Sidecar:
             admin = Admin(
                 snapshot.read,
                 snapshot.config,
+                self.explain,
                 self.collectors,
                 self.events,
                 self._not_ready,
@@ -222,6 +226,9 @@ class Sidecar:
 
         return Policies(read_files(config.policies), compile, apply, self.events, time.time)
 
+    def _policy_version(self) -> str:
+        return "" if self._policies is None else self._policies.compiled.version
+
     def _names_changed(self) -> None:
         if self.outbound is not None:
             self.outbound.table.forget()
@@ -246,6 +253,7 @@ class Sidecar:
             self.events,
             self._access_log,
             self._tracer,
+            self.explain,
             config.upstream_timeout,
             config.trace_sample,
             self.clock,

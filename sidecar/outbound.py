@@ -14,7 +14,7 @@ from .observe.trace_context import new_span_id
 from .proxy import Proxy
 from .routing.table import RouteTable, host_of
 from .side_try import Mirror
-from .stack import Rejection
+from .stack import Rejection, Upstream
 from .wire.forward import DROP_REQUEST, DROP_REQUEST_UNTRUSTED, DROP_RESPONSE, DROP_RESPONSE_AT_EDGE
 from .wire.serialize import join_head
 
@@ -93,7 +93,7 @@ class Outbound(Proxy):
             return self._unknown(host_of(authority))
         if not rules and route.plain:
             self._remember(head.host, route.upstream)
-        if not route.plain:
+        else:
             exchange.route = route
             direct = of_route(route, head)
             if direct is not None:
@@ -115,6 +115,9 @@ class Outbound(Proxy):
             self._hosts.clear()
             return self._unknown(name)
         return self.destinations.wait(key, exchange)
+
+    def upstream_of(self, exchange: Exchange) -> Upstream | None:
+        return self.destinations.get(exchange.target_name)
 
     def destination(self, key: str) -> Target | None:
         return self.destinations.at_once(key)

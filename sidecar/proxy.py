@@ -33,9 +33,11 @@ if TYPE_CHECKING:
     from .exchange import Exchange
     from .observe.access_log import AccessLog
     from .observe.events import EventLog
+    from .observe.explain import Explain
     from .observe.metrics import Metrics
     from .observe.tracing import Tracer
     from .routing.route import Route
+    from .stack import Upstream
     from .tries import Tries
 
 log = logging.getLogger(__name__)
@@ -62,6 +64,7 @@ class Proxy(ABC):
         events: EventLog,
         access_log: AccessLog | None,
         tracer: Tracer | None,
+        explain: Explain,
         timeout: float,
         trace_sample: float,
         clock: Callable[[], float],
@@ -80,6 +83,7 @@ class Proxy(ABC):
         self.deadlines = deadlines
         self._access_log = access_log
         self._tracer = tracer
+        self.explain = explain
         self._timeout = timeout
         self._trace_sample = trace_sample
         self.refusals: dict[str, int] = {}
@@ -93,6 +97,10 @@ class Proxy(ABC):
 
     def destination(self, key: str) -> Target | None:
         """Another destination, if its endpoints are known: for another arm, a fallback, a mirror."""
+        return None
+
+    def upstream_of(self, exchange: Exchange) -> Upstream | None:
+        """What a request went to, if it is more than the app."""
         return None
 
     def mirror(self, exchange: Tries, key: str, body: list[bytes], limit: float) -> None:
@@ -214,6 +222,7 @@ class Proxy(ABC):
         status = exchange.status
         flag = "-" if exchange.flag is None else exchange.flag.name
         self.window.record(now, seconds, status >= 500)
+        self.explain.consider(exchange, self.direction, seconds, self.upstream_of(exchange))
         self.series(exchange).record(status, flag, seconds, exchange.bytes_in, exchange.answer.bytes_out)
         if self._access_log is not None:
             self._access_log.exchange(exchange, self.direction, seconds, flag)

@@ -35,6 +35,7 @@ from .balance.chooser import chooser_for
 from .balance.endpoints import Diff, Endpoint, EndpointSet, EndpointSpec, Memory
 from .balance.health import factor_of, parse_report
 from .balance.p2c import pick_by_cost
+from .balance.passed_over import note_open, passed_over
 from .balance.reference import Reference
 from .balance.shares import assign
 from .balance.view import candidates_view, endpoint_view, reference_view
@@ -463,6 +464,7 @@ class Upstream:
         now = self._clock()
         if now >= self._due_at:
             self._advance(now)
+        everyone = self.endpoints.all
         high_water, self._bulkhead.high_water = self._bulkhead.high_water, self._bulkhead.active
         return {
             "budget": self.budget.snapshot(),
@@ -473,12 +475,12 @@ class Upstream:
             "overflows": self._bulkhead.overflows,
             "service": self.service.snapshot(),
             "reference": reference_view(self.reference),
-            "endpoints": [endpoint_view(endpoint) for endpoint in self.endpoints.all],
+            "endpoints": [endpoint_view(each, passed_over(each, everyone)) for each in everyone],
         }
 
-    def explain(self) -> list[dict[str, object]]:
-        """Every endpoint as a pick would see it now; for sampled requests only."""
-        return candidates_view(self.endpoints.all, self.reference, self._clock())
+    def explain(self, limit: int) -> list[dict[str, object]]:
+        """The first `limit` endpoints as a pick would see them now; for sampled requests only."""
+        return candidates_view(self.endpoints.all[:limit], self.reference, self._clock())
 
     # ---- inside ------------------------------------------------------------------------------------
 
@@ -504,6 +506,7 @@ class Upstream:
 
     def _rebuild(self) -> None:
         """Who may be picked; after every change of membership, policy, breaker, ramp or reported health."""
+        note_open(self.endpoints.all)
         factor = self.policy.balance.warning_factor
         self._ready, self._held = ready, _ = assign(self.endpoints.all, self._outlier.gate, factor)
         self._suspects = [endpoint for endpoint in self._suspects if endpoint in ready]

@@ -97,6 +97,16 @@ class Tries(ABC):
         self._over = False
 
     @property
+    def route_name(self) -> str:
+        """The rule that decided."""
+        return self.route.name if self.route is not None else f"default/{self.target_name}"
+
+    def time_left(self, now: float) -> tuple[float, float]:
+        """(seconds that the answer could take, what is left of them)."""
+        end = self.started + self._limit if self._deadline == NEVER else self._deadline
+        return self._limit, max(0.0, end - now)
+
+    @property
     def peer(self) -> str:
         """The client's address."""
         return self._client.peer

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from ..observe.events import EventLog
+from ..observe.explain import Explain
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
@@ -19,7 +20,7 @@ Snapshot = Callable[[], dict[str, Any]]
 
 
 class Admin:
-    """`GET /ready /metrics /clusters /config_dump /snapshot /events`, `POST` for what changes something.
+    """`GET /ready /metrics /clusters /config_dump /snapshot /explain /events`, `POST` for changes.
 
     Args:
         ready: why not, or None.
@@ -30,6 +31,7 @@ class Admin:
         self,
         snapshot: Snapshot,
         config_dump: Snapshot,
+        explain: Explain,
         registry: CollectorRegistry,
         events: EventLog,
         ready: Callable[[], str | None],
@@ -39,6 +41,7 @@ class Admin:
     ) -> None:
         self._snapshot = snapshot
         self._config_dump = config_dump
+        self._explain = explain
         self._registry = registry
         self._events = events
         self._ready = ready
@@ -58,6 +61,7 @@ class Admin:
         get("/clusters", self._clusters)
         get("/config_dump", self._get_config)
         get("/snapshot", self._get_snapshot)
+        get("/explain", self._get_explain)
         get("/events", self._get_events)
         post("/healthcheck/{verdict:fail|ok}", self._healthcheck)
         post("/drain_listeners", self._drain_listeners)
@@ -129,6 +133,9 @@ class Admin:
 
     async def _get_snapshot(self, request: web.Request) -> web.Response:
         return _json(self._snapshot())
+
+    async def _get_explain(self, request: web.Request) -> web.Response:
+        return _json({"exchanges": self._explain.find(request.query.get("trace_id", ""))})
 
     async def _get_events(self, request: web.Request) -> web.StreamResponse:
         last = request.headers.get("Last-Event-ID", "0")

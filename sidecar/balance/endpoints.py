@@ -63,8 +63,8 @@ class Endpoint:
 
     __slots__ = (
         "answered_at", "breaker", "ewma", "ewma_at", "failures", "gate", "health", "host", "id", "latency",
-        "measured", "meta", "meters", "pending", "pool", "port", "report", "report_raw", "reported",
-        "requests", "share", "silent_since", "spec", "version", "weight", "zone",
+        "measured", "meta", "meters", "passed_from", "passed_over", "pending", "pool", "port", "report",
+        "report_raw", "reported", "requests", "share", "silent_since", "spec", "version", "weight", "zone",
     )  # fmt: skip
 
     def __init__(self, spec: EndpointSpec, breaker: Breaker, now: float) -> None:
@@ -74,6 +74,8 @@ class Endpoint:
         self.pending = 0  # attempts in flight
         self.requests = 0
         self.failures = 0
+        self.passed_over = 0  # attempts that others got while its breaker was open (`passed_over.py`)
+        self.passed_from: int | None = None
         self.ewma = SEED_S
         self.ewma_at = now
         self.measured = False  # until then the pool's median stands in for `ewma`

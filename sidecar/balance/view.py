@@ -11,8 +11,8 @@ from .p2c import cost_of, is_stalled
 from .reference import Reference
 
 
-def endpoint_view(endpoint: Endpoint) -> dict[str, object]:
-    """One endpoint of a snapshot."""
+def endpoint_view(endpoint: Endpoint, rejections: int) -> dict[str, object]:
+    """One endpoint of a snapshot; `rejections` are the attempts that its open breaker kept from it."""
     breaker = endpoint.breaker
     colour, reason = colour_of(endpoint)
     report = endpoint.report
@@ -42,6 +42,7 @@ def endpoint_view(endpoint: Endpoint) -> dict[str, object]:
         "ewma_ms": round(endpoint.ewma * 1000, 3) if endpoint.measured else None,
         "requests": endpoint.requests,
         "failures": endpoint.failures,
+        "rejections": rejections,
     }
 
 
@@ -67,7 +68,11 @@ def candidates_view(
     """Every endpoint as a pick would see it now: cost, share, state."""
     return [
         {
-            "id": endpoint.id,
+            "endpoint": endpoint.id,
+            "address": endpoint.address,
+            "version": endpoint.version,
+            "health": endpoint.health,
+            "weight": endpoint.weight,
             "cost_ms": round(1000 * cost_of(endpoint, reference, now), 3) if endpoint.share > 0.0 else None,
             "share": round(endpoint.share, 4),
             "gate": round(endpoint.gate, 4),
@@ -110,7 +115,7 @@ def merged_view(parts: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
 
 
 def _merged_row(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    counts = ("opens", "in_flight", "requests", "failures")
+    counts = ("opens", "in_flight", "requests", "failures", "rejections")
     worse = other if _badness(other) < _badness(one) else one
     return {**worse, **{name: one[name] + other[name] for name in counts}}
 

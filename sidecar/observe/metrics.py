@@ -178,7 +178,9 @@ def upstream_metrics(snapshots: Callable[[], dict[str, dict[str, Any]]]) -> Call
         failures = CounterMetricFamily("circuit_breaker_failures", "Failed attempts", labels=labels)
         opens = CounterMetricFamily("circuit_breaker_opens", "Times the breaker opened", labels=labels)
         rejections = CounterMetricFamily(
-            "circuit_breaker_rejections", "Picks that passed over an open endpoint", labels=labels
+            "circuit_breaker_rejections",
+            "Attempts that went elsewhere while the breaker was open",
+            labels=labels,
         )
         in_flight = GaugeMetricFamily("mesh_endpoint_in_flight", "Attempts under way", labels=labels)
         ewma = GaugeMetricFamily("mesh_endpoint_ewma_milliseconds", "Peak EWMA of latency", labels=labels)
@@ -201,7 +203,7 @@ def upstream_metrics(snapshots: Callable[[], dict[str, dict[str, Any]]]) -> Call
                 state.add_metric(key, BREAKER_STATES[endpoint["breaker"]])
                 failures.add_metric(key, endpoint["failures"])
                 opens.add_metric(key, endpoint["opens"])
-                rejections.add_metric(key, endpoint.get("rejections", 0))
+                rejections.add_metric(key, endpoint["rejections"])
                 in_flight.add_metric(key, endpoint["in_flight"])
                 ewma.add_metric(key, endpoint["ewma_ms"] or 0.0)
                 ramp.add_metric(key, endpoint["ramp"])

@@ -397,7 +397,7 @@ def test_the_snapshot_has_the_contracts_keys() -> None:
     wanted = "id address health weight breaker breaker_reason opens ramp in_flight ewma_ms requests failures"
     assert set(wanted.split()) <= row.keys()
     assert (row["address"], row["requests"], row["in_flight"]) == ("127.0.0.1:9001", 1, 0)
-    assert bench.up.explain()[0]["breaker"] == "closed"
+    assert bench.up.explain(1)[0]["breaker"] == "closed"
 
 
 MOVES = st.tuples(
@@ -483,3 +483,29 @@ def test_the_floor_also_holds_against_the_registry() -> None:
     states = sorted(bench.endpoint(f"orders-{n}").breaker.state for n in (1, 2))
     assert states == [State.CLOSED, State.OPEN]
     assert {bench.answer().endpoint.id for _ in range(30)} == {"orders-3"}
+
+
+def test_what_an_open_breaker_kept_from_its_endpoint_is_counted() -> None:
+    """Attempts of the others between its opening and its half-open, over any number of openings."""
+    bench = Bench(3)
+
+    def kept_away() -> list[int]:
+        rows = bench.up.snapshot()["endpoints"]
+        assert isinstance(rows, list)
+        return [row["rejections"] for row in rows]
+
+    for _ in range(10):
+        bench.answer()
+    assert kept_away() == [0, 0, 0]
+    bench.fail_at("orders-1")
+    assert bench.endpoint("orders-1").breaker.state is State.OPEN
+    for _ in range(5):
+        bench.answer()
+    assert kept_away() == [5, 0, 0]
+    bench.clock.advance(30.0)  # its open time is over: it is asked again
+    bench.answer()
+    before = kept_away()
+    assert before[0] >= 5
+    for _ in range(5):
+        bench.answer()
+    assert kept_away() == before, "an endpoint that is not open is kept from nothing"

@@ -24,6 +24,7 @@ from sidecar.io.listener import Listener
 from sidecar.io.pool import Pool
 from sidecar.io.timeouts import DEFAULT_TIMEOUTS, Timeouts
 from sidecar.observe.events import EventLog
+from sidecar.observe.explain import Explain
 from sidecar.observe.metrics import Metrics, Peer
 from sidecar.outbound import Outbound
 from sidecar.policy.settings import UpstreamPolicy
@@ -202,6 +203,7 @@ class Rig:
         self.deadlines = Deadlines(lambda at, call: loop.call_later(max(0.0, at - clock()), call), clock)
         events = EventLog("test-1", clock)
         metrics = Metrics(Peer("test", "v1"))
+        self.explain = Explain("test-1", lambda: "0123456789ab", clock, clock)
 
         def make(meaning: Meaning) -> Upstream:
             return Upstream(meaning.key, meaning.policy, lambda event: None, "test-1", clock, rng)
@@ -210,7 +212,8 @@ class Rig:
         for name, addresses in self._upstreams.items():
             self.destinations.static(name, specs(name, addresses))
         common: tuple[Any, ...] = (
-            self._spawn, self.deadlines, metrics, events, None, None, self._upstream_timeout, 0.0, clock, rng,
+            self._spawn, self.deadlines, metrics, events, None, None, self.explain, self._upstream_timeout,
+            0.0, clock, rng,
         )  # fmt: skip
         edge = self._default_service is not None
         self.outbound = Outbound(self.destinations, ("test-1", "test", "v1"), edge, *common)

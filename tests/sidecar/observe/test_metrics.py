@@ -65,7 +65,7 @@ def test_sources_are_bounded() -> None:
 def test_breaker_states_are_the_designs_numbers() -> None:
     """0 closed, 1 open, 2 half-open."""
     metrics = Metrics(Peer("a", "v1"))
-    row = {"failures": 3, "opens": 1, "in_flight": 0, "ewma_ms": None, "ramp": 1.0}
+    row = {"failures": 3, "opens": 1, "in_flight": 0, "ewma_ms": None, "ramp": 1.0, "rejections": 7}
     endpoints = [
         {"id": f"orders-{n}", "breaker": word, **row}
         for n, word in enumerate(("closed", "open", "half-open"))
