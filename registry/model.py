@@ -141,6 +141,17 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True)
+class Document:
+    """What is kept as it was sent and read back: `family` is "query", "config/KIND", "intention", …"""
+
+    family: str
+    name: str
+    body: Mapping[str, Any]
+    create_index: int = 0
+    modify_index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class LocalCheck:
     """A check this agent owns: its definition and the state it is in now, ahead of the catalog."""
 

@@ -20,13 +20,17 @@ from registry.agent import Agent
 from registry.errors import RegistryError
 from registry.events import Events
 from registry.http.agent import AgentEndpoints
-from registry.http.call import Call, HttpError, text
+from registry.http.call import Call, HttpError, Malformed, text
 from registry.http.catalog import CatalogEndpoints
 from registry.http.cluster import ClusterEndpoints
+from registry.http.config import ConfigEndpoints
 from registry.http.connections import Connections
 from registry.http.event import EventEndpoints
 from registry.http.health import HealthEndpoints
+from registry.http.intentions import IntentionEndpoints
 from registry.http.kv import KVEndpoints
+from registry.http.operator import OperatorEndpoints
+from registry.http.query import QueryEndpoints
 from registry.http.router import Router
 from registry.http.session import SessionEndpoints
 from registry.http.status import StatusEndpoints
@@ -158,7 +162,11 @@ class Server:
         status = StatusEndpoints(self.store, self.node, port)
         for family in (
             status,
-            ClusterEndpoints(self.store, status),
+            ClusterEndpoints(self.store),
+            OperatorEndpoints(self.store, status),
+            QueryEndpoints(self.store, self.datacenter, self.node.name, self.rng),
+            ConfigEndpoints(self.store, self.node),
+            IntentionEndpoints(self.store),
             AgentEndpoints(self.agent),
             CatalogEndpoints(self.store, self.datacenter),
             HealthEndpoints(self.store),
@@ -176,7 +184,10 @@ class Server:
         try:
             return await self._dispatch(call)
         except HttpError as refused:
-            return text(refused.status, refused.text, refused.headers or _failed_query(call, refused.status))
+            headers = refused.headers
+            if not headers and not isinstance(refused, Malformed):
+                headers = _failed_query(call, refused.status)
+            return text(refused.status, refused.text, headers)
         except RegistryError as refused:
             status = refused.status or 500
             return text(status, str(refused), _failed_query(call, status))

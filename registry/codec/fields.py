@@ -83,6 +83,10 @@ class Fields:
             raise _mismatch(name, value, go)
         return value
 
+    def typed(self, name: str, default: Any) -> Any:
+        """A value of the default's type, or the default."""
+        return self._typed(name, type(default), _GO_TYPES[type(default)], default)
+
     def text(self, name: str, default: str = "") -> str:
         """A string."""
         value: str = self._typed(name, str, "string", default)

@@ -42,6 +42,13 @@ class HttpError(Exception):
         self.headers = headers or {}
 
 
+class Malformed(HttpError):
+    """A question that was refused before it was asked: 500, and no index or word of the leader with it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(500, text)
+
+
 class Settings(Protocol):
     """What an endpoint may ask of the server it runs in."""
 
@@ -84,13 +91,23 @@ class Call:
         """A switch: there, and not "false" or "0"."""
         return self.has(name) and self.get(name).lower() not in ("0", "false", "f")
 
+    def number(self, name: str) -> int:
+        """A parameter that counts; 0 when absent, 500 with Go's words when it is no number."""
+        value = self.get(name)
+        if not value and not self.has(name):
+            return 0
+        if not value.isascii() or not value.isdecimal():
+            raise HttpError(500, f'strconv.ParseUint: parsing "{value}": invalid syntax')
+        return int(value)
+
     def query_text(self) -> str:
         """The query, sorted by name, as Consul repeats it in a refusal."""
         return urlencode(sorted(self._query))
 
     def node_meta(self) -> dict[str, str]:
         """The `node-meta=key:value` parameters."""
-        return {key: value for key, _, value in (pair.partition(":") for pair in self.all("node-meta"))}
+        pairs = self.all("node-meta")
+        return {key: value for key, _, value in (pair.partition(":") for pair in pairs)} if pairs else {}
 
     def keep(self, rows: Iterable[dict[str, Any]], shape: Struct) -> list[dict[str, Any]]:
         """The rows that the `filter` parameter leaves."""

@@ -95,8 +95,8 @@ class KVEndpoints:
         key = call.rest
         if not key:
             raise HttpError(400, "Missing key name")
-        flags = _number(call, "flags") % _MAX_FLAGS
-        cas = _number(call, "cas") if call.has("cas") else None
+        flags = call.number("flags") % _MAX_FLAGS
+        cas = call.number("cas") if call.has("cas") else None
         taking, giving = call.has("acquire"), call.has("release")
         if sum((cas is not None, taking, giving)) > 1:
             raise HttpError(400, f"Conflicting flags: {call.query_text()}")
@@ -133,7 +133,7 @@ class KVEndpoints:
             if recurse:
                 delete_tree(write, key)
             elif call.has("cas"):
-                gone = delete_if_index(write, key, _number(call, "cas"))
+                gone = delete_if_index(write, key, call.number("cas"))
             else:
                 delete_key(write, key)
         return call.respond(gone)
@@ -145,15 +145,6 @@ _UNTRUSTED = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "s
 
 def _absent(call: Call, index: int) -> web.Response:
     return web.Response(status=404, headers=call.query_headers(index))
-
-
-def _number(call: Call, name: str) -> int:
-    value = call.get(name)
-    if not value and not call.has(name):
-        return 0
-    if not value.isascii() or not value.isdecimal():
-        raise HttpError(500, f'strconv.ParseUint: parsing "{value}": invalid syntax')
-    return int(value)
 
 
 def check_uuid(session: str) -> None:

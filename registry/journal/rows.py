@@ -6,7 +6,7 @@ import base64
 from dataclasses import MISSING, fields
 from typing import Any, Final
 
-from registry.model import Check, CheckDefinition, KVEntry, LocalCheck, Node, Service, Session
+from registry.model import Check, CheckDefinition, Document, KVEntry, LocalCheck, Node, Service, Session
 from registry.store.state import Key
 
 ROWS: Final[dict[str, type]] = {
@@ -17,6 +17,7 @@ ROWS: Final[dict[str, type]] = {
     "sessions": Session,
     "local_services": Service,
     "local_checks": LocalCheck,
+    "documents": Document,
 }
 _TUPLES: Final = frozenset({"tags", "service_tags", "node_checks", "service_checks"})
 

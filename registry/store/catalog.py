@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from registry.errors import RegistryError
 from registry.model import CRITICAL, Check, Node, Service
+from registry.store.documents import COORDINATE, delete_document
 from registry.store.sessions import invalidate_of_check, invalidate_of_node
 from registry.store.state import NodeKey, State, Write
 
@@ -142,6 +143,7 @@ def delete_node(write: Write, name: str) -> bool:
     for _, check_id in list(state.checks_on.get(name, ())):
         delete_check(write, name, check_id)
     invalidate_of_node(write, name)
+    delete_document(write, COORDINATE, name)
     write.put("nodes", name, None)
     write.touch("nodes")
     write.wake(f"node/{name}")

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from registry.errors import RegistryError
 from registry.model import CRITICAL, Session
+from registry.store.documents import QUERY, delete_document, documents
 from registry.store.kv import delete_key, put_entry
 from registry.store.state import State, Write
 
@@ -39,7 +40,7 @@ def create_session(write: Write, session: Session) -> Session:
 
 
 def destroy_session(write: Write, session_id: str) -> list[str]:
-    """End a session: its keys are released or deleted as it says. The keys it held; [] when unknown."""
+    """End a session: its keys are released or deleted as it says, its queries go. The keys it held."""
     state = write.state
     session = state.sessions.get(session_id)
     if session is None:
@@ -52,6 +53,9 @@ def destroy_session(write: Write, session_id: str) -> list[str]:
             put_entry(write, replace(state.kvs[key], session=""))
     if held and session.lock_delay > 0:
         write.delays.extend((key, session.lock_delay) for key in held)
+    for query in documents(state, QUERY):
+        if query.body["Session"] == session_id:
+            delete_document(write, QUERY, query.name)
     write.put("sessions", session_id, None)
     _changed(write, session)
     return held

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from registry.model import Check, KVEntry, LocalCheck, Node, Service, Session
+from registry.model import Check, Document, KVEntry, LocalCheck, Node, Service, Session
 
 Key = str | tuple[str, str]
 NodeKey = tuple[str, str]
@@ -22,6 +22,7 @@ TABLES: Final = (
     "sessions",
     "local_services",
     "local_checks",
+    "documents",
 )
 
 
@@ -61,6 +62,7 @@ class State:
         self.sessions: dict[str, Session] = {}
         self.local_services: dict[str, Service] = {}
         self.local_checks: dict[str, LocalCheck] = {}
+        self.documents: dict[tuple[str, str], Document] = {}
         # Secondary: who has this name, whose check this is, which keys there are in order, who holds what.
         # A dictionary of Nones is a set that keeps its order, so every run of a test sees the same.
         self.by_name: dict[str, dict[NodeKey, None]] = {}

@@ -35,7 +35,9 @@ def _script() -> Iterator[tuple[str, str, str]]:
     for line in SCRIPT.read_text().splitlines():
         if line and not line.startswith("#"):
             method, path, *rest = line.split(" ", 2)
-            if method == "FILTER":
+            if method == "NAMED":
+                yield method, path, rest[0]
+            elif method == "FILTER":
                 yield "GET", f"{path}?filter={quote(rest[0], safe='')}", ""
             else:
                 yield method, path, rest[0] if rest else ""
@@ -66,19 +68,25 @@ def _picture(answer: Answer) -> tuple[Any, ...]:
 
 
 class Player:
-    """Plays the script on one registry."""
+    """Plays the script on one registry. `SESSION X` makes a session, `NAMED X` asks for what has an
+    ID: it is {X} from then on."""
 
     def __init__(self, http: Http) -> None:
         self.http = http
-        self.sessions: dict[str, str] = {}
+        self.names: dict[str, str] = {}
 
     async def play(self, method: str, path: str, body: str) -> tuple[Any, ...]:
-        for name, session in self.sessions.items():
+        for name, session in self.names.items():
             path, body = path.replace(f"{{{name}}}", session), body.replace(f"{{{name}}}", session)
         if method == "SESSION":
-            self.sessions[path] = (await self.http.put("session/create", body)).json["ID"]
+            self.names[path] = (await self.http.put("session/create", body)).json["ID"]
             return ()
+        name = ""
+        if method == "NAMED":
+            name, (method, path, body) = path, body.split(" ", 2)
         answer = await self.http(method, path, body)
+        if name:
+            self.names[name] = answer.json["ID"]
         if method == "PUT" and path.startswith("agent/") and answer.status == 200:
             await self._synced()
         return _picture(answer)

@@ -1,0 +1,39 @@
+"""Prepared query templates: what is refused, what comes of a name."""
+
+import pytest
+
+from registry.codec.prepared import prepared
+from registry.templates import MAX_REGEXP, TemplateError, render
+
+
+def _made(name: str, service: dict[str, object], **template: object) -> dict[str, object]:
+    body = {"Name": "geo-", "Template": {"Type": "name_prefix_match", **template}, "Service": service}
+    definition = prepared(body)
+    return render(name, "geo-", definition["Template"], definition["Service"])
+
+
+def test_the_parts_of_a_name_fill_the_holes() -> None:
+    made = _made("geo-web", {"Service": "${name.suffix}", "Tags": ["${name.full}", "${ name.prefix }"]})
+    assert (made["Service"], made["Tags"]) == ("web", ["geo-web", "geo-"])
+
+
+def test_groups_of_the_pattern_and_nothing_where_there_is_none() -> None:
+    service = {"Service": "${match(1)}", "Tags": ["${match(0)}", "${match(2)}", "${match(9)}"]}
+    made = _made("geo-web-x", service, Regexp="^geo-(.*)-(y)?x$", RemoveEmptyTags=True)
+    assert (made["Service"], made["Tags"]) == ("web", ["geo-web-x"])
+    assert _made("geo-web", service, Regexp="^geo-(.*)-x$")["Service"] == ""
+
+
+@pytest.mark.parametrize(
+    ("service", "template", "why"),
+    [
+        ({"Service": "${node}"}, {}, r"Service.Service: 1:3: unknown variable accessed: node"),
+        ({"Service": "a", "Tags": ["x", "a${b}"]}, {}, r"in Service.Tags\[1\]: 1:4: unknown"),
+        ({"Service": "a"}, {"Regexp": "("}, "Bad Regexp: error parsing regexp"),
+        ({"Service": "a"}, {"Regexp": "a" * (MAX_REGEXP + 1)}, f"longer than {MAX_REGEXP}"),
+        ({"Service": "a"}, {"Type": "other"}, "Bad Template.Type 'other'"),
+    ],
+)
+def test_what_is_refused(service: dict[str, object], template: dict[str, object], why: str) -> None:
+    with pytest.raises(TemplateError, match=why):
+        _made("geo-a", service, **template)
