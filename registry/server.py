@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from registry.agent import Agent
+from registry.codec.fields import DecodeError
 from registry.errors import RegistryError
 from registry.events import Events
 from registry.http.agent import AgentEndpoints
@@ -188,6 +189,8 @@ class Server:
             if not headers and not isinstance(refused, Malformed):
                 headers = _failed_query(call, refused.status)
             return text(refused.status, refused.text, headers)
+        except DecodeError as bad:
+            return text(400, f"Request decode failed: {bad}")
         except RegistryError as refused:
             status = refused.status or 500
             return text(status, str(refused), _failed_query(call, status))

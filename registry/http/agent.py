@@ -7,7 +7,7 @@ from aiohttp import web
 from registry.agent import Agent
 from registry.codec import encode
 from registry.codec.decode import check_definition, registration
-from registry.codec.fields import DecodeError, Fields, Shape
+from registry.codec.fields import Fields, Shape
 from registry.filters import CHECK, SERVICE
 from registry.http.call import Call, HttpError, done, text
 from registry.http.router import Router
@@ -83,10 +83,7 @@ class AgentEndpoints:
     async def register(self, call: Call) -> web.Response:
         """Add or update an instance with its checks."""
         body = await call.json()
-        try:
-            wanted = registration(body, self.agent.node.name)
-        except DecodeError as bad:
-            raise HttpError(400, f"Request decode failed: {bad}") from bad
+        wanted = registration(body, self.agent.node.name)
         replace_checks = call.flag("replace-existing-checks")
         self.agent.register_service(wanted.service, wanted.checks, replace_checks=replace_checks)
         return done()
@@ -99,10 +96,7 @@ class AgentEndpoints:
     async def register_check(self, call: Call) -> web.Response:
         """Add or update one check."""
         body = await call.json()
-        try:
-            definition, service_id = check_definition(body)
-        except DecodeError as bad:
-            raise HttpError(400, f"Request decode failed: {bad}") from bad
+        definition, service_id = check_definition(body)
         self.agent.register_check(definition, service_id)
         return done()
 
@@ -129,11 +123,8 @@ class AgentEndpoints:
     async def update(self, call: Call) -> web.Response:
         """A TTL check reports a status with an output."""
         body = await call.json()
-        try:
-            fields = Fields(body, _UPDATE)
-            status, output = fields.text("Status"), fields.text("Output")
-        except DecodeError as bad:
-            raise HttpError(400, f"Request decode failed: {bad}") from bad
+        fields = Fields(body, _UPDATE)
+        status, output = fields.text("Status"), fields.text("Output")
         if status not in STATUSES:
             raise HttpError(400, f"Invalid check status: '{status}'")
         self.agent.update_ttl(call.rest, status, output)

@@ -11,10 +11,11 @@ from urllib.parse import parse_qsl, unquote, urlencode
 from aiohttp import web
 
 from registry.codec.encode import dumps
-from registry.codec.fields import DecodeError, loads
+from registry.codec.fields import loads
 from registry.durations import parse_duration
 from registry.filters import Filter
 from registry.filters.fields import Struct
+from registry.store.state import State
 from registry.watchers import Watchers
 
 DEFAULT_WAIT: Final = 300.0
@@ -100,6 +101,12 @@ class Call:
             raise HttpError(500, f'strconv.ParseUint: parsing "{value}": invalid syntax')
         return int(value)
 
+    def named(self, what: str) -> str:
+        """What stands behind the endpoint's path; 400 when nothing does."""
+        if not self.rest:
+            raise HttpError(400, f"Missing {what}")
+        return self.rest
+
     def query_text(self) -> str:
         """The query, sorted by name, as Consul repeats it in a refusal."""
         return urlencode(sorted(self._query))
@@ -160,12 +167,9 @@ class Call:
             raise HttpError(408, "the body did not arrive in time") from None
         return b"".join(chunks)
 
-    async def json(self, *, words: str = "Request decode failed: ") -> Any:
-        """The body as JSON; 400 with `words` and the decoder's reason when it is none."""
-        try:
-            return loads(await self.body())
-        except DecodeError as bad:
-            raise HttpError(400, f"{words}{bad}") from bad
+    async def json(self) -> Any:
+        """The body as JSON; DecodeError when it is none, which the server answers with 400."""
+        return loads(await self.body())
 
     # Answers
 
@@ -209,6 +213,10 @@ class Call:
             raise HttpError(400, "Invalid index")
         index = int(index_text)
         return (index, wait) if index else (0, 0.0)
+
+    async def past(self, state: State, name: str, *, topic: str = "") -> int:
+        """`blocking` on one index of the state; `topic` when it wakes by another name."""
+        return await self.blocking((topic or name,), lambda: state.index_of(name))
 
     async def blocking(self, topics: Sequence[str], index: Callable[[], int]) -> int:
         """Wait until `index()` is past the caller's or the wait is over; the index to answer with.

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from registry.codec import encode
 from registry.codec.decode import catalog_registration
-from registry.codec.fields import DecodeError, Fields, Shape
+from registry.codec.fields import Fields, Shape
 from registry.filters import NODE, SERVICE, SERVICE_NODE
 from registry.http.call import Call, HttpError
 from registry.http.router import Router
@@ -58,7 +58,7 @@ class CatalogEndpoints:
         """All nodes, by name."""
         call.check_common()
         state = self.store.state
-        index = await call.blocking(("nodes",), lambda: state.index_of("nodes"))
+        index = await call.past(state, "nodes")
         meta = call.node_meta()
         rows = [encode.node(row) for _, row in sorted(state.nodes.items()) if node_matches(row, meta)]
         return call.respond(call.keep(rows, NODE), index=index)
@@ -98,14 +98,14 @@ class CatalogEndpoints:
     async def connect(self, call: Call) -> web.Response:
         """Mesh proxies of a service: none, since this mesh's sidecars are the instances themselves."""
         call.check_common()
-        index = await call.blocking(("extinction",), lambda: self.store.state.index_of("extinction"))
+        index = await call.past(self.store.state, "extinction")
         return call.respond([], index=index)
 
     async def services(self, call: Call) -> web.Response:
         """Service names with the union of their instances' tags."""
         call.check_common()
         state = self.store.state
-        index = await call.blocking(("services",), lambda: state.index_of("services"))
+        index = await call.past(state, "services")
         meta = call.node_meta()
         answer: dict[str, list[str]] = {}
         for name in sorted(state.by_name):
@@ -117,9 +117,7 @@ class CatalogEndpoints:
     async def service(self, call: Call) -> web.Response:
         """The instances of one service, flat with their nodes."""
         call.check_common()
-        name = call.rest
-        if not name:
-            raise HttpError(400, "Missing service name")
+        name = call.named("service name")
         state = self.store.state
         index = await call.blocking(
             (service_index(name),), lambda: service_answer_index(state, name, checks=False)
@@ -135,10 +133,7 @@ class CatalogEndpoints:
     async def register(self, call: Call) -> web.Response:
         """Write a node, and maybe a service and checks on it, straight into the catalog."""
         body = await call.json()
-        try:
-            wanted = catalog_registration(body, self.datacenter)
-        except DecodeError as bad:
-            raise HttpError(400, f"Request decode failed: {bad}") from bad
+        wanted = catalog_registration(body, self.datacenter)
         node = wanted.node
         if not node.name:
             raise HttpError(500, "Must provide node")
@@ -163,12 +158,9 @@ class CatalogEndpoints:
     async def deregister(self, call: Call) -> web.Response:
         """Remove a check, a service, or a whole node from the catalog."""
         body = await call.json()
-        try:
-            fields = Fields(body, _DEREGISTER)
-            node, service = fields.text("Node"), fields.text("ServiceID")
-            check = fields.text("CheckID")
-        except DecodeError as bad:
-            raise HttpError(400, f"Request decode failed: {bad}") from bad
+        fields = Fields(body, _DEREGISTER)
+        node, service = fields.text("Node"), fields.text("ServiceID")
+        check = fields.text("CheckID")
         if not node:
             raise HttpError(500, "Must provide node")
         with self.store.write() as write:

@@ -42,12 +42,10 @@ class ConfigEndpoints:
     async def put(self, call: Call) -> web.Response:
         """Write one; with `cas` only over the version it names."""
         call.check_common()
-        words = "Bad request: Request decoding failed: "
-        body = await call.json(words=words)
         try:
-            kind, name, entry = config_entry(body)
+            kind, name, entry = config_entry(await call.json())
         except DecodeError as bad:
-            raise HttpError(400, f"{words}{bad}") from bad
+            raise HttpError(400, f"Bad request: Request decoding failed: {bad}") from bad
         family = CONFIG + kind
         with self.store.write() as write:
             fits = not call.has("cas") or at_index(self.store.state, family, name, call.number("cas"))
@@ -62,7 +60,7 @@ class ConfigEndpoints:
         if kind and kind not in KINDS:
             raise Malformed(f"invalid config entry kind: {kind}")
         topic = index_name(CONFIG)
-        index = await call.blocking((topic,), lambda: self.store.state.index_of(topic))
+        index = await call.past(self.store.state, topic)
         if not name:
             return call.respond(
                 [_answer(one) for one in documents(self.store.state, CONFIG + kind)], index=index
@@ -96,7 +94,7 @@ class ConfigEndpoints:
         overrides = Fields(await call.json() if call.method == "POST" else {}, _OVERRIDES, lax=True)
         topic = index_name(CONFIG)
         state = self.store.state
-        index = await call.blocking((topic,), lambda: state.index_of(topic))
+        index = await call.past(state, topic)
         for kind in _ROUTING:
             if (CONFIG + kind, service) in state.documents:
                 why = f"the embedded registry compiles no chain from the {kind} of {service}"

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from registry.codec import encode
 from registry.filters import CHECK, HEALTH
-from registry.http.call import Call, HttpError
+from registry.http.call import Call
 from registry.http.catalog import has_tags, node_matches
 from registry.http.router import Router
 from registry.model import PASSING, Check
@@ -41,9 +41,7 @@ class HealthEndpoints:
     async def service(self, call: Call) -> web.Response:
         """Instances of one service with their node and all checks that decide about them."""
         call.check_common()
-        name = call.rest
-        if not name:
-            raise HttpError(400, "Missing service name")
+        name = call.named("service name")
         state = self.store.state
         # Read before the wait: a thousand watchers wake at once, and each then has that much less to do.
         passing, tags, meta = call.flag("passing"), call.all("tag"), call.node_meta()
@@ -88,17 +86,15 @@ class HealthEndpoints:
     async def connect(self, call: Call) -> web.Response:
         """Mesh proxies and gateways of a service: none, since this mesh's sidecars are the instances."""
         call.check_common()
-        index = await call.blocking(("extinction",), lambda: self.store.state.index_of("extinction"))
+        index = await call.past(self.store.state, "extinction")
         return call.respond([], index=index)
 
     async def checks(self, call: Call) -> web.Response:
         """The checks of one service's instances."""
         call.check_common()
-        name = call.rest
-        if not name:
-            raise HttpError(400, "Missing service name")
+        name = call.named("service name")
         state = self.store.state
-        index = await call.blocking((f"service-checks/{name}",), lambda: state.index_of("checks"))
+        index = await call.past(state, "checks", topic=f"service-checks/{name}")
         own = [
             key
             for instance in instances(state, name)
@@ -109,21 +105,17 @@ class HealthEndpoints:
     async def node(self, call: Call) -> web.Response:
         """The checks of one node and of the services on it."""
         call.check_common()
-        name = call.rest
-        if not name:
-            raise HttpError(400, "Missing node name")
+        name = call.named("node name")
         state = self.store.state
-        index = await call.blocking((f"node-checks/{name}",), lambda: state.index_of("checks"))
+        index = await call.past(state, "checks", topic=f"node-checks/{name}")
         return self._checks(call, index, [state.checks[key] for key in sorted(state.checks_on.get(name, ()))])
 
     async def state(self, call: Call) -> web.Response:
         """The checks in one state, or in "any"."""
         call.check_common()
-        wanted = call.rest
-        if not wanted:
-            raise HttpError(400, "Missing check state")
+        wanted = call.named("check state")
         state = self.store.state
-        index = await call.blocking(("checks",), lambda: state.index_of("checks"))
+        index = await call.past(state, "checks")
         found = [check for _, check in sorted(state.checks.items()) if wanted in ("any", check.status)]
         return self._checks(call, index, found)
 

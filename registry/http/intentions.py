@@ -53,7 +53,7 @@ class IntentionEndpoints:
         """All, the most exact first."""
         call.check_common()
         topic = index_name(INTENTION)
-        index = await call.blocking((topic,), lambda: self.store.state.index_of(topic))
+        index = await call.past(self.store.state, topic)
         return call.respond(_sorted(documents(self.store.state, INTENTION)), index=index)
 
     async def put(self, call: Call) -> web.Response:
@@ -61,18 +61,15 @@ class IntentionEndpoints:
         call.check_common()
         source, destination = _required(call, "source"), _required(call, "destination")
         body = await call.json()
-        try:
-            fields = Fields(body, _FIELDS)
-            action, permissions = fields.text("Action"), fields.raw("Permissions")
-            kept: dict[str, Any] = {
-                "SourceName": source,
-                "DestinationName": destination,
-                "SourceType": fields.text("SourceType") or "consul",
-            }
-            kept |= {"Description": text} if (text := fields.text("Description")) else {}
-            kept |= {"Meta": meta} if (meta := fields.text_map("Meta")) else {}
-        except DecodeError as bad:
-            raise HttpError(400, f"Request decode failed: {bad}") from bad
+        fields = Fields(body, _FIELDS)
+        action, permissions = fields.text("Action"), fields.raw("Permissions")
+        kept: dict[str, Any] = {
+            "SourceName": source,
+            "DestinationName": destination,
+            "SourceType": fields.text("SourceType") or "consul",
+        }
+        kept |= {"Description": text} if (text := fields.text("Description")) else {}
+        kept |= {"Meta": meta} if (meta := fields.text_map("Meta")) else {}
         if permissions:
             if action:
                 raise HttpError(400, "Bad request: Action must be omitted if Permissions are specified")
@@ -90,7 +87,7 @@ class IntentionEndpoints:
         call.check_common()
         name = f"{_required(call, 'source')} {_required(call, 'destination')}"
         topic = index_name(INTENTION)
-        index = await call.blocking((topic,), lambda: self.store.state.index_of(topic))
+        index = await call.past(self.store.state, topic)
         found = self.store.state.documents.get((INTENTION, name))
         if found is None:
             raise HttpError(404, "Intention not found", call.query_headers(index))
@@ -124,13 +121,11 @@ class IntentionEndpoints:
     async def authorize(self, call: Call) -> web.Response:
         """Whether the holder of a client certificate may call; the certificate itself is not looked at."""
         call.check_common()
-        words = "Bad request: Request decode failed: "
-        body = await call.json(words=words)
         try:
-            fields = Fields(body, _AUTHORIZE)
+            fields = Fields(await call.json(), _AUTHORIZE)
             target, uri = fields.text("Target"), fields.text("ClientCertURI")
         except DecodeError as bad:
-            raise HttpError(400, f"{words}{bad}") from bad
+            raise HttpError(400, f"Bad request: Request decode failed: {bad}") from bad
         if not target:
             raise HttpError(400, "Bad request: Target service must be specified")
         caller = _SPIFFE.fullmatch(uri)

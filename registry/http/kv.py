@@ -51,9 +51,7 @@ class KVEndpoints:
         return await self._one(call)
 
     async def _one(self, call: Call) -> web.Response:
-        key = call.rest
-        if not key:
-            raise HttpError(400, "Missing key name")
+        key = call.named("key name")
         state = self.store.state
 
         def newest() -> int:
@@ -92,9 +90,7 @@ class KVEndpoints:
     async def put(self, call: Call) -> web.Response:
         """Write, check-and-set, take or give back a lock: true when it was done."""
         call.check_common()
-        key = call.rest
-        if not key:
-            raise HttpError(400, "Missing key name")
+        key = call.named("key name")
         flags = call.number("flags") % _MAX_FLAGS
         cas = call.number("cas") if call.has("cas") else None
         taking, giving = call.has("acquire"), call.has("release")

@@ -36,7 +36,6 @@ _AUTOPILOT_ZERO: Final = {
 _AUTOPILOT_FIELDS: Final = Shape(f"{' '.join(_AUTOPILOT)} CreateIndex ModifyIndex")
 _UPDATE: Final = Shape("Node Segment Coord Datacenter Partition")
 _COORD: Final = Shape("Vec Error Adjustment Height")
-_AUTOPILOT_WORDS: Final = "Bad request: Error parsing autopilot config: "
 DIMENSIONS: Final = 8
 """Of Consul's coordinates; others are incompatible."""
 
@@ -95,14 +94,13 @@ class OperatorEndpoints:
     async def set_autopilot(self, call: Call) -> web.Response:
         """Set it; with `cas` only over the version it names."""
         call.check_common()
-        body = await call.json(words=_AUTOPILOT_WORDS)
         try:
-            fields = Fields(body, _AUTOPILOT_FIELDS)
+            fields = Fields(await call.json(), _AUTOPILOT_FIELDS)
             wanted = dict(_AUTOPILOT_ZERO)
             for name, value in _AUTOPILOT_ZERO.items():
                 wanted[name] = fields.typed(name, value)
         except DecodeError as bad:
-            raise HttpError(400, f"{_AUTOPILOT_WORDS}{bad}") from bad
+            raise HttpError(400, f"Bad request: Error parsing autopilot config: {bad}") from bad
         wanted_index = call.number("cas")
         state = self.store.state
         with self.store.write() as write:
@@ -172,18 +170,15 @@ class OperatorEndpoints:
 
     async def _coordinate_index(self, call: Call) -> int:
         topic = index_name(COORDINATE)
-        return await call.blocking((topic,), lambda: self.store.state.index_of(topic))
+        return await call.past(self.store.state, topic)
 
     async def update_coordinate(self, call: Call) -> web.Response:
         """Keep what a node reports; of an unknown node nothing is kept, as in Consul."""
         call.check_common()
         body = await call.json()
-        try:
-            fields = Fields(body, _UPDATE)
-            node, segment = fields.text("Node"), fields.text("Segment")
-            coord = _coordinate(fields.raw("Coord") or {})
-        except DecodeError as bad:
-            raise HttpError(400, f"Request decode failed: {bad}") from bad
+        fields = Fields(body, _UPDATE)
+        node, segment = fields.text("Node"), fields.text("Segment")
+        coord = _coordinate(fields.raw("Coord") or {})
         if node in self.store.state.nodes:
             with self.store.write() as write:
                 put_document(write, COORDINATE, node, {"Node": node, "Segment": segment, "Coord": coord})

@@ -13,7 +13,6 @@ from typing import Any, Final
 from aiohttp import web
 
 from registry.codec import encode
-from registry.codec.fields import DecodeError
 from registry.codec.prepared import prepared
 from registry.http.call import Call, HttpError, Malformed, done
 from registry.http.catalog import node_matches
@@ -53,7 +52,7 @@ class QueryEndpoints:
 
     async def _index(self, call: Call) -> int:
         name = index_name(QUERY)
-        return await call.blocking((name,), lambda: self.store.state.index_of(name))
+        return await call.past(self.store.state, name)
 
     async def create(self, call: Call) -> web.Response:
         """A new one; its id."""
@@ -102,10 +101,7 @@ class QueryEndpoints:
 
     async def _definition(self, call: Call) -> dict[str, Any]:
         body = await call.json()
-        try:
-            return prepared(body)
-        except DecodeError as bad:
-            raise HttpError(400, f"Request decode failed: {bad}") from bad
+        return prepared(body)
 
     def _find_for_change(self, query_id: str) -> None:
         if len(query_id) != 36:

@@ -55,10 +55,7 @@ class SessionEndpoints:
         """A new session; its id."""
         call.check_common()
         body = await call.body()
-        try:
-            session = self._session(loads(body) if body.strip() else {})
-        except DecodeError as bad:
-            raise HttpError(400, f"Request decode failed: {bad}") from bad
+        session = self._session(loads(body) if body.strip() else {})
         if session.behavior not in (RELEASE, DELETE):
             raise HttpError(500, f"Invalid Behavior setting '{session.behavior}'")
         if session.ttl_text and not MIN_TTL <= session.ttl <= MAX_TTL:
@@ -132,7 +129,7 @@ class SessionEndpoints:
         session_id = call.rest
         check_uuid(session_id)
         state = self.store.state
-        index = await call.blocking((f"session/{session_id}",), lambda: state.index_of("sessions"))
+        index = await call.past(state, "sessions", topic=f"session/{session_id}")
         session = state.sessions.get(session_id)
         return call.respond([encode.session(session)] if session else [], index=index)
 
@@ -140,17 +137,15 @@ class SessionEndpoints:
         """All sessions."""
         call.check_common()
         state = self.store.state
-        index = await call.blocking(("sessions",), lambda: state.index_of("sessions"))
+        index = await call.past(state, "sessions")
         return call.respond([encode.session(one) for one in sessions_sorted(state)], index=index)
 
     async def node(self, call: Call) -> web.Response:
         """The sessions of one node."""
         call.check_common()
-        name = call.rest
-        if not name:
-            raise HttpError(400, "Missing node name")
+        name = call.named("node name")
         state = self.store.state
-        index = await call.blocking((f"session-node/{name}",), lambda: state.index_of("sessions"))
+        index = await call.past(state, "sessions", topic=f"session-node/{name}")
         return call.respond([encode.session(one) for one in sessions_sorted(state, name)], index=index)
 
 

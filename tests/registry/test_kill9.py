@@ -134,7 +134,7 @@ async def _connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWrite
             await asyncio.sleep(0.002)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 async def test_two_hundred_kills_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     rng = random.Random(SEED)
     processes = multiprocessing.get_context("forkserver")
