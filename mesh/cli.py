@@ -5,23 +5,25 @@ command line itself stand in the commands, because most of them need few, and `m
 """
 
 import contextlib
-import json
 import os
 import sys
 import time
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from mesh import cli_explain, cli_fault, cli_policies
+from mesh.console import Json
+from mesh.console import containers as _containers
+from mesh.console import control_client as _client
+from mesh.console import print_json as _print_json
+from mesh.console import print_line as _print
+from mesh.console import state as _state
 from mesh.errors import MeshError, UsageError
 from mesh.identity import process_age
-from mesh.state import StateDirectory
-
-if TYPE_CHECKING:
-    from mesh.client import ControlClient
 
 # rich_markup_mode None: plain help, without the 40 ms that importing rich costs on every --help
 app = typer.Typer(
@@ -56,7 +58,6 @@ class PartChoice(StrEnum):
 
 InstanceName = Annotated[str, typer.Argument(metavar="INSTANCE", show_default=False)]
 PartOption = Annotated[PartChoice, typer.Option(help="Which of its processes.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Rate = Annotated[float | None, typer.Option(metavar="N", min=0, help="Requests per second.")]
 
 
@@ -244,13 +245,21 @@ def logs(
 
 @app.command(epilog="Example: mesh validate my-topology.yaml")
 def validate(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A topology file.", show_default=False)],
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE...", help="A topology, or files of policies.", show_default=False),
+    ],
 ) -> int:
-    """Check a topology file and say every fault with its line and field; starts nothing."""
+    """Check a topology file, or policies as one set, and say every fault with its place; starts nothing."""
+    from mesh.policy_check import check_topology, holds_policies, validate_policies
     from services.script import TopologyError, load_topology
 
+    if len(files) > 1 or holds_policies(files[0]):
+        return validate_policies(files)
+    file = files[0]
     try:
         topology = load_topology(file)
+        check_topology(topology)
     except TopologyError as error:
         for each in (error, *error.more):
             sys.stderr.write(f"{each}\n")
@@ -317,33 +326,10 @@ def _registry_url(text: str | None) -> str | None:
     return url.rstrip("/")
 
 
-def _state() -> StateDirectory:
-    return StateDirectory(Path.cwd())
-
-
-def _client() -> "ControlClient":
-    """Of the mesh of processes that runs here, or of the one of containers."""
-    from mesh.client import ControlClient
-
-    if (found := _containers()) is not None:
-        return ControlClient(*found)
-    return ControlClient(str(_state().running_mesh()["control"]))
-
-
-def _containers() -> tuple[str, str | None] | None:
-    from mesh.docker.locate import locate
-
-    return None if _state().read_mesh() is not None else locate(Path.cwd())
-
-
 def _labelled(name: str, line: str, files: dict[str, Path]) -> str:
     return line if len(files) == 1 else f"{name:7} | {line}"
 
 
-def _print(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
-
-
-def _print_json(document: dict[str, Any], *, compact: bool = False) -> None:
-    _print(json.dumps(document, indent=None if compact else 2, ensure_ascii=False))
+cli_policies.add(app)
+cli_fault.add(app)
+cli_explain.add(app)

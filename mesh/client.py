@@ -2,11 +2,11 @@
 
 import http.client
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
-from mesh.errors import MeshError, UsageError
+from mesh.errors import DocumentsRefused, MeshError, UsageError
 
 # An action waits for its effect (a few seconds at most); a supervisor that needs longer hangs.
 TIMEOUT_S = 15.0
@@ -17,7 +17,9 @@ class ControlClient:
 
     def __init__(self, url: str, token: str | None = None) -> None:
         parts = urlsplit(url)
-        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._headers = {"X-Mesh-Client": "cli"}
+        if token:
+            self._headers["Authorization"] = f"Bearer {token}"
         self._host, self._port = parts.hostname or "", parts.port or 80
 
     def status(self) -> dict[str, Any]:
@@ -38,6 +40,37 @@ class ControlClient:
         """`rate`, `pattern` or both; returns the load."""
         return self._call("PUT", "/api/load", change)
 
+    def policies(self, kind: str | None = None, name: str | None = None) -> dict[str, Any]:
+        """All, those of a kind, or one; with how many sidecars act on the set."""
+        if kind is not None and name is not None:
+            return self._call("GET", f"/api/policies/{quote(kind)}/{quote(name, safe='')}")
+        return self._call("GET", "/api/policies" + ("" if kind is None else f"?kind={quote(kind)}"))
+
+    def apply(self, documents: Sequence[object], *, dry_run: bool) -> dict[str, Any]:
+        """All or none; waits for the sidecars. Raises DocumentsRefused."""
+        return self._call("PUT", f"/api/policies?dry_run={_word(dry_run)}", {"documents": documents})
+
+    def delete(self, keys: Sequence[str], *, dry_run: bool) -> dict[str, Any]:
+        """By Kind/name, all or none; waits for the sidecars."""
+        query = urlencode([*(("key", key) for key in keys), ("dry_run", _word(dry_run))])
+        return self._call("DELETE", f"/api/policies?{query}")
+
+    def faults(self) -> dict[str, Any]:
+        """Those in force."""
+        return self._call("GET", "/api/faults")
+
+    def put_fault(self, wish: Mapping[str, Any]) -> dict[str, Any]:
+        """Start one; waits for the sidecars."""
+        return self._call("POST", "/api/faults", wish)
+
+    def clear_faults(self, which: str | None) -> dict[str, Any]:
+        """One by name, those of a service or instance, or all."""
+        return self._call("DELETE", "/api/faults" + ("" if which is None else f"/{quote(which, safe='')}"))
+
+    def explain(self, trace_id: str) -> dict[str, Any]:
+        """What the sidecars kept of a trace."""
+        return self._call("GET", f"/api/explain/{quote(trace_id, safe='')}")
+
     def shutdown(self) -> None:
         """Ask the mesh to end; it goes on ending after the answer."""
         self._call("POST", "/api/shutdown")
@@ -55,9 +88,15 @@ class ControlClient:
             raise MeshError(f"the mesh does not answer at {self._host}:{self._port}: {words}") from error
         finally:
             connection.close()
+        if answer.status == 400 and "problems" in document:
+            raise DocumentsRefused(document["problems"])
         if answer.status in (400, 404):
             raise UsageError(document["error"])
         if answer.status >= 400:
             raise MeshError(document["error"])
         assert isinstance(document, dict)
         return document
+
+
+def _word(value: bool) -> str:
+    return "true" if value else "false"

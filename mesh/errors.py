@@ -1,5 +1,7 @@
 """What goes wrong on the operator's side, as types that carry the exit code of the command."""
 
+from collections.abc import Sequence
+
 
 class MeshError(Exception):
     """The command could not be carried out (exit code 1); `str()` is one line for the person who typed it."""
@@ -27,3 +29,13 @@ class SpawnFailed(MeshError):
 
 class ForkServerLost(MeshError):
     """The fork server is gone, and with it the parent of every process of the mesh."""
+
+
+class DocumentsRefused(UsageError):
+    """Policy documents that are wrong; `problems` are one line each: document, field, what and what to do."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        lines = [" ".join(problem.split()) for problem in problems]
+        more = len(lines) - 1
+        super().__init__(lines[0] + (f" (and {more} more problem{'s' * (more > 1)})" if more else ""))
+        self.problems = tuple(lines)

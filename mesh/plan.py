@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from mesh.errors import UsageError
-from mesh.policies import key_of
+from mesh.policy_check import check_topology
 from mesh.ports import LOOPBACK, PortInUse, Ports
 from mesh.processes import ProcessSpec
 from mesh.state import StateDirectory
@@ -170,21 +170,7 @@ class _Planner:
         )
 
     def _check_policies(self) -> None:
-        if self._topology.policies:
-            self._notes.append(
-                "the policies are kept in the registry (mesh/policy/), but sidecars do not act on them yet"
-            )
-        for index, policy in enumerate(self._topology.policies):
-            try:
-                key_of(policy)
-            except UsageError as error:
-                raise TopologyError(
-                    self._topology.file,
-                    self._topology.line_of("policies", index),
-                    f"policies[{index}]",
-                    str(error),
-                    "write them as in Istio's documents",
-                ) from error
+        self._notes += check_topology(self._topology)
 
     # ports
 

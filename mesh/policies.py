@@ -1,15 +1,21 @@
-"""Puts the policies of a topology where every sidecar watches for them: the registry's key-value store."""
+"""Where a mesh keeps its policies: the registry's keys `mesh/policy/<Kind>/<name>`, which sidecars watch.
+
+The value of a key is the document as it was written, as JSON; its flags are when, in seconds since the epoch
+(0 = by another hand). The embedded registry forgets when it is restarted, so what is known is put back.
+"""
 
 import asyncio
 import json
 import logging
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from mesh.errors import UsageError
+from mesh.errors import MeshError, UsageError
 
 if TYPE_CHECKING:
-    from registry.client import RegistryClient
+    from registry.client import KVEntry, RegistryClient
 
 log = logging.getLogger("mesh.policies")
 
@@ -20,29 +26,129 @@ ATTEMPTS = 20
 PAUSE_S = 0.5
 
 
-async def put_policies(registry_url: str, policies: Iterable[Mapping[str, object]]) -> None:
-    """Write each document under `mesh/policy/<Kind>/<name>`; the same again changes nothing."""
-    # only now: most meshes have no policies, and the client's imports take a tenth of a second of a start
-    from registry.client import RegistryClient
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One key: `key` is Kind/name, `raw` None when it is no JSON object, `at` None when nobody knows."""
 
-    async with RegistryClient(registry_url) as client:
-        for policy in policies:
-            await _put(client, key_of(policy), json.dumps(policy).encode())
+    key: str
+    raw: Mapping[str, Any] | None
+    at: float | None
+    index: int
 
 
-async def _put(client: "RegistryClient", key: str, document: bytes) -> None:
-    from registry.client import RegistryError
+class PolicyStore:
+    """The policies of one mesh; `seed` are those of its topology. Every method may raise MeshError."""
 
-    for attempt in range(1, ATTEMPTS + 1):
+    def __init__(
+        self, registry_url: str, seed: Iterable[Mapping[str, Any]], wall_clock: Callable[[], float]
+    ) -> None:
+        self._url = registry_url
+        self._wall_clock = wall_clock
+        now = int(wall_clock())
+        self._known = {key_of(policy): (_encoded(policy), now) for policy in seed}
+
+    async def begin(self) -> list[str]:
+        """For a registry that others used before: exactly ours are there then. Returns the keys that went."""
+        async with self._client() as client:
+            entries = await self._patiently(lambda: client.kv_list(f"{PREFIX}/"))
+            foreign = [entry.key for entry in entries if entry.key not in self._known]
+            await self._put_back(client, foreign)
+        return [_short(key) for key in foreign]
+
+    async def adopt_or_restore(self) -> None:
+        """For a registry that outlives us: what it holds counts; when it is empty, what we know."""
+        async with self._client() as client:
+            entries = await client.kv_list(f"{PREFIX}/")
+            if entries:
+                self._believe(entries)
+            else:
+                await self._put_back(client, ())
+
+    async def restore(self) -> None:
+        """After the registry was started again, and forgot: put back what was there."""
+        if self._known:  # most meshes have none, and the client's imports take a tenth of a second of a start
+            async with self._client() as client:
+                await self._put_back(client, ())
+
+    async def read(self) -> list[Stored]:
+        """What is there now, in the order of the keys."""
+        async with self._client() as client:
+            entries = await client.kv_list(f"{PREFIX}/")
+        # not believed: it may be the emptiness of a registry that `restore` is about to fill
+        return [_stored(entry) for entry in entries]
+
+    async def write(
+        self, put: Sequence[Mapping[str, Any]], remove: Sequence[str], before: Sequence[Stored]
+    ) -> bool:
+        """All of it or nothing; False when it is not `before` any more that is there. `remove`: Kind/name."""
+        from registry.client import MAX_OPERATIONS, KVOperation
+
+        indexes = {f"{PREFIX}/{each.key}": each.index for each in before}
+        now = int(self._wall_clock())
+        steps = [
+            KVOperation(key, _encoded(policy), now, indexes.get(key, 0))
+            for policy in put
+            for key in [key_of(policy)]
+        ]
+        steps += [KVOperation(f"{PREFIX}/{key}", None, 0, indexes[f"{PREFIX}/{key}"]) for key in remove]
+        if len(steps) > MAX_OPERATIONS:
+            raise UsageError(
+                f"{len(steps)} changes at once; a transaction holds {MAX_OPERATIONS}: do it in parts"
+            )
+        async with self._client() as client:
+            if steps and not await client.kv_transaction(steps):
+                return False
+        for step in steps:
+            if step.value is None:
+                self._known.pop(step.key, None)
+            else:
+                self._known[step.key] = (step.value, step.flags)
+        return True
+
+    async def follow(self) -> AsyncIterator[list[Stored]]:
+        """The policies at first and after each change, whoever made it; without end."""
+        async with self._client() as client:
+            async for entries in client.watch_kv(f"{PREFIX}/"):
+                self._believe(entries)
+                yield [_stored(entry) for entry in entries]
+
+    def _believe(self, entries: Iterable["KVEntry"]) -> None:
+        self._known = {entry.key: (entry.value, entry.flags) for entry in entries}
+
+    async def _put_back(self, client: "RegistryClient", remove: Iterable[str]) -> None:
+        from registry.client import MAX_OPERATIONS, KVOperation
+
+        steps = [KVOperation(key, value, at) for key, (value, at) in self._known.items()]
+        steps += [KVOperation(key, None) for key in remove]
+        for first in range(0, len(steps), MAX_OPERATIONS):
+            part = steps[first : first + MAX_OPERATIONS]
+            await self._patiently(lambda part=part: client.kv_transaction(part))  # type: ignore[misc]  # bound now
+
+    async def _patiently(self, call: Callable[[], Any]) -> Any:
+        from registry.client import RegistryError
+
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return await call()
+            except RegistryError as error:
+                log.warning("policies (attempt %d of %d): %s", attempt, ATTEMPTS, error)
+                if attempt == ATTEMPTS:
+                    raise
+                await asyncio.sleep(PAUSE_S)
+        return None
+
+    @asynccontextmanager
+    async def _client(self) -> AsyncIterator["RegistryClient"]:
+        from registry.client import RegistryClient, RegistryError
+
         try:
-            await client.kv_put(key, document)
-            return
+            async with RegistryClient(self._url) as client:
+                yield client
         except RegistryError as error:
-            log.warning("cannot write %s (attempt %d of %d): %s", key, attempt, ATTEMPTS, error)
-            await asyncio.sleep(PAUSE_S)
+            raise MeshError(f"the registry does not take or tell policies: {error}") from error
 
 
-def key_of(policy: Mapping[str, object]) -> str:
+def key_of(policy: Mapping[str, Any]) -> str:
     """Where a document lives; raises UsageError when it has no kind or no name."""
     metadata = policy.get("metadata")
     name = metadata.get("name") if isinstance(metadata, Mapping) else None
@@ -50,3 +156,24 @@ def key_of(policy: Mapping[str, object]) -> str:
     if not isinstance(kind, str) or not isinstance(name, str):
         raise UsageError('a policy needs "kind" and "metadata.name"')
     return f"{PREFIX}/{kind}/{name}"
+
+
+def _encoded(policy: Mapping[str, Any]) -> bytes:
+    return json.dumps(policy).encode()
+
+
+def _short(key: str) -> str:
+    return key.removeprefix(f"{PREFIX}/")
+
+
+def _stored(entry: "KVEntry") -> Stored:
+    try:
+        raw = json.loads(entry.value)
+    except (ValueError, RecursionError):
+        raw = None
+    return Stored(
+        _short(entry.key),
+        raw if isinstance(raw, dict) else None,
+        float(entry.flags) if entry.flags else None,
+        entry.modify_index,
+    )

@@ -13,6 +13,7 @@ from aiohttp import web
 from mesh.control.app import control_app
 from mesh.control.graph import graph_of
 from mesh.control.hub import Hub
+from mesh.control.policy_desks import make_desks
 from mesh.launch import Launched
 from mesh.plan import MeshPlan
 from mesh.ports import LOOPBACK, Ports
@@ -56,8 +57,9 @@ async def _serve(
         traces = TraceStore()
         graph = graph_of(load_topology(str(plan.file)), plan.topology)
         hub = Hub(supervisor, traces, graph, session, time.time, random.Random())
+        desks = make_desks(supervisor.policies, supervisor, session, time.time, hub.journal.add)
         control = web.AppRunner(
-            control_app(supervisor, traces, plan.control_port, hub),
+            control_app(supervisor, traces, plan.control_port, hub, desks),
             access_log=None,
             handle_signals=False,
             shutdown_timeout=CONTROL_END_S,
@@ -69,8 +71,10 @@ async def _serve(
             async with asyncio.TaskGroup() as tasks:
                 shown = tasks.create_task(show.run(supervisor), name="show")
                 live = tasks.create_task(hub.run(), name="live page")
+                faults = tasks.create_task(desks.faults.run(), name="faults")
                 await supervisor.run()
                 live.cancel()
+                faults.cancel()
                 shown.cancel()
         except* Exception as group:
             # one error is one line for the person; a group of one only hides it

@@ -25,7 +25,7 @@ from mesh.instance import Instance, Phase
 from mesh.load import Load
 from mesh.logs import last_line, tail
 from mesh.plan import LOADGEN, MeshPlan, Part
-from mesh.policies import put_policies
+from mesh.policies import PolicyStore
 from mesh.ports import Ports
 from mesh.processes import Processes
 from mesh.state import StateDirectory, describe
@@ -72,8 +72,10 @@ class Supervisor:
         began: float,
         fork_server_pid: int,
         clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self.plan = plan
+        self.policies = PolicyStore(plan.registry_url, plan.policies, wall_clock)
         self.changes = Changes()
         self.phase = MeshPhase.STARTING
         self.ready_s: float | None = None
@@ -242,7 +244,7 @@ class Supervisor:
 
     async def _start_registry(self) -> None:
         if self.plan.registry is None:
-            await self._put_policies()
+            await self._begin_policies()
             return
         registry = self._everything[self.plan.registry.name]
         record = registry.parts[Part.APP]
@@ -273,9 +275,19 @@ class Supervisor:
     def _all_healthy(self) -> bool:
         return self._ingress.healthy and all(instance.healthy for instance in self._services)
 
-    async def _put_policies(self) -> None:
-        if self.plan.policies:
-            await put_policies(self.plan.registry_url, self.plan.policies)
+    async def _begin_policies(self) -> None:
+        """Those of an earlier mesh in somebody else's registry are not ours."""
+        try:
+            if gone := await self.policies.begin():
+                log.warning("removed the policies of an earlier mesh: %s", ", ".join(gone))
+        except MeshError as error:
+            log.error("%s", error)
+
+    async def _restore_policies(self) -> None:
+        try:
+            await self.policies.restore()
+        except MeshError as error:
+            log.error("%s", error)
 
     # while it runs
 
@@ -284,7 +296,7 @@ class Supervisor:
         ready = instance.parts[part].phase is Phase.RUNNING
         if instance.plan is self.plan.registry and ready:
             # a registry that came back has forgotten everything
-            self._background(self._put_policies(), "policies")
+            self._background(self._restore_policies(), "policies")
         if instance is self._loadgen and ready:
             self._background(self._load.restore(), "restore load")
         if self.phase is MeshPhase.UP:

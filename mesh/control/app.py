@@ -7,11 +7,12 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from mesh.actions import ActionRefused
-from mesh.control import live_routes, mesh_routes, page_routes, trace_routes
+from mesh.control import explain_routes, live_routes, mesh_routes, page_routes, policy_routes, trace_routes
 from mesh.control.guard import guard, harden, loopback_names, refusal
 from mesh.control.hub import Hub
 from mesh.control.operator import Operator
-from mesh.errors import MeshError, UsageError
+from mesh.control.policy_desks import Desks
+from mesh.errors import DocumentsRefused, MeshError, UsageError
 from mesh.traces import TraceStore
 from mesh.words import UnknownName
 
@@ -27,11 +28,13 @@ def control_app(
     traces: TraceStore,
     port: int,
     hub: Hub | None = None,
+    desks: Desks | None = None,
     *,
     hosts: Iterable[str] = (),
     token: str | None = None,
 ) -> web.Application:
-    """The application to serve at 127.0.0.1:`port`; with a `hub`, whose `run` is the caller's, the page too.
+    """The application to serve at 127.0.0.1:`port`; with a `hub`, whose `run` is the caller's, the page too,
+    and with `desks`, likewise, policies, faults and explanations.
 
     Served at any other address it needs a `token`, and `hosts`: the Host headers (`name:port`) by which it is
     called there.
@@ -41,6 +44,9 @@ def control_app(
     app.on_response_prepare.append(harden)
     mesh_routes.add(app, operator, hub)
     trace_routes.add(app, traces, None if hub is None else hub.spans)
+    if desks is not None:
+        policy_routes.add(app, desks.policies, desks.faults)
+        explain_routes.add(app, desks.observed, desks.session)
     if hub is not None:
         live_routes.add(app, hub, traces)
         page_routes.add(app)
@@ -54,6 +60,8 @@ async def say_errors(request: web.Request, handler: Handler) -> web.StreamRespon
         return await handler(request)
     except UnknownName as error:
         return refusal(404, str(error))
+    except DocumentsRefused as error:
+        return web.json_response({"error": str(error), "problems": list(error.problems)}, status=400)
     except UsageError as error:
         return refusal(400, str(error))
     except ActionRefused as error:

@@ -1,6 +1,5 @@
 """The mesh itself: its status, its instances and their actions, its load, its logs, its end."""
 
-import json
 from typing import Any
 
 from aiohttp import web
@@ -8,15 +7,12 @@ from aiohttp import web
 from mesh.actions import Action
 from mesh.control.hub import Hub
 from mesh.control.operator import Operator
+from mesh.control.requests import client, json_object
 from mesh.errors import MeshError, UsageError
 from mesh.plan import Part
 
 DEFAULT_LOG_LINES = 100
 MAX_LOG_LINES = 10_000
-
-# Who acts says so, for the journal; it is a label, not a proof.
-CLIENT_HEADER = "X-Mesh-Client"
-CLIENTS = frozenset({"page", "cli"})
 
 
 def add(app: web.Application, operator: Operator, hub: Hub | None = None) -> None:
@@ -28,7 +24,7 @@ def add(app: web.Application, operator: Operator, hub: Hub | None = None) -> Non
     async def act(request: web.Request) -> web.Response:
         action = _action(request.match_info["action"])
         part = _part(request.query.get("part"))
-        name, by = request.match_info["name"], _client(request)
+        name, by = request.match_info["name"], client(request)
         operator.log_paths(name)  # raises for a name that there is not, before anything is written down
         if hub is not None:
             hub.acted(action.value, name, part.value if part else "both", by)
@@ -45,13 +41,13 @@ def add(app: web.Application, operator: Operator, hub: Hub | None = None) -> Non
         return web.json_response(await operator.logs(request.match_info["name"], part, lines))
 
     async def put_load(request: web.Request) -> web.Response:
-        body = await _object(request)
+        body = await json_object(request)
         unknown = set(body) - {"rate", "pattern"}
         if unknown or not body or None in body.values():
             raise UsageError('write {"rate": 100}, {"pattern": "sine"} or both')
         document = await operator.set_load(_rate(body.get("rate")), body.get("pattern"))
         if hub is not None:
-            hub.steered(body, _client(request))
+            hub.steered(body, client(request))
         return web.json_response(document)
 
     async def shutdown(request: web.Request) -> web.Response:
@@ -63,11 +59,6 @@ def add(app: web.Application, operator: Operator, hub: Hub | None = None) -> Non
     app.router.add_get("/api/instances/{name}/logs", logs)
     app.router.add_put("/api/load", put_load)
     app.router.add_post("/api/shutdown", shutdown)
-
-
-def _client(request: web.Request) -> str:
-    name = request.headers.get(CLIENT_HEADER, "")
-    return name if name in CLIENTS else "api"
 
 
 def _action(word: str) -> Action:
@@ -100,13 +91,3 @@ def _rate(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise UsageError("rate: write a number of requests per second")
     return float(value)
-
-
-async def _object(request: web.Request) -> dict[str, Any]:
-    try:
-        body = json.loads(await request.read())
-    except (ValueError, RecursionError):
-        raise UsageError("the body is not JSON") from None
-    if not isinstance(body, dict):
-        raise UsageError("the body is not a JSON object")
-    return body

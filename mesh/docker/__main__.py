@@ -28,6 +28,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0
 from mesh.control.app import control_app
 from mesh.control.graph import graph_of
 from mesh.control.hub import Hub
+from mesh.control.policy_desks import make_desks
 from mesh.docker.driver import Driver
 from mesh.docker.engine import Engine
 from mesh.docker.exposition import DriverMetrics
@@ -99,16 +100,18 @@ async def _serve(settings: Settings, clock: Callable[[], float]) -> None:
     engine = await asyncio.to_thread(Engine, settings.project)
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         plan = await _plan(settings, engine, clock)
-        driver = Driver(plan, engine, session, clock)
+        driver = Driver(plan, engine, session, clock, time.time)
         await driver.look()
         traces = TraceStore()  # spans go to Jaeger; the page shows what the sidecars say
         graph = graph_of(settings.topology, plan.topology)
         hub = Hub(driver, traces, graph, session, time.time, random.Random())
+        desks = make_desks(driver.policies, driver, session, time.time, hub.journal.add)
         app = control_app(
             driver,
             traces,
             settings.published.control_port,
             hub,
+            desks,
             hosts=_hosts(settings.listen[1]),
             token=settings.token,
         )
@@ -122,6 +125,7 @@ async def _serve(settings: Settings, clock: Callable[[], float]) -> None:
                 running = [
                     tasks.create_task(driver.run(), name="driver"),
                     tasks.create_task(hub.run(), name="live page"),
+                    tasks.create_task(desks.faults.run(), name="faults"),
                 ]
                 await stopping.wait()
                 for task in running:

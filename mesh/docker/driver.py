@@ -21,7 +21,7 @@ from mesh.health import Poller
 from mesh.instance import Instance, Phase, Standing, State
 from mesh.load import Load
 from mesh.plan import LOADGEN, REGISTRY, MeshPlan, Part
-from mesh.policies import put_policies
+from mesh.policies import PolicyStore
 from mesh.processes import Exit
 from mesh.view import mesh_view
 from mesh.words import unknown_name
@@ -58,8 +58,10 @@ class Driver:
         engine: Engine,
         session: aiohttp.ClientSession,
         clock: Callable[[], float],
+        wall_clock: Callable[[], float],
     ) -> None:
         self.plan = plan
+        self.policies = PolicyStore(plan.registry_url, plan.policies, wall_clock)
         self.changes = Changes()
         self.actions: dict[tuple[str, str], int] = {}
         self._engine = engine
@@ -132,12 +134,12 @@ class Driver:
                 await self.look()
 
     async def _policies(self) -> None:
-        """Put the topology's policies into the registry, again after each of its starts: it forgets."""
+        """Put the policies into the registry after each of its starts: it forgets."""
         registry = self._containers.get((REGISTRY, Part.APP))
-        if not self.plan.policies or registry is None or registry.state != "running":
+        if registry is None or registry.state != "running":
             return
         if registry.started != self._policies_for:
-            await put_policies(self.plan.registry_url, self.plan.policies)
+            await self.policies.adopt_or_restore()
             self._policies_for = registry.started
 
     # what the control API asks

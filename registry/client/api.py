@@ -7,10 +7,12 @@ import random
 import ssl as tls
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any
 from urllib.parse import quote
 
+from registry.client.kv_operation import KVOperation
 from registry.client.last_good import EMPTY_HOLD, HOLD, LastGood
 from registry.client.records import (
     HealthAnswer,
@@ -23,7 +25,7 @@ from registry.client.records import (
 from registry.client.settle import KVSettle, NamesSettle
 from registry.client.transport import Transport
 from registry.client.watch import Freshness, Query, follow_health, follow_kv, follow_services
-from registry.errors import NotFound
+from registry.errors import NotFound, RegistryError
 from registry.model import KVEntry
 
 system_clock = time.monotonic  # noqa: TID251 - the one default; tests and simulations pass their own
@@ -148,6 +150,17 @@ class RegistryClient:
     async def kv_delete(self, key: str, *, recurse: bool = False) -> bool:
         """Remove one key, or with `recurse` everything under it; an absent key counts as removed."""
         return bool(await self._transport.consul.kv.delete(key, recurse=recurse or None))
+
+    async def kv_transaction(self, operations: Sequence[KVOperation]) -> bool:
+        """Do all of them (at most MAX_OPERATIONS) or none; False when an index is no longer that one."""
+        body = json.dumps([operation.json() for operation in operations]).encode()
+        try:
+            await self._transport.put("/v1/txn", body)
+        except RegistryError as error:
+            if error.status == HTTPStatus.CONFLICT:
+                return False
+            raise
+        return True
 
     # Watches
 

@@ -90,6 +90,7 @@ class FaultRule:
     count: int = 1
     ttl_s: float | None = None  # None = as long as the document that holds it
     max_active: int = MAX_ACTIVE
+    generation: int = 0  # a rule that differs in it alone begins its time anew
 
     def __post_init__(self) -> None:
         check_range("fault.delay.percentage", self.delay_percent, 0.0, 100.0)

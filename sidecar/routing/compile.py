@@ -287,6 +287,7 @@ def _fault_document(document: FaultDocument, identity: Identity) -> list[FaultRu
             count=spec.count,
             ttl_s=spec.ttl,
             max_active=spec.maxActive,
+            generation=spec.generation,
         )
         for index, match in enumerate(matches)
     ]

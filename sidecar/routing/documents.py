@@ -30,8 +30,8 @@ TEXT_MAX: Final = 1_000_000  # characters of one file
 DOCUMENTS_MAX: Final = 200
 
 
-def parse_text(text: str, source: str = "document") -> list[Document]:
-    """All documents of a YAML (or JSON) text; `source` names it in errors."""
+def read_text(text: str, source: str = "document") -> list[object]:
+    """The documents of a YAML (or JSON) text as they stand there; `source` names it in errors."""
     if len(text) > TEXT_MAX:
         raise DocumentError([Problem(source, "", f"has more than {TEXT_MAX} characters")])
     try:
@@ -46,6 +46,12 @@ def parse_text(text: str, source: str = "document") -> list[Document]:
         raise DocumentError([Problem(source, "", "holds no document")])
     if len(raw) > DOCUMENTS_MAX:
         raise DocumentError([Problem(source, "", f"holds more than {DOCUMENTS_MAX} documents")])
+    return raw
+
+
+def parse_text(text: str, source: str = "document") -> list[Document]:
+    """All documents of such a text, validated."""
+    raw = read_text(text, source)
     found: list[Document] = []
     problems: list[Problem] = []
     for index, entry in enumerate(raw):

@@ -32,6 +32,7 @@ class FaultSpec(Base):
     count: int = Field(default=1, ge=1, le=1000)
     ttl: Duration = 300.0
     maxActive: int = Field(default=100, ge=1, le=100_000)
+    generation: int = Field(default=0, ge=0, description="counts up to begin the time of the same fault anew")
 
 
 class FaultDocument(Base):

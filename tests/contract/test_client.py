@@ -11,6 +11,7 @@ from registry.client import (
     CheckDefinition,
     HealthView,
     Heartbeat,
+    KVOperation,
     NotFound,
     RegistryClient,
     RegistryError,
@@ -204,3 +205,30 @@ async def test_a_heartbeat_keeps_and_restores_an_instance(client: RegistryClient
 
 async def test_it_knows_whom_it_speaks_to(client: RegistryClient) -> None:
     assert (await client.self())["Config"]["Version"].count(".") == 2
+
+
+async def test_a_transaction_on_keys_is_done_whole_or_not_at_all(client: RegistryClient, name: str) -> None:
+    """With an index that is no longer that one nothing of it happens."""
+    first, second, third = f"{name}/a", f"{name}/b", f"{name}/c"
+    await client.kv_put(third, b"old")
+    assert await client.kv_transaction(
+        [KVOperation(first, b"\x00one", 7, 0), KVOperation(second, b"", 8), KVOperation(third, None)]
+    )
+    found = await client.kv_list(f"{name}/")
+    assert [(each.key, each.value, each.flags) for each in found] == [
+        (first, b"\x00one", 7),
+        (second, b"", 8),
+    ]
+    assert not await client.kv_transaction(
+        [KVOperation(second, b"two"), KVOperation(first, b"new", 0, found[0].modify_index - 1)]
+    )
+    assert not await client.kv_transaction([KVOperation(second, None), KVOperation(first, b"new", 0, 0)])
+    assert await client.kv_list(f"{name}/") == found
+    assert await client.kv_transaction([KVOperation(first, None, 0, found[0].modify_index)])
+    assert await client.kv_get(first) is None
+
+
+async def test_a_transaction_of_too_many_steps_is_an_error(client: RegistryClient, name: str) -> None:
+    """The registry's limit, not a lost race."""
+    with pytest.raises(RegistryError):
+        await client.kv_transaction([KVOperation(f"{name}/{number}", b"") for number in range(65)])

@@ -92,7 +92,9 @@ def engine() -> FakeEngine:
 async def driver(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Driver]:
     monkeypatch.setattr("mesh.docker.driver.EFFECT_S", 0.0)  # no sidecar will answer here
     async with aiohttp.ClientSession() as session:
-        made = Driver(container_plan(TOPOLOGY, ALL, PUBLISHED), cast(Engine, engine), session, FakeClock())
+        made = Driver(
+            container_plan(TOPOLOGY, ALL, PUBLISHED), cast(Engine, engine), session, FakeClock(), FakeClock()
+        )
         await made.look()
         yield made
 

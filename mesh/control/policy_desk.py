@@ -1,0 +1,172 @@
+"""Where policies are asked for and changed: the whole set is checked before anything of it is written.
+
+One change after the other; a change is one transaction of the registry. After it the sidecars are asked until
+all act on it.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import aiohttp
+
+from mesh import fault_text
+from mesh.actions import ActionRefused
+from mesh.control.acknowledged import Acknowledged
+from mesh.control.operator import Observed
+from mesh.control.policy_rows import Document, check_there, row_of, set_of, told, understood, unknown_policy
+from mesh.errors import DocumentsRefused
+from mesh.policies import PolicyStore
+
+if TYPE_CHECKING:
+    from mesh.policy_set import Change, Policy
+
+# Somebody else may write to the same registry between our look and our transaction, but not for ever.
+TRIES = 3
+
+Told = Callable[[str, str, Document], object]
+
+
+class PolicyDesk:
+    """One for a mesh. `tell(by, kind, fields)` keeps an event."""
+
+    def __init__(
+        self,
+        store: PolicyStore,
+        observed: Observed,
+        session: aiohttp.ClientSession,
+        tell: Told | None = None,
+    ) -> None:
+        self._store = store
+        self._observed = observed
+        self._sidecars = Acknowledged(observed, session)
+        self._tell = tell
+        self._changing = asyncio.Lock()
+
+    # asking
+
+    async def documents(self, kind: str | None = None, name: str | None = None) -> Document:
+        """All policies or those of a kind or name, and how many sidecars act on the set."""
+        stored = await self._store.read()
+        found = [row for row in map(row_of, stored) if kind in (None, row["kind"])]
+        if name is not None:
+            names = [row["name"] for row in found]
+            found = [row for row in found if row["name"] == name]
+            if not found:
+                raise unknown_policy(str(kind), name, names)
+        version, problems = set_of(stored)
+        return {
+            "version": version,
+            "documents": found,
+            "problems": problems,
+            "sidecars": await self._sidecars.report(version),
+        }
+
+    # changing
+
+    async def apply(self, raws: Sequence[object], by: str, *, dry_run: bool, wait_s: float) -> Document:
+        """Put documents beside or in the place of what is there; all of them, or DocumentsRefused."""
+        from mesh import policy_set
+
+        put = policy_set.read_policies(raws)
+
+        def plan(before: "list[Policy]") -> "tuple[list[Change], list[Policy]]":
+            return policy_set.changes(before, put), policy_set.merged(before, put)
+
+        return await self._change(plan, by, dry_run=dry_run, wait_s=wait_s)
+
+    async def delete(self, keys: Sequence[str], by: str, *, dry_run: bool, wait_s: float) -> Document:
+        """Remove documents by Kind/name, all or none; UnknownName when one is not there."""
+        from mesh import policy_set
+
+        def plan(before: "list[Policy]") -> "tuple[list[Change], list[Policy]]":
+            raws = {policy.key: policy.raw for policy in before}
+            changes = [policy_set.Change(key, "deleted", raws.get(key), None) for key in dict.fromkeys(keys)]
+            return changes, [policy for policy in before if policy.key not in keys]
+
+        return await self._change(plan, by, dry_run=dry_run, wait_s=wait_s, removed=list(keys))
+
+    async def _change(
+        self,
+        plan: "Callable[[list[Policy]], tuple[list[Change], list[Policy]]]",
+        by: str,
+        *,
+        dry_run: bool,
+        wait_s: float,
+        removed: Sequence[str] = (),
+    ) -> Document:
+        from mesh import policy_set
+
+        async with self._changing:
+            for _ in range(TRIES):
+                stored = await self._store.read()
+                check_there(removed, stored)
+                before, broken = understood(stored)
+                changes, after = plan(before)
+                mended = {change.key for change in changes}
+                # what is wrong already may be removed or put right, and nothing else may be done before that
+                left = [
+                    problem for key, problems in broken.items() if key not in mended for problem in problems
+                ]
+                if left and not removed:
+                    raise DocumentsRefused(left)
+                self._check(before, after, removed)
+                warnings = self._warnings(before, after, mended)
+                version = policy_set.version(after)
+                if dry_run:
+                    break
+                put = [change.after for change in changes if change.word in ("created", "configured")]
+                raws = [raw for raw in put if raw is not None]
+                if await self._store.write(raws, list(dict.fromkeys(removed)), stored):
+                    break
+            else:
+                raise ActionRefused("somebody else changes the policies at the same time: try again")
+        document = {"version": version, "changes": [told(change) for change in changes], "warnings": warnings}
+        if dry_run:
+            return {**document, "sidecars": None}
+        self._audit(by, changes, version)
+        return {**document, "sidecars": await self._sidecars.settled(version, wait_s)}
+
+    @staticmethod
+    def _check(before: "list[Policy]", after: "list[Policy]", removed: Sequence[str]) -> None:
+        from mesh import policy_set
+
+        problems = policy_set.problems_of([policy.document for policy in after])
+        if removed and problems:
+            known = set(policy_set.problems_of([policy.document for policy in before]))
+            problems = [problem for problem in problems if problem not in known]
+        if problems:
+            raise DocumentsRefused([str(problem) for problem in problems])
+
+    def _warnings(self, before: "list[Policy]", after: "list[Policy]", mended: set[str]) -> "list[str]":
+        """Of the documents that are put, and of others what is new."""
+        from mesh import policy_set
+
+        replicas = self._replicas()
+        known = set(policy_set.warnings_of([policy.document for policy in before], replicas))
+        return [
+            warning
+            for warning in policy_set.warnings_of([policy.document for policy in after], replicas)
+            if warning.split(":")[0] in mended or warning not in known
+        ]
+
+    def _audit(self, by: str, changes: "list[Change]", version: str) -> None:
+        if self._tell is None:
+            return
+        for change in changes:
+            if change.word == "unchanged":
+                continue
+            kind, _, name = change.key.partition("/")
+            fields: Document = {"action": change.word, "document": change.key, "version": version}
+            spec = (change.after or change.before or {}).get("spec")
+            if kind == "Fault" and isinstance(spec, Mapping):
+                fields |= {"name": name, "target": spec.get("instance") or spec.get("host")}
+                fields |= {"reason": fault_text.what(spec), "ttl": spec.get("ttl")}
+                fields["action"] = "ended" if change.word == "deleted" else "began"
+            self._tell(by, "fault" if kind == "Fault" else "policy", fields)
+
+    def _replicas(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for each in self._observed.status()["instances"]:
+            found[each["service"]] = found.get(each["service"], 0) + 1
+        return found
