@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .errors import Flag
 from .io.downstream import Downstream
 from .routing.headers import NONE, HeaderOps
 from .wire.events import Body, RequestHead, ResponseHead
@@ -100,23 +99,28 @@ class Answer:
             self._client.write(self._out)
             self._out = []
 
-    def end(self) -> None:
-        """The upstream's answer is complete and committed."""
+    def end(self) -> bool:
+        """The upstream's answer is complete and committed; says whether all of it is written."""
         if self._framing is Body.CHUNKED:
             self._out.append(LAST_CHUNK)
         self.flush()
+        return True
 
     def own(
-        self, status: int, flag: Flag, detail: str, retry_after_s: float | None, overloaded: bool
+        self,
+        status: int,
+        reason: str,
+        retry_after_s: float | None,
+        overloaded: bool,
+        more: Sequence[tuple[bytes, bytes]],
     ) -> None:
-        """Answer for ourselves, with `x-mesh-reason`."""
+        """Answer for ourselves, with `x-mesh-reason`: response flags and words."""
         self.committed = True
         self._out.clear()
         if self._proxy.draining:
             self.keep_alive = False
-        text = f"{flag.name}: {detail or flag.words}".encode("latin-1", "replace")
-        text = text.translate(_CONTROLS)
-        fields = [(b"x-mesh-reason", text)]
+        text = reason.encode("latin-1", "replace").translate(_CONTROLS)
+        fields = [(b"x-mesh-reason", text), *more]
         if overloaded:
             fields.append((b"x-envoy-overloaded", b"true"))
         if retry_after_s is not None:

@@ -36,6 +36,7 @@ from .io.downstream import Downstream
 from .io.files import raise_limit
 from .io.listener import Listener
 from .io.tcp import TcpListener
+from .loop_lag import LoopLag
 from .observe.access_log import FLUSH_S, AccessLog
 from .observe.events import EventLog
 from .observe.explain import Explain
@@ -223,6 +224,8 @@ class Sidecar:
             destinations.apply(compiled)
             if self.outbound is not None:
                 self.outbound.apply(compiled.table)
+            if self.inbound is not None:
+                self.inbound.apply(compiled.inbound)
 
         return Policies(read_files(config.policies), compile, apply, self.events, time.time)
 
@@ -270,7 +273,8 @@ class Sidecar:
                 asyncio.sleep,
             )
             app = LocalApp(spec, self.app_health.refused, self.clock)
-            self.inbound = Inbound(app, self._load_report, *common)
+            self.inbound = Inbound(app, lambda: self._own_health()[0], *common)
+            LoopLag(self._deadlines, self.inbound.protection.observe, self.clock).start()
         if config.outbound is not None:
             identity = (config.name, config.service, config.version)
             self.outbound = Outbound(destinations, identity, config.default_service is not None, *common)
@@ -390,16 +394,6 @@ class Sidecar:
         log.info("the app is %s%s", status, f": {reason}" if reason else "")
         if self._heartbeat is not None:
             self._heartbeat.nudge()
-
-    def _load_report(self) -> bytes:
-        """ORCA's text form: what callers may weigh us by."""
-        assert self.inbound is not None
-        assert self.app_health is not None
-        health = {"passing": 1.0, "warning": 0.5, "critical": 0.0}[self.app_health.status]
-        return b"TEXT named_metrics.health=%.1f,named_metrics.in_flight=%d" % (
-            health,
-            self.inbound.app.in_flight,
-        )
 
     def _not_ready(self) -> str | None:
         if self.draining:

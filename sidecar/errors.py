@@ -7,6 +7,7 @@ Nothing ever decides by the text of an error; it decides by its flag.
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 
 
 class Source(enum.Enum):
@@ -56,12 +57,20 @@ class Flag(enum.Enum):
 
 
 class MeshError(Exception):
-    """A failure with its flag; `detail` says what this one was about."""
+    """A failure with its flag; `detail` says what this one was about.
 
-    def __init__(self, flag: Flag, detail: str = "") -> None:
+    Args:
+        status: what the client gets, where it is not the flag's. fields: of the answer, beside the reason.
+    """
+
+    def __init__(
+        self, flag: Flag, detail: str = "", *, status: int = 0, fields: Sequence[tuple[bytes, bytes]] = ()
+    ) -> None:
         super().__init__(f"{flag.words}: {detail}" if detail else flag.words)
         self.flag = flag
         self.detail = detail or flag.words
+        self.status = status or flag.status
+        self.fields = fields
 
 
 class ConfigError(Exception):

@@ -13,10 +13,13 @@ waits, so there is no task, and cancelling it is a call of `client_gone`. Its st
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .attempt import Target
 from .detour import admit, fallback, is_empty, other_arm
 from .direct import DirectAnswer
 from .errors import Flag, MeshError
+from .io.downstream import Downstream
 from .io.flow import Hold
 from .policy.outcome import Outcome
 from .stack import Rejection, Upstream
@@ -45,7 +48,7 @@ class Exchange(Tries):
             return
         if found is not None:
             self.routed(found)
-        else:
+        elif not self._over:
             self._arm()
 
     def routed(self, found: Target | DirectAnswer | MeshError) -> None:
@@ -53,7 +56,7 @@ class Exchange(Tries):
         if self._over:
             return
         if isinstance(found, MeshError):
-            self._fail(found.flag, found.detail)
+            self._reply(found.status, found.flag, found.detail, fields=found.fields)
             return
         if isinstance(found, DirectAnswer):
             self._direct(found)
@@ -126,6 +129,8 @@ class Exchange(Tries):
         self._complete = True
         if self._limit and self._deadline == NEVER and not self.answer.committed:
             self._deadline = self.proxy.clock() + self._limit
+            if self.entry is not None:  # a fault may hold it, with no try under way
+                self._arm()
         connection = self._connection
         if connection is not None and self._sent:
             if self._upload is not None and (end := self._upload.end()):
@@ -173,7 +178,7 @@ class Exchange(Tries):
                 connection.pause_reading()
 
     def timer_fired(self) -> None:
-        """A deadline has passed: the request's, the queue's, the backoff's, the attempt's or the hedge's."""
+        """A time has come: the deadline, the queue's, the backoff's or a fault's, the try's, the hedge's."""
         if self._over:
             return
         now = self.proxy.clock() + 0.001  # timers may be a hair early
@@ -187,13 +192,39 @@ class Exchange(Tries):
             self._reject(self._queued[1], self._queued[0])
         elif now >= self._retry_at:
             self._retry_at = NEVER
-            self._try()
+            if self.entry is not None:
+                self.entry.go_on()
+            else:
+                self._try()
         elif now >= self._try_deadline:
             self._try_due()
         elif now >= self._hedge_at:
             self._hedge_due(now)
         else:
             self._arm()
+
+    # -- for a fault -------------------------------------------------------------------------------
+
+    @property
+    def client(self) -> Downstream:
+        """The client's connection, to write the answer to."""
+        return self._client
+
+    def wake(self, at: float) -> None:
+        """Have `entry.go_on` called then; an inbound exchange, which has no retries, has this timer free."""
+        self._retry_at = at
+        self._arm()
+
+    def cut(self, detail: str, *, reset: bool) -> None:
+        """A fault ends the exchange here, whatever was sent: by RST, or by closing the connection."""
+        self._abandon(Outcome.CANCELLED)
+        self.status = self.status or Flag.FI.status
+        self.answer.keep_alive = False
+        self._end(Flag.FI, detail, cut=reset)
+
+    def passed_on(self) -> None:
+        """The last piece of a slowed answer, complete long since, is written."""
+        self._end(None, "", cut=False)
 
     # -- the end -----------------------------------------------------------------------------------
 
@@ -244,11 +275,14 @@ class Exchange(Tries):
         retry_after_s: float | None = None,
         *,
         overloaded: bool = False,
+        fields: Sequence[tuple[bytes, bytes]] = (),
     ) -> None:
-        self.status = status
+        self.status, self.flag = status, flag
         if not self._complete:
             self.answer.keep_alive = False
-        self.answer.own(status, flag, detail, retry_after_s, overloaded)
+        text = f"{self.flags}: {self._explained(detail) or flag.words}"
+        fields = (*fields, *self.proxy.own_fields())
+        self.answer.own(status, text, retry_after_s, overloaded, fields)
         self._end(flag, detail, cut=False)
 
     def _end(self, flag: Flag | None, detail: str, *, cut: bool) -> None:
@@ -256,7 +290,7 @@ class Exchange(Tries):
         if self._over:
             return
         self._over = True
-        self.flag, self.detail = flag, detail
+        self.flag, self.detail = flag, self._explained(detail)
         if self._side is not None:
             self._side.over(Outcome.CANCELLED)
         if self._pick is not None:
@@ -269,11 +303,17 @@ class Exchange(Tries):
             target.finish()
             if self.proxy.waiting.queues:
                 self.proxy.waiting.promote(target)
+        if self.entry is not None:
+            self.entry.over()
         if cut:
             self._client.abort()
         elif flag is not Flag.DC and self.status != 101:
             self._client.finished(self.answer.keep_alive)
         self.proxy.ended(self)
+        self.entry = None
+
+    def _explained(self, detail: str) -> str:
+        return detail if self.entry is None else self.entry.explain(detail)
 
     def _leave_queue(self) -> None:
         self._queued = None

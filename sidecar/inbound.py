@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from .balance.endpoints import Endpoint, EndpointSpec
+from .entry import Entry
+from .faults import Faults
 from .io.pool import Pool
+from .load_report import LoadReport
 from .observe.metrics import Peer, RequestSeries
 from .policy.outcome import Outcome
 from .policy.retry import Refusal, Retry, RetryPolicy
 from .policy.settings import UpstreamPolicy
+from .protection import Protection
 from .proxy import Proxy
 from .stack import Pick, Rejection
 from .wire.forward import DROP_RESPONSE_AT_EDGE
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
     from .direct import DirectAnswer
     from .errors import MeshError
     from .exchange import Exchange
+    from .routing.compile import Inbound as InboundRules
     from .tries import Tries
     from .wire.events import RequestHead
 
@@ -110,19 +115,37 @@ class LocalApp:
 
 
 class Inbound(Proxy):
-    """The inbound listener's side; what the app says in the mesh's own headers is not believed."""
+    """The inbound listener's side; what the app says in the mesh's own headers is not believed.
+
+    Args:
+        health: the app's, in the words of `LoadReport`.
+    """
 
     direction = "inbound"
     drop_response = DROP_RESPONSE_AT_EDGE
 
-    def __init__(self, app: LocalApp, load_report: Callable[[], bytes], *args: Any, **kwargs: Any) -> None:
+    def __init__(self, app: LocalApp, health: Callable[[], str], *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.app = app
-        self._load_report = load_report
+        self.faults = Faults(app.name, self.deadlines, self.events, self.clock, self.rng)
+        self.protection = Protection(self.clock, self.rng)
+        self.load = LoadReport(health, lambda: self.protection.shed.lag_s, self.used, self.clock)
         self._sources: dict[bytes, RequestSeries] = {}
         self._unknown = self.metrics.inbound(Peer("unknown", "unknown"))
 
+    def apply(self, rules: InboundRules) -> None:
+        """Swap what applies to requests for the app; what stays keeps its time, buckets and learnt limit."""
+        self.faults.apply(rules.faults)
+        self.protection.apply(rules.rate_limits, rules.concurrency)
+
+    def used(self) -> float:
+        """Part of the app's concurrency in use: of the adaptive limit, or of the fixed one."""
+        adaptive = self.protection.adaptive
+        return self.app.in_flight / MAX_IN_FLIGHT if adaptive is None else adaptive.utilisation()
+
     def route(self, head: RequestHead, exchange: Tries) -> Target | DirectAnswer | MeshError | None:
+        if self.faults.rules or self.protection.active:
+            return Entry(self, cast("Exchange", exchange)).begin()
         return self.app
 
     def request_fields(self, exchange: Tries) -> list[bytes]:
@@ -136,10 +159,17 @@ class Inbound(Proxy):
         return [b"x-envoy-expected-rq-timeout-ms: %d\r\n" % max(1, int(remaining_s * 1000))]
 
     def response_fields(self, exchange: Tries) -> list[bytes]:
-        return [
+        lines = [
             b"x-envoy-upstream-service-time: %d\r\n" % int(exchange.upstream_s * 1000),
-            b"endpoint-load-metrics: %b\r\n" % self._load_report(),
+            b"endpoint-load-metrics: %b\r\n" % self.load.value(),
         ]
+        if exchange.entry is not None and (flags := exchange.entry.flags("-")) != "-":
+            reason = f"x-mesh-reason: {flags}: {exchange.entry.explain('')}\r\n"
+            lines.append(reason.encode("latin-1", "replace"))
+        return lines
+
+    def own_fields(self) -> Sequence[tuple[bytes, bytes]]:
+        return ((b"endpoint-load-metrics", self.load.value()),)
 
     def retried(self, exchange: Tries) -> None:
         """Never happens: `LocalApp` refuses every retry."""

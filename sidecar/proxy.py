@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from .io.deadlines import Deadlines
@@ -131,6 +131,10 @@ class Proxy(ABC):
     def response_fields(self, exchange: Tries) -> list[bytes]:
         """Field lines added to the answer."""
 
+    def own_fields(self) -> Sequence[tuple[bytes, bytes]]:
+        """Fields added to the answers that this proxy makes itself."""
+        return ()
+
     @abstractmethod
     def series(self, exchange: Exchange) -> RequestSeries:
         """The counters that the exchange belongs to."""
@@ -220,7 +224,7 @@ class Proxy(ABC):
         now = self.clock()
         seconds = now - exchange.started
         status = exchange.status
-        flag = "-" if exchange.flag is None else exchange.flag.name
+        flag = exchange.flags
         self.window.record(now, seconds, status >= 500)
         self.explain.consider(exchange, self.direction, seconds, self.upstream_of(exchange))
         self.series(exchange).record(status, flag, seconds, exchange.bytes_in, exchange.answer.bytes_out)

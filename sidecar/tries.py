@@ -7,6 +7,7 @@ half needs the other one's details: from here an answer goes out by `_reply` and
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .answer import Answer
@@ -30,6 +31,7 @@ from .wire.serialize import join_head
 if TYPE_CHECKING:
     from .balance.endpoints import Endpoint
     from .direct import DirectAnswer
+    from .entry import Entry
     from .policy.hash_key import HashKey
     from .proxy import Proxy
     from .routing.route import Route
@@ -45,7 +47,7 @@ class Tries(ABC):
         "_free_tries", "_hedge_at",
         "_idempotent", "_kept", "_limit", "_lines", "_over", "_pick", "_pool", "_queue_until", "_queued",
         "_retry_at", "_retry_reason", "_sent", "_side", "_target", "_tried", "_try_deadline", "_upload",
-        "_upstream_slow", "answer", "attempts", "bytes_in", "detail", "flag", "head", "proxy",
+        "_upstream_slow", "answer", "attempts", "bytes_in", "detail", "entry", "flag", "head", "proxy",
         "request_id", "route", "span", "started", "status", "target_name", "upstream_s",
     )  # fmt: skip
 
@@ -63,6 +65,7 @@ class Tries(ABC):
         self.status = 0
         self.flag: Flag | None = None
         self.detail = ""
+        self.entry: Entry | None = None  # set while an inbound policy has it in its hands
         self.bytes_in = 0
         self.upstream_s = 0.0  # from the last attempt's start to its answer's head
         self._client = client
@@ -111,6 +114,12 @@ class Tries(ABC):
         """The client's address."""
         return self._client.peer
 
+    @property
+    def flags(self) -> str:
+        """The response flags as logs and metrics have them: `-`, or one or more joined by commas."""
+        own = "-" if self.flag is None else self.flag.name
+        return own if self.entry is None else self.entry.flags(own)
+
     @abstractmethod
     def routed(self, found: Target | DirectAnswer | MeshError) -> None:
         """The destination is known, or known not to be."""
@@ -136,6 +145,7 @@ class Tries(ABC):
         retry_after_s: float | None = None,
         *,
         overloaded: bool = False,
+        fields: Sequence[tuple[bytes, bytes]] = (),
     ) -> None:
         """Answer for ourselves."""
 
@@ -390,14 +400,18 @@ class Tries(ABC):
                 return
             self._keep(head)
             self._commit(head)
-        answer.end()
+        whole = answer.end()
         if not self._complete:
             answer.keep_alive = False  # an early answer: the rest of the upload is not read
         self._settle(self.proxy.classify(head))
         connection, self._connection = self._connection, None
         if connection is not None and self._pool is not None:
             self._pool.release(connection)
-        self._end(None, "", cut=False)
+        if whole:
+            self._end(None, "", cut=False)
+        else:  # the fault that slows it down sends the rest, and then calls `passed_on`
+            self._try_deadline = NEVER
+            self._arm()
 
     def upstream_writable(self, writable: bool) -> None:
         self._upstream_slow = not writable

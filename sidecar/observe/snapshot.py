@@ -11,10 +11,12 @@ from prometheus_client.metrics_core import Metric
 
 from ..io.timeouts import Timeouts
 from ..wire.limits import Limits
+from .inbound_metrics import inbound_metrics
 
 if TYPE_CHECKING:
     from ..app import Sidecar
     from ..discovery import Destinations
+    from ..inbound import Inbound
     from ..policies import Policies
     from ..proxy import Proxy
 
@@ -48,8 +50,8 @@ class Snapshot:
             "app": None
             if health is None
             else {"status": health.status, "reason": health.reason, "address": str(config.app)},
-            "inbound": _side(sidecar.inbound),
-            "outbound": _side(sidecar.outbound),
+            "inbound": _side(sidecar.inbound) | _policies(sidecar.inbound) if sidecar.inbound else None,
+            "outbound": _side(sidecar.outbound) if sidecar.outbound else None,
             "upstreams": self._destinations.snapshot(),
             "policy": self._policies.state(),
             "connections": {
@@ -69,6 +71,7 @@ class Snapshot:
                 if name not in ("registry_token", "upstreams", "policies")
             },
             "addresses": self.addresses,
+            "inbound": _policies(self._sidecar.inbound) if self._sidecar.inbound else None,
             "upstreams": {
                 name: [f"{address}" for address in addresses] for name, addresses in config.upstreams
             },
@@ -102,6 +105,8 @@ class Snapshot:
         for listener in sidecar.listeners:
             connections.add_metric((listener.name,), listener.connections)
         yield from (in_flight, refused, mirrored, connections)
+        if sidecar.inbound is not None:
+            yield from inbound_metrics(sidecar.inbound)
 
 
 def _plain(value: object) -> object:
@@ -111,9 +116,12 @@ def _plain(value: object) -> object:
     return value if value is None or isinstance(value, (str, int, float)) else str(value)
 
 
-def _side(proxy: Proxy | None) -> dict[str, Any] | None:
-    if proxy is None:
-        return None
+def _policies(inbound: Inbound) -> dict[str, Any]:
+    """What acts on requests for the app now."""
+    return {"faults": inbound.faults.snapshot(), **inbound.protection.snapshot()}
+
+
+def _side(proxy: Proxy) -> dict[str, Any]:
     return {
         "requests": proxy.window.requests,
         "failed": proxy.window.failed,

@@ -75,13 +75,13 @@ class Tracer:
         head = exchange.head
         path = head.target.partition(b"?")[0].decode("latin-1")
         method = head.method.decode("latin-1")
-        failed = exchange.status >= 500 or (exchange.flag is not None)
+        failed = exchange.status >= 500 or exchange.flag is not None
         attributes: dict[str, str | int] = {
             "http.request.method": method,
             "url.path": path,
             "http.response.status_code": exchange.status,
             "server.address": exchange.target_name,
-            "response_flags": exchange.flag.name if exchange.flag is not None else "-",
+            "response_flags": exchange.flags,
             "request_id": exchange.request_id.decode("latin-1"),
             "mesh.attempts": len(exchange.attempts),
         }

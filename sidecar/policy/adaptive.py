@@ -67,6 +67,13 @@ class AdaptiveLimit:
         self._ends_at = clock() + policy.window_s
         self._clock = clock
 
+    def set_policy(self, policy: AdaptivePolicy) -> None:
+        """Other bounds; what was learnt, and who is inside, stays."""
+        if policy.memory != self.policy.memory:
+            self._best = deque(self._best, maxlen=policy.memory)
+        self.policy = policy
+        self.limit = min(float(policy.ceiling), max(float(policy.floor), self.limit))
+
     def enter(self, lane: Lane) -> bool:
         """Take a place, if the lane may have one more."""
         if self.policy.enabled and self.in_flight >= max(1.0, self.limit * LANE_SHARES[lane]):

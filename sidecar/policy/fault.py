@@ -19,12 +19,15 @@ MAX_DELAY_S: Final = 60.0
 MAX_ACTIVE: Final = 100  # requests a rule may hold at once
 TTL_MAX_S: Final = 86_400.0
 FAIL_FIRST_KEYS: Final = 1024
+HELD_MAX_S: Final = 60.0  # a hang or a slow body ends after this, whatever the caller does
 
 
 class Matcher(Protocol):
     """Which requests (routing's `Match` is one)."""
 
-    def matches(self, method: bytes, path: bytes, headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    def matches(
+        self, method: bytes, path: bytes, headers: Sequence[tuple[bytes, bytes]], authority: bytes = b""
+    ) -> bool:
         """Is the request meant."""
 
 
@@ -126,33 +129,55 @@ class Fault:
 class FaultInjector:
     """The rules in force. `replace` swaps the set and starts their time; `draw` asks for one request."""
 
-    __slots__ = ("_active", "_clock", "_ends", "_first", "_rng", "injected", "rules", "skipped")
+    __slots__ = ("_active", "_clock", "_ends", "_first", "_given", "_rng", "injected", "rules", "skipped")
 
     def __init__(self, clock: Callable[[], float], rng: random.Random) -> None:
         self.rules: tuple[FaultRule, ...] = ()
         self.injected: dict[str, int] = {}
         self.skipped = 0  # a rule was at its cap
         self._active: dict[str, int] = {}
+        self._given: dict[str, FaultRule] = {}  # with those whose time is over
         self._ends: dict[str, float] = {}
         self._first: dict[tuple[str, bytes], int] = {}
         self._clock = clock
         self._rng = rng
 
     def replace(self, rules: Sequence[FaultRule]) -> None:
-        """A rule that was there unchanged keeps its time; what is gone ends."""
+        """A rule that was given before unchanged keeps its time, and stays over if it is over: else a change
+        of any other policy would begin it again. What is gone ends.
+        """
         now = self._clock()
-        before = {rule.name: rule for rule in self.rules}
         ends = {}
         for rule in rules:
-            if before.get(rule.name) == rule and rule.name in self._ends:
+            if self._given.get(rule.name) == rule:
                 ends[rule.name] = self._ends[rule.name]
             else:
                 ends[rule.name] = math.inf if rule.ttl_s is None else now + rule.ttl_s
-        self.rules = tuple(rules)
+        self._given = {rule.name: rule for rule in rules}
         self._ends = ends
+        self.rules = tuple(rule for rule in rules if now < ends[rule.name])
+        self.injected = {name: count for name, count in self.injected.items() if name in ends}
+        self._active = {name: count for name, count in self._active.items() if count}
+
+    def expire(self) -> list[FaultRule]:
+        """Take out the rules whose time is over; returns them."""
+        now = self._clock()
+        over = [rule for rule in self.rules if now >= self._ends[rule.name]]
+        if over:
+            self.rules = tuple(rule for rule in self.rules if now < self._ends[rule.name])
+        return over
+
+    def next_end(self) -> float:
+        """When the first of the rules in force will be over, on the clock; inf = never."""
+        return min((self._ends[rule.name] for rule in self.rules), default=math.inf)
 
     def draw(
-        self, method: bytes, path: bytes, headers: Sequence[tuple[bytes, bytes]], request_id: bytes = b""
+        self,
+        method: bytes,
+        path: bytes,
+        headers: Sequence[tuple[bytes, bytes]],
+        request_id: bytes = b"",
+        authority: bytes = b"",
     ) -> Fault | None:
         """The fault of this request: the first rule that matches decides, by its dice."""
         if not self.rules:
@@ -160,9 +185,8 @@ class FaultInjector:
         now = self._clock()
         for rule in self.rules:
             if now >= self._ends[rule.name]:
-                self._expire(now)
-                return self.draw(method, path, headers, request_id)
-            if rule.match is None or rule.match.matches(method, path, headers):
+                continue
+            if rule.match is None or rule.match.matches(method, path, headers, authority):
                 return self._roll(rule, request_id)
         return None
 
@@ -197,8 +221,10 @@ class FaultInjector:
         """The request is over."""
         self._active[fault.rule.name] -= 1
 
-    def _expire(self, now: float) -> None:
-        self.rules = tuple(rule for rule in self.rules if now < self._ends[rule.name])
+    @property
+    def active(self) -> int:
+        """Requests that a fault has in its hands."""
+        return sum(self._active.values())
 
     def snapshot(self) -> list[Mapping[str, object]]:
         """The rules in force, with what is left of their time."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from .events import Body
+from .framing import NO_BODY_STATUS
 
 LAST_CHUNK = b"0\r\n\r\n"
 
@@ -82,11 +83,13 @@ def own_answer(
     lines = [
         _STATUS_LINES[status],
         b"server: mesh\r\n",
-        b"content-type: text/plain; charset=utf-8\r\n",
-        b"content-length: %d\r\n" % len(text),
     ]
+    bare = status in NO_BODY_STATUS  # a fault may ask for any status
+    if not bare:
+        lines.append(b"content-type: text/plain; charset=utf-8\r\n")
+        lines.append(b"content-length: %d\r\n" % len(text))
     lines += [b"%b: %b\r\n" % field for field in fields]
     if close:
         lines.append(b"connection: close\r\n")
     head = join_head(lines)
-    return head if head_request else head + text
+    return head if head_request or bare else head + text

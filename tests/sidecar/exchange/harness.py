@@ -221,7 +221,7 @@ class Rig:
         await self._listen("outbound", self.outbound)
         if self._app is not None:
             app = LocalApp(EndpointSpec("test-1", *self._app), lambda: None, clock)
-            self.inbound = Inbound(app, lambda: b"TEXT named_metrics.health=1.0", *common)
+            self.inbound = Inbound(app, lambda: "passing", *common)
             await self._listen("inbound", self.inbound)
         return self
 
