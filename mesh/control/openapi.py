@@ -3,6 +3,7 @@
 from typing import Any
 
 from mesh.actions import Action
+from mesh.control import openapi_policies
 
 Document = dict[str, Any]
 
@@ -20,15 +21,17 @@ def document() -> Document:
             "description": 'Reads and steers one mesh. Errors are {"error": one line}. No page of another '
             "origin may use it; bound beyond loopback it asks for a bearer token.",
         },
-        "paths": {**_mesh(), **_live(), **_traces()},
+        "paths": {**_mesh(), **_live(), **_traces(), **openapi_policies.paths()},
         "components": {
             "responses": {
                 "Error": {
                     "description": "What was wrong, and what to do",
                     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
-                }
+                },
+                **openapi_policies.components()["responses"],
             },
             "schemas": {
+                **openapi_policies.components()["schemas"],
                 "Error": {
                     "type": "object",
                     "required": ["error"],

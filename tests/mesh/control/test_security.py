@@ -14,14 +14,26 @@ from aiohttp import web
 from mesh.control.app import MAX_BODY_BYTES, control_app
 from mesh.control.hub import Hub
 from mesh.control.openapi import document
+from mesh.control.policy_desks import make_desks
+from mesh.policies import PolicyStore
 from mesh.ports import LOOPBACK, Ports
 from mesh.traces import TraceStore
 from tests.fakes.clock import FakeClock
+from tests.fakes.registry import running_registry
 from tests.mesh.control.test_control import FakeOperator
 from tests.mesh.control.test_hub import GRAPH, FakeDriver
 
 TOKEN = "a-long-secret"
+ROUTES: dict[int, set[tuple[str, str]]] = {}  # by the port of the application
 Served = tuple[aiohttp.ClientSession, FakeOperator, Hub, int]
+
+
+def routes_of(app: web.Application) -> set[tuple[str, str]]:
+    return {
+        (route.method.lower(), route.resource.canonical)
+        for route in app.router.routes()
+        if route.resource is not None and route.method != "HEAD"
+    }
 
 
 async def serve(
@@ -31,9 +43,13 @@ async def serve(
     log.write_text("line\n")
     operator, ports, traces = make(log), Ports(), TraceStore()
     port = ports.free()
-    async with aiohttp.ClientSession() as unused:
-        hub = Hub(FakeDriver(), traces, GRAPH, unused, FakeClock(), random.Random(1))
-        app = control_app(operator, traces, port, hub, hosts=[f"mesh.test:{port}"], token=token)
+    driver, clock = FakeDriver(), FakeClock()
+    async with aiohttp.ClientSession() as unused, running_registry() as registry:
+        hub = Hub(driver, traces, GRAPH, unused, clock, random.Random(1))
+        store = PolicyStore(f"http://{registry.address}", (), clock)
+        desks = make_desks(store, driver, unused, clock, hub.journal.add)
+        app = control_app(operator, traces, port, hub, desks, hosts=[f"mesh.test:{port}"], token=token)
+        ROUTES[port] = routes_of(app)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
         ports.hand_over(port)
@@ -77,6 +93,10 @@ async def test_a_page_from_elsewhere_changes_nothing(served: Served, headers: di
         ("POST", "/api/instances/a-1/kill"),
         ("PUT", "/api/load"),
         ("POST", "/api/shutdown"),
+        ("PUT", "/api/policies"),
+        ("DELETE", "/api/policies/VirtualService/a"),
+        ("POST", "/api/faults"),
+        ("DELETE", "/api/faults"),
     ):
         async with session.request(method, path, headers=headers, json={"rate": 9}) as answer:
             assert answer.status == 403
@@ -211,13 +231,8 @@ async def test_actions_are_written_down(served: Served) -> None:
 
 async def test_the_openapi_document_is_the_routes(served: Served) -> None:
     """Every route of the API is described, and nothing else."""
-    session, operator, hub, port = served
-    app = control_app(operator, TraceStore(), port, hub)
-    routes = {
-        (route.method.lower(), route.resource.canonical)
-        for route in app.router.routes()
-        if route.resource is not None and route.method != "HEAD"
-    }
+    session, _, _, port = served
+    routes = ROUTES[port]
     described = {(method, path) for path, methods in document()["paths"].items() for method in methods}
     assert {one for one in routes if one[1] not in ("/", "/page")} == described
     async with session.get("/api/openapi.json") as answer:
