@@ -47,6 +47,7 @@ from .observe.tracing import Tracer
 from .outbound import Outbound
 from .policies import Policies, read_files
 from .policy.events import PolicyEvent
+from .policy.settings import ConnectionPolicy, UpstreamPolicy
 from .proxy import Proxy
 from .routing.compile import Compiled, Identity, compile_documents
 from .routing.compile_rule import Destination as Meaning
@@ -212,13 +213,14 @@ class Sidecar:
         config = self.config
         service = config.service if config.app is not None else ""  # without an app: the ingress
         identity = Identity(service, config.name, config.version, config.zone)
+        base = UpstreamPolicy(connection=self._connection_policy())
 
         def known(name: str) -> bool:
             # before the registry's first answer a name may be anything; but an ingress is called by any name
             return destinations.knows(name) or (destinations.names is None and config.default_service is None)
 
         def compile(documents: list[Document]) -> Compiled:
-            return compile_documents(documents, identity, None, config.default_service, known, self.rng)
+            return compile_documents(documents, identity, base, config.default_service, known, self.rng)
 
         def apply(compiled: Compiled) -> None:
             destinations.apply(compiled)
@@ -228,6 +230,9 @@ class Sidecar:
                 self.inbound.apply(compiled.inbound)
 
         return Policies(read_files(config.policies), compile, apply, self.events, time.time)
+
+    def _connection_policy(self) -> ConnectionPolicy:
+        return ConnectionPolicy(connect_timeout_s=self.config.timeouts.connect)
 
     def _policy_version(self) -> str:
         return "" if self._policies is None else self._policies.compiled.version
@@ -272,7 +277,7 @@ class Sidecar:
                 self._app_changed,
                 asyncio.sleep,
             )
-            app = LocalApp(spec, self.app_health.refused, self.clock)
+            app = LocalApp(spec, self._connection_policy(), self.app_health.refused, self.clock)
             self.inbound = Inbound(app, lambda: self._own_health()[0], *common)
             LoopLag(self._deadlines, self.inbound.protection.observe, self.clock).start()
         if config.outbound is not None:

@@ -168,7 +168,15 @@ class Destinations:
                 self._drop(key, destination)
                 continue
             destination.meaning = compiled.destination(key)
-            destination.upstream.set_policy(destination.meaning.policy)
+            upstream, policy = destination.upstream, destination.meaning.policy
+            upstream.set_policy(policy)
+            for endpoint in upstream.endpoints.all:
+                if isinstance(endpoint.pool, Pool):
+                    endpoint.pool.limit(
+                        connect_timeout=policy.connection.connect_timeout_s,
+                        idle_timeout=policy.connection.idle_timeout_s,
+                        max_requests=policy.connection.max_requests,
+                    )
             if destination.loaded:
                 self._refresh(destination)
 

@@ -13,7 +13,7 @@ from .load_report import LoadReport
 from .observe.metrics import Peer, RequestSeries
 from .policy.outcome import Outcome
 from .policy.retry import Refusal, Retry, RetryPolicy
-from .policy.settings import UpstreamPolicy
+from .policy.settings import ConnectionPolicy, UpstreamPolicy
 from .protection import Protection
 from .proxy import Proxy
 from .stack import Pick, Rejection
@@ -38,9 +38,15 @@ class LocalApp:
 
     __slots__ = ("_clock", "_endpoint", "_refused", "in_flight", "name", "policy")
 
-    def __init__(self, spec: EndpointSpec, refused: Callable[[], None], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        spec: EndpointSpec,
+        connection: ConnectionPolicy,
+        refused: Callable[[], None],
+        clock: Callable[[], float],
+    ) -> None:
         self.name = spec.id
-        self.policy = UpstreamPolicy(retry=RetryPolicy(max_attempts=1))
+        self.policy = UpstreamPolicy(retry=RetryPolicy(max_attempts=1), connection=connection)
         self.in_flight = 0
         self._endpoint = Endpoint(spec, None, clock())  # type: ignore[arg-type]  # nothing here asks its breaker
         self._refused = refused

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .observe.explain import Explain
     from .observe.metrics import Metrics
     from .observe.tracing import Tracer
+    from .policy.settings import ConnectionPolicy
     from .routing.route import Route
     from .stack import Upstream
     from .tries import Tries
@@ -171,7 +172,7 @@ class Proxy(ABC):
         """A caller's own deadline ends the whole answer; our default one only waits for it to begin."""
         return self.trusted and b"x-envoy-expected-rq-timeout-ms" in head.fields
 
-    def pool(self, endpoint: Endpoint) -> Pool:
+    def pool(self, endpoint: Endpoint, policy: ConnectionPolicy) -> Pool:
         pool: Pool | None = endpoint.pool
         if pool is None:
             pool = endpoint.pool = Pool(
@@ -180,7 +181,9 @@ class Proxy(ABC):
                 self._spawn,
                 self.deadlines,
                 self.clock,
-                connect_timeout=self.timeouts.connect,
+                connect_timeout=policy.connect_timeout_s,
+                idle_timeout=policy.idle_timeout_s,
+                max_requests=policy.max_requests,
             )
         return pool
 

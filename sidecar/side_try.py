@@ -29,7 +29,7 @@ class SideTry:
         self.pick: Pick | None = pick
         self.attempt = attempt
         self.method = method
-        self.pool: Pool = proxy.pool(pick.endpoint)
+        self.pool: Pool = proxy.pool(pick.endpoint, target.policy.connection)
         self.connection: UpstreamConnection | None = None
         self._started = proxy.clock()
         self._pieces: list[bytes] = []

@@ -174,7 +174,7 @@ class Tries(ABC):
         number = len(self.attempts) + 1
         self.attempts.append(Attempt(number, pick, now, self._span_id(), self._retry_reason))
         self._arm_try(now)
-        pool = self._pool = self.proxy.pool(pick.endpoint)
+        pool = self._pool = self.proxy.pool(pick.endpoint, target.policy.connection)
         try:
             if pool.tunnels >= MAX_TUNNELS and self.head.upgrade == b"websocket":
                 raise MeshError(Flag.UO, f"{MAX_TUNNELS} tunnels to {pick.endpoint.id} are open")

@@ -55,7 +55,7 @@ class Pool:
     __slots__ = (
         "_clock", "_closed", "_connecting", "_deadlines", "_idle", "_limits", "_spawn", "_timer",
         "_wait_timer", "_waiters", "active", "connect_timeout", "host", "idle_timeout", "max_connections",
-        "max_wait", "max_waiting", "port", "tunnels",
+        "max_requests", "max_wait", "max_waiting", "port", "tunnels",
     )  # fmt: skip
 
     def __init__(
@@ -72,6 +72,7 @@ class Pool:
         max_wait: float = MAX_WAIT_S,
         idle_timeout: float = IDLE_TIMEOUT_S,
         connect_timeout: float = CONNECT_TIMEOUT_S,
+        max_requests: int = 0,
     ) -> None:
         self.host = host
         self.port = port
@@ -80,6 +81,7 @@ class Pool:
         self.max_wait = max_wait
         self.idle_timeout = idle_timeout
         self.connect_timeout = connect_timeout
+        self.max_requests = max_requests  # of one connection; 0 = the protocol's own cap
         self.active = 0
         self.tunnels = 0
         self._spawn = spawn
@@ -147,7 +149,8 @@ class Pool:
     def release(self, connection: UpstreamConnection) -> None:
         """An exchange is through; the connection serves the next waiter, or idles, or is closed."""
         connection.detach()
-        if not connection.reusable or self._closed:
+        spent = 0 < self.max_requests <= connection.used
+        if spent or not connection.reusable or self._closed:
             if connection.request_done:
                 connection.close()
             else:
@@ -175,6 +178,12 @@ class Pool:
 
     def tunnel_over(self) -> None:
         self.tunnels -= 1
+
+    def limit(self, *, connect_timeout: float, idle_timeout: float, max_requests: int) -> None:
+        """Other limits from now on; connections that are there stay."""
+        self.connect_timeout = connect_timeout
+        self.idle_timeout = idle_timeout
+        self.max_requests = max_requests
 
     def close(self) -> None:
         """Close what idles; what is in use goes on to its end."""

@@ -27,7 +27,7 @@ from sidecar.observe.events import EventLog
 from sidecar.observe.explain import Explain
 from sidecar.observe.metrics import Metrics, Peer
 from sidecar.outbound import Outbound
-from sidecar.policy.settings import UpstreamPolicy
+from sidecar.policy.settings import ConnectionPolicy, UpstreamPolicy
 from sidecar.proxy import Proxy
 from sidecar.routing.compile import Identity, compile_documents
 from sidecar.routing.compile_rule import Destination as Meaning
@@ -220,7 +220,7 @@ class Rig:
         self.apply(self._policies)
         await self._listen("outbound", self.outbound)
         if self._app is not None:
-            app = LocalApp(EndpointSpec("test-1", *self._app), lambda: None, clock)
+            app = LocalApp(EndpointSpec("test-1", *self._app), ConnectionPolicy(), lambda: None, clock)
             self.inbound = Inbound(app, lambda: "passing", *common)
             await self._listen("inbound", self.inbound)
         return self

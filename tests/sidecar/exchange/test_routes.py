@@ -211,6 +211,35 @@ async def test_the_same_key_goes_to_the_same_endpoint() -> None:
         assert two.heads
 
 
+async def test_connections_are_as_the_document_says() -> None:
+    """`maxRequestsPerConnection`, also for a pool that is there already."""
+    two = rule("trafficPolicy: {connectionPool: {http: {maxRequestsPerConnection: 2}}}")
+    async with ScriptedUpstream(replies(OK)) as up, Rig({"svc": [up.address]}) as rig:
+        for _ in range(5):
+            assert (await rig.ask(GET)).status == 200
+        assert len(up.peers) == 1
+        rig.apply(two)
+        for _ in range(6):
+            assert (await rig.ask(GET)).status == 200
+        assert [len(peer.heads) for peer in up.peers[1:]] == [2, 2, 1]
+        await rig.settled()
+
+
+async def test_a_pending_limit_of_a_document_is_kept() -> None:
+    """One at a time and nobody waits: the second is refused at once, and told how to go on."""
+    limits = "connectionPool: {tcp: {maxConnections: 1}, http: {http1MaxPendingRequests: 1}}"
+    async with ScriptedUpstream(silent) as up, Rig({"svc": [up.address]}) as rig:
+        rig.apply(rule(f"trafficPolicy: {{{limits}}}", notes="mesh/max-wait: 50ms"))
+        first = await rig.connect()
+        await first.send(GET)
+        await until(lambda: bool(up.peers))
+        answer = await rig.ask(GET)
+        assert (answer.status, answer["x-envoy-overloaded"]) == (503, "true")
+        assert answer["x-mesh-reason"].startswith("UO: ")
+        first.abort()
+        await rig.settled()
+
+
 async def test_new_policies_leave_a_request_under_way_alone() -> None:
     """It ends as it began, also when its destination is gone from the new table."""
     go = asyncio.Event()
