@@ -19,11 +19,12 @@ from .attempt import Target
 from .detour import admit, fallback, is_empty, other_arm
 from .direct import DirectAnswer
 from .errors import Flag, MeshError
+from .exchange_state import NEVER
 from .io.downstream import Downstream
 from .io.flow import Hold
 from .policy.outcome import Outcome
 from .stack import Rejection, Upstream
-from .tries import NEVER, Tries
+from .tries import Tries
 from .wire.events import ProtocolError
 
 
