@@ -112,7 +112,7 @@ class Explain:
             "policy_version": self._version(),
             "upstream": exchange.target_name,
             "status": exchange.status,
-            "flag": "-" if exchange.flag is None else exchange.flag.name,
+            "flag": exchange.flags,
             "detail": exchange.detail,
             "duration_ms": round(seconds * 1000, 3),
             "limit_ms": round(limit * 1000, 3),
