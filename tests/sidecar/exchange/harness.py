@@ -319,6 +319,9 @@ class Rig:
                 gauges[f"{proxy.direction} queues"] = len(proxy.waiting.queues)
         if self.inbound is not None:
             gauges["app places"] = self.inbound.app.in_flight
+            gauges["faults"] = self.inbound.faults.injector.active
+            if self.inbound.protection.adaptive is not None:
+                gauges["adaptive places"] = self.inbound.protection.adaptive.in_flight
         for upstream in self.destinations.upstreams():
             state = upstream.snapshot()
             gauges[f"{upstream.name} active"] = int(str(state["active"]))
