@@ -1,0 +1,406 @@
+"""Istio's documents in force in a mesh of real processes: split, retries, deadlines, faults, explanations.
+
+ingress -> front -> middle -> ledger      reviews (v1, v2)      canary (always fails)
+"""
+
+import asyncio
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import yaml
+
+from tests.e2e.real_mesh import RealMesh, http, real_mesh, until
+
+pytestmark = pytest.mark.e2e
+
+LEDGER = Path(__file__).with_name("ledger.py")
+TOPOLOGY = f"""\
+load: {{rate: 100/s}}
+services:
+- name: front
+  isEntrypoint: true
+  script: [{{call: middle}}]
+- name: middle
+  script: [{{call: ledger}}]
+- name: ledger
+  numReplicas: 2
+  command: ["{sys.executable}", "{LEDGER}", "{{port}}"]
+  health: {{path: /health, interval: 200ms}}
+- name: reviews
+  numReplicas: 2
+  versions: [v1, v2]
+- name: canary
+  errorRate: 100%
+"""
+
+# The two documents of Istio's traffic management tutorials, with every block that they introduce.
+TUTORIAL = """\
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata:
+  name: reviews
+spec:
+  hosts:
+  - reviews
+  http:
+  - match:
+    - headers:
+        end-user:
+          exact: jason
+    fault:
+      delay:
+        percentage:
+          value: 100.0
+        fixedDelay: 150ms
+      abort:
+        percentage:
+          value: 0.1
+        httpStatus: 500
+    route:
+    - destination:
+        host: reviews
+        subset: v2
+  - route:
+    - destination:
+        host: reviews
+        subset: v1
+      weight: 90
+    - destination:
+        host: reviews
+        subset: v2
+      weight: 10
+    mirror:
+      host: ledger
+    mirrorPercentage:
+      value: 1.0
+    timeout: 5s
+    retries:
+      attempts: 3
+      perTryTimeout: 2s
+      retryOn: connect-failure,refused-stream,5xx
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata:
+  name: reviews
+spec:
+  host: reviews
+  trafficPolicy:
+    loadBalancer:
+      simple: LEAST_REQUEST
+    connectionPool:
+      tcp:
+        maxConnections: 100
+      http:
+        http1MaxPendingRequests: 100
+        maxRequestsPerConnection: 1000
+    outlierDetection:
+      consecutive5xxErrors: 5
+      interval: 5m
+      baseEjectionTime: 15m
+      maxEjectionPercent: 100
+  subsets:
+  - name: v1
+    labels:
+      version: v1
+  - name: v2
+    labels:
+      version: v2
+"""
+SPLIT, REQUESTS = 0.10, 5000
+TRIES = 4  # few enough for the budget of retries
+# Breakers off, where a test is about something else.
+UNBROKEN = {
+    "apiVersion": "networking.istio.io/v1",
+    "kind": "DestinationRule",
+    "metadata": {"name": "ledger", "annotations": {"mesh/breaker": "{enabled: false}"}},
+    "spec": {"host": "ledger"},
+}
+# A change reaches a sidecar in some 10 ms; a busy machine may take longer.
+IN_FORCE_S = 5.0
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealMesh]:
+    directory = tmp_path_factory.mktemp("policies")
+    (directory / "mesh.yaml").write_text(TOPOLOGY)
+    with real_mesh(directory, "mesh.yaml") as one:
+        yield one
+
+
+@pytest.fixture(autouse=True)
+def clean(mesh: RealMesh) -> Iterator[None]:
+    """No policy of the test before."""
+    yield
+    url = f"{control(mesh)}/api/policies"
+    keys = [f"key={each['kind']}/{each['name']}" for each in http(url).json()["documents"]]
+    if keys:
+        assert http(f"{url}?{'&'.join(keys)}", "DELETE").status == 200
+
+
+@cache
+def control(mesh: RealMesh) -> str:
+    return str(mesh.status()["control"])
+
+
+@cache
+def entrypoint(mesh: RealMesh) -> str:
+    return str(mesh.status()["entrypoint"])
+
+
+def put(mesh: RealMesh, *documents: Mapping[str, Any]) -> None:
+    """By the control API, which is quicker than the command; in force everywhere when it returns."""
+    body = json.dumps({"documents": documents}).encode()
+    answer = http(f"{control(mesh)}/api/policies", "PUT", {"Content-Type": "application/json"}, body)
+    assert answer.status == 200, answer
+    assert answer.json()["sidecars"]["behind"] == []
+
+
+def write(mesh: RealMesh, text: str, name: str = "policies.yaml") -> str:
+    (mesh.directory / name).write_text(text)
+    return name
+
+
+def route(name: str, *blocks: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "VirtualService",
+        "metadata": {"name": name},
+        "spec": {"hosts": [name], "http": list(blocks)},
+    }
+
+
+def ask(
+    mesh: RealMesh, service: str, path: str = "/", method: str = "GET", **headers: str
+) -> tuple[int, bytes, Mapping[str, str]]:
+    """One request through the ingress to a service by its name."""
+    given = {name.replace("_", "-"): value for name, value in headers.items()} | {"Host": service}
+    body = b"x" if method == "POST" else None
+    answer = http(entrypoint(mesh) + path, method, given, body)
+    return answer.status, answer.body, answer.headers
+
+
+async def ask_many(address: str, service: str, count: int, at_once: int = 8) -> Counter[tuple[int, str]]:
+    """(status, version that answered) of so many requests."""
+    found: Counter[tuple[int, str]] = Counter()
+
+    async def client(session: aiohttp.ClientSession, mine: int) -> None:
+        for _ in range(mine):
+            async with session.get(address, headers={"Host": service}) as answer:
+                body = await answer.read()
+                version = json.loads(body).get("version", "") if answer.status == 200 else ""
+                found[answer.status, version] += 1
+
+    async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as tasks:
+        for _ in range(at_once):
+            tasks.create_task(client(session, count // at_once))
+    return found
+
+
+def receipts(mesh: RealMesh) -> list[dict[str, str]]:
+    """What the replicas of the ledger have begun, asked past every sidecar."""
+    found: list[dict[str, str]] = []
+    for each in mesh.status()["instances"]:
+        if each["service"] == "ledger":
+            found += http(f"http://127.0.0.1:{each['ports']['app']}/receipts").json()
+    return found
+
+
+def events(mesh: RealMesh, kind: str) -> list[dict[str, Any]]:
+    found = http(f"{control(mesh)}/api/events?kind={kind}").json()["events"]
+    assert isinstance(found, list)
+    return found
+
+
+def policy_of(mesh: RealMesh) -> dict[str, dict[str, Any]]:
+    """What each sidecar says of its policies."""
+    status = mesh.status()
+    named = [each["name"] for each in (*status["instances"], *status["extras"]) if each["ports"]["admin"]]
+    return {name: mesh.snapshot(name)["policy"] for name in named}
+
+
+def test_the_tutorial_s_documents_come_into_force_without_a_dropped_request(mesh: RealMesh) -> None:
+    """Unchanged, on every sidecar, under load; applied again they change nothing, and weights may flap."""
+    file = write(mesh, TUTORIAL)
+    mesh.reset_load()
+    out = mesh.ok("apply", "-f", file).splitlines()
+    assert out[:2] == ["virtualservice/reviews created", "destinationrule/reviews created"]
+    assert out[2].startswith("8 of 8 sidecars at version ")
+    version = out[2].split()[-1]
+    applied = events(mesh, "policy")
+    asked = next(event["time"] for event in applied if event["source"] == "cli")
+    shown = policy_of(mesh)
+    assert {each["version"] for each in shown.values()} == {version}
+    assert {each["problem"] for each in shown.values()} == {""}
+    assert max(each["at"] for each in shown.values()) - asked < IN_FORCE_S
+    assert mesh.ok("apply", "-f", file).splitlines()[:2] == [
+        "virtualservice/reviews unchanged",
+        "destinationrule/reviews unchanged",
+    ]
+    documents = [each["document"] for each in http(f"{control(mesh)}/api/policies").json()["documents"]]
+    for weight in range(20):
+        split = documents[1]["spec"]["http"][1]["route"]
+        split[0]["weight"], split[1]["weight"] = 100 - weight, weight
+        put(mesh, *documents)
+    load = until(lambda: (one := mesh.load())["completed"] > 200 and one)
+    assert (load["failed"], load["dropped"], load["errors"]) == (0, 0, {})
+
+
+def test_a_split_is_kept_within_three_sigma(mesh: RealMesh) -> None:
+    """Of 5,000 requests a tenth, none lost."""
+    documents = list(yaml.safe_load_all(TUTORIAL))
+    documents[1]["metadata"]["annotations"] = {"mesh/breaker": "{enabled: false}"}
+    put(mesh, *documents)
+    found = asyncio.run(ask_many(entrypoint(mesh), "reviews", REQUESTS))
+    assert sum(found.values()) == found[200, "v1"] + found[200, "v2"] == REQUESTS
+    sigma = (REQUESTS * SPLIT * (1 - SPLIT)) ** 0.5
+    assert abs(found[200, "v2"] - REQUESTS * SPLIT) <= 3 * sigma
+
+
+def test_a_canary_that_always_fails_is_rescued(mesh: RealMesh) -> None:
+    """A retry draws the split anew without it, so that its half of the requests succeeds elsewhere."""
+    block = {
+        "route": [
+            {"destination": {"host": "reviews"}, "weight": 90},
+            {"destination": {"host": "canary"}, "weight": 10},
+        ],
+        "retries": {"attempts": 2, "retryOn": "5xx"},
+    }
+    put(mesh, route("reviews", block))
+    found = asyncio.run(ask_many(entrypoint(mesh), "reviews", 400, 4))
+    assert {status for status, _ in found} == {200}
+    asked = mesh.snapshot("ingress")["upstreams"]["canary"]["endpoints"]
+    assert asked[0]["failures"] > 0
+
+
+def test_a_request_explains_itself(mesh: RealMesh) -> None:
+    """Each exchange of a trace, with the attempts and who answered; an unknown trace says what to do."""
+    block = {
+        "route": [{"destination": {"host": "ledger"}}],
+        "timeout": "2s",
+        "retries": {"attempts": 2, "retryOn": "5xx"},
+    }
+    put(mesh, route("ledger", block), UNBROKEN)
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    status, _, _ = ask(mesh, "ledger", "/busy", traceparent=f"00-{trace}-00f067aa0ba902b7-01")
+    assert status == 503
+
+    def told() -> list[dict[str, Any]]:
+        answer = http(f"{control(mesh)}/api/explain/{trace}")
+        return list(answer.json()["exchanges"]) if answer.status == 200 else []
+
+    found = until(told)
+    outbound = next(
+        each for each in found if (each["instance"], each["direction"]) == ("ingress", "outbound")
+    )
+    assert [attempt["status"] for attempt in outbound["attempts"]] == [503, 503, 503], outbound
+    assert outbound["route"] == "ledger/0"
+    story = mesh.ok("explain", trace)
+    assert f"trace {trace}: " in story
+    assert "ingress outbound: GET ledger/busy → 503" in story
+    assert {"ledger-1", "ledger-2"} <= {word for word in story.split() if word.startswith("ledger-")}
+    ran = mesh.run("explain", "0" * 31 + "1")
+    assert ran.code == 2
+    assert ran.err.startswith("mesh explain: no sidecar remembers the trace ")
+    assert ran.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("path", ["/cut", "/busy", "/hang"])
+def test_a_post_that_was_begun_is_never_sent_again(mesh: RealMesh, path: str) -> None:
+    """Whatever the policy retries; the same as a GET is tried again, so the policy was in force."""
+    block = {
+        "route": [{"destination": {"host": "ledger"}}],
+        "timeout": "500ms",
+        "retries": {
+            "attempts": 3,
+            "perTryTimeout": "100ms",
+            "retryOn": "5xx,reset,connect-failure,gateway-error",
+        },
+    }
+    put(mesh, route("ledger", block), UNBROKEN)
+    for number in range(TRIES):
+        for method in ("POST", "GET"):
+            status, _, _ = ask(mesh, "ledger", path, method, x_number=f"{method}{path}{number}")
+            assert status >= 500
+    begun = Counter(each["x-number"] for each in receipts(mesh) if "x-number" in each)
+    assert {begun[f"POST{path}{number}"] for number in range(TRIES)} == {1}
+    assert sum(begun[f"GET{path}{number}"] for number in range(TRIES)) > TRIES
+
+
+def test_a_deadline_crosses_three_hops(mesh: RealMesh) -> None:
+    """What the ingress allows is what is left at the last of four, minus the way; the slow end is cut off."""
+    block = {"route": [{"destination": {"host": "front"}}], "timeout": "800ms"}
+    put(mesh, route("front", block))
+    status, _, _ = ask(mesh, "front")
+    assert status == 200
+    seen = [each for each in receipts(mesh) if each["method"] == "GET" and each["path"] == "/"][-1]
+    assert 0 < int(seen["x-envoy-expected-rq-timeout-ms"]) < 800
+    before = int(seen["x-envoy-expected-rq-timeout-ms"])
+    longer = {**block, "timeout": "4s"}
+    put(mesh, route("front", longer))
+    ask(mesh, "front")
+    seen = [each for each in receipts(mesh) if each["method"] == "GET" and each["path"] == "/"][-1]
+    assert before < int(seen["x-envoy-expected-rq-timeout-ms"]) < 4000
+
+
+def test_a_fault_at_a_service_opens_its_caller_s_breaker_and_the_journal_says_why(mesh: RealMesh) -> None:
+    """By `mesh fault`, at one of two replicas; nobody outside sees an error; it ends when it is cleared."""
+    mesh.reset_load()
+    began = until(lambda: [event["id"] for event in events(mesh, "breaker")] or [0])[-1]
+    out = mesh.ok("fault", "ledger-2", "--abort", "503", "--for", "60s")
+    assert out == "fault/ledger-2 created: ledger-2: abort 503, ends by itself in 60s\n"
+
+    def opened() -> dict[str, Any] | None:
+        return next(
+            (
+                event
+                for event in events(mesh, "breaker")
+                if event["id"] > began
+                and (event["source"], event["endpoint"]) == ("middle-1", "ledger-2")
+                and event["after"] == "open"
+            ),
+            None,
+        )
+
+    event = until(opened)
+    assert event is not None
+    assert "fail" in event["reason"]
+    assert [one["target"] for one in events(mesh, "fault")][-1] == "ledger-2"
+    assert "ledger-2   abort 503" in mesh.ok("fault", "list")
+    load = mesh.load()
+    assert (load["failed"], load["dropped"]) == (0, 0)
+    assert mesh.ok("fault", "clear", "ledger-2") == "fault/ledger-2 ended\n"
+    assert mesh.ok("fault", "list") == "no faults\n"
+
+
+def test_wrong_documents_change_nothing(mesh: RealMesh) -> None:
+    """Refused before anything is written, each problem on a line with file, document and field."""
+    file = write(mesh, TUTORIAL)
+    mesh.ok("apply", "-f", file)
+    before = {name: each["version"] for name, each in policy_of(mesh).items()}
+    wrong = (
+        TUTORIAL.replace("weight: 90", "weight: 80")
+        .replace("perTryTimeout: 2s", "perTryTimeout: soon")
+        .replace("consecutive5xxErrors", "consecutive5xErrors")
+    )
+    ran = mesh.run("apply", "-f", write(mesh, wrong, "wrong.yaml"))
+    assert (ran.code, ran.out) == (2, "")
+    assert [line.split(": ")[1:4] for line in ran.err.splitlines()] == [
+        ["wrong.yaml", "VirtualService/reviews", "spec.http[1].retries.perTryTimeout"],
+        ["wrong.yaml", "DestinationRule/reviews", "spec.trafficPolicy.outlierDetection.consecutive5xErrors"],
+    ]
+    ran = mesh.run("delete", "dr/reviews")
+    assert ran.code == 2
+    assert "spec.http[0].route[0].destination.subset" in ran.err
+    dry = mesh.ok(
+        "apply", "-f", write(mesh, TUTORIAL.replace("weight: 90", "weight: 91"), "dry.yaml"), "--dry-run"
+    )
+    assert "-      weight: 90\n+      weight: 91\n" in dry
+    assert {name: each["version"] for name, each in policy_of(mesh).items()} == before
