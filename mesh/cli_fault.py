@@ -141,8 +141,8 @@ def _put(wish: dict[str, Any], as_json: bool) -> int:
         where = fault["instance"] or fault["host"]
         which = "" if fault["which"] == "all" else f" ({fault['which']})"
         console.print_line(
-            f"fault/{fault['name']} {done['change']}: {where}: {fault['what']}{which}, ends by itself in "
-            f"{fault['ends_in_s']:.0f}s"
+            f"fault/{fault['name']} {done['change']}: {where}: {fault['what']}{which}, ends by itself after "
+            f"{fault['document']['spec']['ttl']}"
         )
     return told_behind("fault", done["sidecars"])
 

@@ -1,7 +1,7 @@
 """Where a mesh keeps its policies: the registry's keys `mesh/policy/<Kind>/<name>`, which sidecars watch.
 
-The value of a key is the document as it was written, as JSON; its flags are when, in seconds since the epoch
-(0 = by another hand). The embedded registry forgets when it is restarted, so what is known is put back.
+The value of a key is the document as it was written, as JSON; its flags are when, in milliseconds since the
+epoch (0 = by another hand). The embedded registry forgets when it is restarted, so what is known is put back.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ class PolicyStore:
     ) -> None:
         self._url = registry_url
         self._wall_clock = wall_clock
-        now = int(wall_clock())
+        now = _milliseconds(wall_clock())
         self._known = {key_of(policy): (_encoded(policy), now) for policy in seed}
 
     async def begin(self) -> list[str]:
@@ -84,7 +84,7 @@ class PolicyStore:
         from registry.client import MAX_OPERATIONS, KVOperation
 
         indexes = {f"{PREFIX}/{each.key}": each.index for each in before}
-        now = int(self._wall_clock())
+        now = _milliseconds(self._wall_clock())
         steps = [
             KVOperation(key, _encoded(policy), now, indexes.get(key, 0))
             for policy in put
@@ -162,6 +162,10 @@ def _encoded(policy: Mapping[str, Any]) -> bytes:
     return json.dumps(policy).encode()
 
 
+def _milliseconds(seconds: float) -> int:
+    return int(seconds * 1000)
+
+
 def _short(key: str) -> str:
     return key.removeprefix(f"{PREFIX}/")
 
@@ -174,6 +178,6 @@ def _stored(entry: "KVEntry") -> Stored:
     return Stored(
         _short(entry.key),
         raw if isinstance(raw, dict) else None,
-        float(entry.flags) if entry.flags else None,
+        entry.flags / 1000 if entry.flags else None,
         entry.modify_index,
     )

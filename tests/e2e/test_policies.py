@@ -355,7 +355,7 @@ def test_a_fault_at_a_service_opens_its_caller_s_breaker_and_the_journal_says_wh
     mesh.reset_load()
     began = until(lambda: [event["id"] for event in events(mesh, "breaker")] or [0])[-1]
     out = mesh.ok("fault", "ledger-2", "--abort", "503", "--for", "60s")
-    assert out == "fault/ledger-2 created: ledger-2: abort 503, ends by itself in 60s\n"
+    assert out == "fault/ledger-2 created: ledger-2: abort 503, ends by itself after 60s\n"
 
     def opened() -> dict[str, Any] | None:
         return next(
@@ -372,7 +372,10 @@ def test_a_fault_at_a_service_opens_its_caller_s_breaker_and_the_journal_says_wh
     event = until(opened)
     assert event is not None
     assert "fail" in event["reason"]
-    assert [one["target"] for one in events(mesh, "fault")][-1] == "ledger-2"
+    told = [one for one in events(mesh, "fault") if one["source"] == "cli"]
+    assert [(one["action"], one["target"], one["reason"]) for one in told] == [
+        ("began", "ledger-2", "abort 503")
+    ]
     assert "ledger-2   abort 503" in mesh.ok("fault", "list")
     load = mesh.load()
     assert (load["failed"], load["dropped"]) == (0, 0)
