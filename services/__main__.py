@@ -83,7 +83,8 @@ async def _serve(options: argparse.Namespace, instance: Instance, host: str, por
     if options.otlp:
         tracing = Tracing(collector(options.otlp), service.name, instance.name, instance.version)
     peers = Peers(options.outbound, clock)
-    scripted = ScriptedService(instance, Behaviour(service, random.Random(seed)), peers, clock)
+    behaviour = Behaviour(service, random.Random(seed), in_order=seed is not None)
+    scripted = ScriptedService(instance, behaviour, peers, clock)
     probes = {"event_loop": event_loop_check(clock)}
     if options.outbound and service.calls():
         probes["outbound"] = connect_check(options.outbound, "the sidecar")

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from aiohttp import web
 
 from services.behaviour import Behaviour
-from services.context import SpanMaker, current_context, mesh_context
+from services.context import REQUEST_ID, SpanMaker, current_context, mesh_context
 from services.health import STATUS_CODES, Health
 from services.metrics import Metrics
 from services.peers import Peers
@@ -22,8 +22,23 @@ from services.tree import Answer, CallRecord
 # the way back, a call that failed so near the end failed by it.
 SAME_DEADLINE_S = 0.003
 
+# Which try of its caller's sidecar this is; a hedge has a number of its own.
+ATTEMPT = "x-envoy-attempt-count"
+
 _ANSWER = web.RequestKey("answer", Answer)
 _BEGUN = web.RequestKey("begun", float)
+
+
+def _draws(request: web.Request) -> str:
+    """What the draws for a request follow from: who sends the same x-request-id again gets the same again.
+
+    A retry is drawn anew, since another replica need not fail as the first one did. "" without an id.
+    """
+    request_id = request.headers.get(REQUEST_ID)
+    if not request_id:
+        return ""
+    attempt = request.headers.get(ATTEMPT, "1")
+    return f"{request_id} {attempt} {request.method} {request.path}"
 
 
 class ScriptedService:
@@ -49,7 +64,7 @@ class ScriptedService:
         if request.can_read_body:  # a caller still sending would block the connection for the next
             async for _ in request.content.iter_any():
                 pass
-        decision = self._behaviour.decide()
+        decision = self._behaviour.decide(_draws(request))
         if decision.fails:
             answer.status, answer.error = 500, "drawn by errorRate"
         elif not await self._perform(decision.steps, answer):

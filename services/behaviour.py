@@ -24,16 +24,23 @@ _FAIL = Decision(True, ())
 class Behaviour:
     """The behaviour of one instance.
 
-    `service` may be replaced while it runs: the next request is drawn from the new one.
+    `service` may be replaced while it runs: the next request is drawn from the new one. Draws follow from
+    the request, or, with `in_order` (a run with a seed), only from `rng` and from how many came before.
     """
 
-    def __init__(self, service: Service, rng: random.Random) -> None:
+    def __init__(self, service: Service, rng: random.Random, *, in_order: bool = False) -> None:
         self.service = service
         self._rng = rng
+        self._in_order = in_order
 
-    def decide(self) -> Decision:
-        """Draw for one request: first the error, as isotope does, then the latency, then each call."""
-        service, rng = self.service, self._rng
+    def decide(self, request: str = "") -> Decision:
+        """Draw for one request: first the error, as isotope does, then the latency, then each call.
+
+        What is drawn follows from `request`: the same text gets the same again, from every instance.
+        """
+        service = self.service
+        own = bool(request) and not self._in_order
+        rng = random.Random(f"{service.name} {request}") if own else self._rng
         if service.error_rate and rng.random() < service.error_rate:
             return _FAIL
         steps: list[Step] = []
@@ -41,10 +48,11 @@ class Behaviour:
             steps.append(Sleep(service.latency.sample(rng)))
         for step in service.script:
             if isinstance(step, Concurrent):
-                steps.append(Concurrent(tuple(part for part in step.steps if self._happens(part))))
-            elif self._happens(step):
+                steps.append(Concurrent(tuple(part for part in step.steps if _happens(part, rng))))
+            elif _happens(step, rng):
                 steps.append(step)
         return Decision(False, tuple(steps))
 
-    def _happens(self, step: Sleep | Call) -> bool:
-        return isinstance(step, Sleep) or step.probability >= 1 or self._rng.random() < step.probability
+
+def _happens(step: Sleep | Call, rng: random.Random) -> bool:
+    return isinstance(step, Sleep) or step.probability >= 1 or rng.random() < step.probability

@@ -47,8 +47,8 @@ class ExchangeState(ABC):
         self.proxy = proxy
         self.head = head
         self.started = proxy.clock()
-        self.span: TraceContext = proxy.trace(head)
         self.request_id = proxy.request_id(head)
+        self.span: TraceContext = proxy.trace(head, self.request_id)
         self.answer = Answer(proxy, client, head)
         self.attempts: list[Attempt] = []
         self.route: Route | None = None  # None: nothing but a destination

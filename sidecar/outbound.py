@@ -10,7 +10,6 @@ from .direct import DirectAnswer, of_route, pairs
 from .discovery import Destinations
 from .errors import Flag, MeshError
 from .observe.metrics import RequestSeries
-from .observe.trace_context import new_span_id
 from .proxy import Proxy
 from .routing.table import RouteTable, host_of
 from .side_try import Mirror
@@ -134,12 +133,13 @@ class Outbound(Proxy):
             self.count_mirror(key, "no_endpoint")
             return
         now = self.clock()
-        attempt = Attempt(1, pick, now, new_span_id(self.rng), "mirror")
+        span = exchange.span.apart(self.rng)
+        attempt = Attempt(1, pick, now, span.span_id, "mirror")
         lines = self.request_lines(exchange)
         lines[1] = b"host: %b-shadow\r\n" % key.partition("|")[0].encode()  # as Envoy marks copies
-        lines.append(b"traceparent: %b\r\n" % exchange.span.traceparent(attempt.span_id))
+        lines.append(b"traceparent: %b\r\n" % span.traceparent(span.span_id))
         lines += self.attempt_fields(1, limit)
-        copy = Mirror(self, target, pick, attempt, exchange.head.method, now + limit)
+        copy = Mirror(exchange, span, target, pick, attempt, now + limit)
         copy.send([join_head(lines), *body])
 
     def request_fields(self, exchange: Tries) -> list[bytes]:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .observe.tracing import Tracer
     from .policy.settings import ConnectionPolicy
     from .routing.route import Route
+    from .side_try import Mirror
     from .stack import Upstream
     from .tries import Tries
 
@@ -140,10 +141,9 @@ class Proxy(ABC):
     def series(self, exchange: Exchange) -> RequestSeries:
         """The counters that the exchange belongs to."""
 
-    def trace(self, head: RequestHead) -> TraceContext:
-        return trace_context.read(
-            head.fields.get(b"traceparent"), self._trace_sample, self.recording, self.rng
-        )
+    def trace(self, head: RequestHead, request_id: bytes) -> TraceContext:
+        given = head.fields.get(b"traceparent")
+        return trace_context.read(given, request_id, self._trace_sample, self.recording, self.rng)
 
     def request_id(self, head: RequestHead) -> bytes:
         given = head.fields.get(b"x-request-id")
@@ -209,6 +209,12 @@ class Proxy(ABC):
         """A copy of a request is through: its status, or what became of it."""
         key = destination, result
         self.mirrored[key] = self.mirrored.get(key, 0) + 1
+
+    def mirror_ended(self, copy: Mirror, result: str) -> None:
+        """A copy of a request was answered, or failed: count it, trace it."""
+        self.count_mirror(copy.target.name, result)
+        if self._tracer is not None and copy.span.sampled:
+            self._tracer.record_mirror(copy)
 
     def count_refusal(self, peer: str, status: int, reason: str) -> None:
         """A message was refused; the reasons are a fixed set of words."""

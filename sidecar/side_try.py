@@ -14,6 +14,7 @@ from .stack import Pick
 from .wire.events import ProtocolError, ResponseHead
 
 if TYPE_CHECKING:
+    from .observe.trace_context import TraceContext
     from .proxy import Proxy
     from .tries import Tries
 
@@ -94,13 +95,17 @@ class Mirror(SideTry):
     its failures are the destination's, never the request's.
     """
 
-    __slots__ = ("_status", "_timer")
+    __slots__ = ("_timer", "head", "of", "request_id", "span")
 
     def __init__(
-        self, proxy: Proxy, target: Target, pick: Pick, attempt: Attempt, method: bytes, until: float
+        self, exchange: Tries, span: TraceContext, target: Target, pick: Pick, attempt: Attempt, until: float
     ) -> None:
-        super().__init__(proxy, target, pick, attempt, method)
-        self._status = 0
+        proxy = exchange.proxy
+        super().__init__(proxy, target, pick, attempt, exchange.head.method)
+        self.head = exchange.head
+        self.request_id = exchange.request_id
+        self.span = span
+        self.of = exchange.span  # the request that it is a copy of
         self._timer = Timer(self._late)
         proxy.deadlines.arm(self._timer, until)
 
@@ -134,7 +139,7 @@ class Mirror(SideTry):
         self.target.finish()
         if self.proxy.waiting.queues:
             self.proxy.waiting.promote(self.target)
-        self.proxy.count_mirror(self.target.name, result)
+        self.proxy.mirror_ended(self, result)
 
 
 class Hedge(SideTry):

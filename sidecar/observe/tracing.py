@@ -13,12 +13,17 @@ import requests
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+
+from ..policy.machine import WORDS
 
 if TYPE_CHECKING:
+    from ..attempt import Attempt
     from ..exchange import Exchange
+    from ..side_try import Mirror
+    from ..wire.events import RequestHead
 
 # At most this many finished spans wait for the exporter; more are dropped, never awaited.
 QUEUE_SPANS = 4096
@@ -26,8 +31,9 @@ EXPORT_EVERY_MS = 1000
 
 _SCOPE = InstrumentationScope("sidecar")
 _OK = Status(StatusCode.UNSET)
-_ERROR = Status(StatusCode.ERROR)
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+
+Attributes = dict[str, str | int | float | bool]
 
 
 class Tracer:
@@ -35,6 +41,7 @@ class Tracer:
 
     Args:
         clock: the data path's clock. wall_clock: seconds since the epoch at the same moment.
+            exporter: where spans go instead of to `endpoint`.
     """
 
     def __init__(
@@ -45,12 +52,14 @@ class Tracer:
         version: str,
         clock: Callable[[], float],
         wall_clock: Callable[[], float],
+        exporter: SpanExporter | None = None,
     ) -> None:
         session = requests.Session()
         # The collector is named outright; looking for system proxies also crashes forked processes on macOS.
         session.trust_env = False
         self._processor = BatchSpanProcessor(
-            OTLPSpanExporter(endpoint=endpoint.rstrip("/") + "/v1/traces", session=session, timeout=2),
+            exporter
+            or OTLPSpanExporter(endpoint=endpoint.rstrip("/") + "/v1/traces", session=session, timeout=2),
             max_queue_size=QUEUE_SPANS,
             schedule_delay_millis=EXPORT_EVERY_MS,
             max_export_batch_size=QUEUE_SPANS // 8,
@@ -73,10 +82,10 @@ class Tracer:
         trace_id = int(span.trace_id, 16)
         context = _context(trace_id, span.span_id)
         head = exchange.head
-        path = head.target.partition(b"?")[0].decode("latin-1")
+        path = _path(head)
         method = head.method.decode("latin-1")
         failed = exchange.status >= 500 or exchange.flag is not None
-        attributes: dict[str, str | int] = {
+        attributes: Attributes = {
             "http.request.method": method,
             "url.path": path,
             "http.response.status_code": exchange.status,
@@ -87,6 +96,8 @@ class Tracer:
         }
         if exchange.detail:
             attributes["response_code_details"] = exchange.detail
+        if exchange.route is not None:
+            attributes["mesh.route"] = exchange.route.name
         inbound = kind == "inbound"
         self._export(
             f"{method} {path}" if inbound else f"{method} {exchange.target_name}",
@@ -97,31 +108,42 @@ class Tracer:
             failed,
             exchange.started,
             now,
+            words=exchange.detail,
         )
         if inbound:
             return
         for attempt in exchange.attempts:
-            attributes = {
-                "mesh.attempt": attempt.number,
-                "mesh.endpoint": attempt.endpoint.id,
-                "server.address": attempt.endpoint.host,
-                "server.port": attempt.endpoint.port,
-                "mesh.outcome": attempt.outcome.name.lower(),
-            }
-            if attempt.status:
-                attributes["http.response.status_code"] = attempt.status
-            if attempt.reason:
-                attributes["mesh.retry_reason"] = attempt.reason
             self._export(
                 f"attempt {attempt.number} {attempt.endpoint.id}",
                 _context(trace_id, attempt.span_id),
                 context,
                 SpanKind.CLIENT,
-                attributes,
+                _attempt_attributes(attempt),
                 attempt.failed,
                 attempt.started,
                 attempt.ended or now,
             )
+
+    def record_mirror(self, copy: Mirror) -> None:
+        """Export the span of a copy: a trace of its own, with a link to the request that it is a copy of."""
+        attempt = copy.attempt
+        self._export(
+            f"mirror {attempt.endpoint.id}",
+            _context(int(copy.span.trace_id, 16), attempt.span_id),
+            None,
+            SpanKind.CLIENT,
+            {
+                "http.request.method": copy.method.decode("latin-1"),
+                "url.path": _path(copy.head),
+                "request_id": copy.request_id.decode("latin-1"),
+                "mesh.mirror": copy.target.name,
+                **_attempt_attributes(attempt),
+            },
+            attempt.failed,
+            attempt.started,
+            attempt.ended,
+            links=(Link(_context(int(copy.of.trace_id, 16), copy.of.span_id), {"mesh.link": "mirror of"}),),
+        )
 
     def _export(
         self,
@@ -129,10 +151,13 @@ class Tracer:
         context: SpanContext,
         parent: SpanContext | None,
         kind: SpanKind,
-        attributes: dict[str, str | int],
+        attributes: Attributes,
         failed: bool,
         started: float,
         ended: float,
+        *,
+        links: tuple[Link, ...] = (),
+        words: str = "",
     ) -> None:
         self._processor.on_end(
             ReadableSpan(
@@ -141,8 +166,9 @@ class Tracer:
                 parent=parent,
                 resource=self._resource,
                 attributes=attributes,
+                links=links,
                 kind=kind,
-                status=_ERROR if failed else _OK,
+                status=Status(StatusCode.ERROR, words or None) if failed else _OK,
                 start_time=int((started + self._offset) * 1e9),
                 end_time=int((ended + self._offset) * 1e9),
                 instrumentation_scope=_SCOPE,
@@ -156,3 +182,28 @@ class Tracer:
 
 def _context(trace_id: int, span_id: bytes) -> SpanContext:
     return SpanContext(trace_id, int(span_id, 16), is_remote=False, trace_flags=_SAMPLED)
+
+
+def _path(head: RequestHead) -> str:
+    return head.target.partition(b"?")[0].decode("latin-1")
+
+
+def _attempt_attributes(attempt: Attempt) -> Attributes:
+    """Where it went, why it was made, and in what state it found the breaker."""
+    attributes: Attributes = {
+        "mesh.attempt": attempt.number,
+        "mesh.endpoint": attempt.endpoint.id,
+        "server.address": attempt.endpoint.host,
+        "server.port": attempt.endpoint.port,
+        "mesh.outcome": attempt.outcome.name.lower(),
+        "mesh.breaker": WORDS[attempt.breaker],
+    }
+    if attempt.probe:
+        attributes["mesh.probe"] = True  # the breaker let it through to see whether the endpoint is well
+    if attempt.connected:
+        attributes["mesh.connected_ms"] = round((attempt.connected - attempt.started) * 1000, 3)
+    if attempt.status:
+        attributes["http.response.status_code"] = attempt.status
+    if attempt.reason:
+        attributes["mesh.retry_reason"] = attempt.reason
+    return attributes

@@ -396,3 +396,17 @@ async def test_a_method_that_nobody_knows_makes_no_label_of_its_own(run: Run) ->
         text = await (await service.session.get(service.base + "/metrics")).text()
     assert 'http_requests_total{method="other",route="/{path}",status_code="200"} 2.0' in text
     assert "PROPFIND" not in text
+
+
+async def test_the_same_request_id_gets_the_same_and_a_retry_is_drawn_anew(run: Run) -> None:
+    """Twenty tries of one id agree; those of other ids, and later attempts, do not all."""
+    async with run("errorRate: 50%") as service:
+        same = [(await service.ask(x_request_id="r-1"))[0] for _ in range(20)]
+        tries = [
+            (await service.ask(x_request_id="r-1", x_envoy_attempt_count=str(number)))[0]
+            for number in range(1, 21)
+        ]
+        others = [(await service.ask(x_request_id=f"r-{number}"))[0] for number in range(20)]
+    assert len(set(same)) == 1
+    assert tries[0] == same[0]
+    assert set(tries) == set(others) == {200, 500}

@@ -64,3 +64,15 @@ def test_the_same_seed_decides_the_same(seed: int, error_rate: float, probabilit
     shared = service(error_rate=error_rate, script=(Call("b", probability=probability),))
     one, other = (Behaviour(shared, random.Random(seed)) for _ in range(2))
     assert [one.decide() for _ in range(20)] == [other.decide() for _ in range(20)]
+
+
+def test_the_same_request_draws_the_same_from_every_instance() -> None:
+    """Its errors and its latency; another request id draws anew, and a run with a seed is drawn in order."""
+    shared = service(error_rate=0.5, script=(Call("b", probability=0.5), Call("c", probability=0.5)))
+    one, other = (Behaviour(shared, random.Random(seed)) for seed in (1, 2))
+    asked = [f"request-{number} 1 GET /" for number in range(200)]
+    assert [one.decide(each) for each in asked] == [other.decide(each) for each in reversed(asked)][::-1]
+    assert 60 < sum(one.decide(each).fails for each in asked) < 140
+    seeded = [Behaviour(shared, random.Random(3), in_order=True) for _ in range(2)]
+    assert [seeded[0].decide(each) for each in asked] == [seeded[1].decide("other") for _ in asked]
+    assert len({seeded[0].decide(asked[0]).fails for _ in range(50)}) == 2

@@ -26,6 +26,7 @@ from sidecar.io.timeouts import DEFAULT_TIMEOUTS, Timeouts
 from sidecar.observe.events import EventLog
 from sidecar.observe.explain import Explain
 from sidecar.observe.metrics import Metrics, Peer
+from sidecar.observe.tracing import Tracer
 from sidecar.outbound import Outbound
 from sidecar.policy.settings import ConnectionPolicy, UpstreamPolicy
 from sidecar.proxy import Proxy
@@ -179,6 +180,7 @@ class Rig:
         upstream_timeout: float = 5.0,
         default_service: str | None = None,
         listener: Mapping[str, Any] | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self._upstreams = dict(upstreams or {})
         self._app = app
@@ -189,6 +191,7 @@ class Rig:
         self._upstream_timeout = upstream_timeout
         self._default_service = default_service
         self._listener = dict(listener or {})
+        self._tracer = tracer  # every request is sampled then
         self._group: asyncio.TaskGroup | None = None
         self._spawned: set[asyncio.Task[None]] = set()
         self.inbound: Inbound | None = None
@@ -211,9 +214,10 @@ class Rig:
         self.destinations = Destinations(None, make, self._spawn, self.deadlines, events, clock)
         for name, addresses in self._upstreams.items():
             self.destinations.static(name, specs(name, addresses))
+        sample = 0.0 if self._tracer is None else 1.0
         common: tuple[Any, ...] = (
-            self._spawn, self.deadlines, metrics, events, None, None, self.explain, self._upstream_timeout,
-            0.0, clock, rng,
+            self._spawn, self.deadlines, metrics, events, None, self._tracer, self.explain,
+            self._upstream_timeout, sample, clock, rng,
         )  # fmt: skip
         edge = self._default_service is not None
         self.outbound = Outbound(self.destinations, ("test-1", "test", "v1"), edge, *common)
