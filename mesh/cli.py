@@ -223,7 +223,7 @@ def logs(
 
     if _containers() is not None:
         if follow:
-            raise UsageError(f"--follow: containers are followed by docker logs -f (mesh logs {instance})")
+            return _follow_containers(instance, part, lines)
         found = _client().logs(instance, part.value, lines)
         for name, written in found.items():
             for line in written:
@@ -324,6 +324,17 @@ def _registry_url(text: str | None) -> str | None:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UsageError(f'--registry: "{text}" is not a URL such as http://127.0.0.1:8500')
     return url.rstrip("/")
+
+
+def _follow_containers(instance: str, part: PartChoice, lines: int) -> int:
+    client, after = _client(), ""
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            written, after = client.follow(instance, part.value, lines, after)
+            for name, line in written:
+                _print(line if part is not PartChoice.BOTH else f"{name:7} | {line}")
+            time.sleep(FOLLOW_EVERY_S)
+    return 0
 
 
 def _labelled(name: str, line: str, files: dict[str, Path]) -> str:

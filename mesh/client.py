@@ -36,6 +36,12 @@ class ControlClient:
             "GET", f"/api/instances/{quote(name, safe='')}/logs?part={quote(part)}&lines={lines}"
         )
 
+    def follow(self, name: str, part: str, lines: int, after: str) -> tuple[list[tuple[str, str]], str]:
+        """(part, line) of what containers wrote since `after` ("" = the last lines), and the next `after`."""
+        query = urlencode({"part": part, "lines": lines, "after": after})
+        answer = self._call("GET", f"/api/instances/{quote(name, safe='')}/follow?{query}")
+        return [(part, text) for part, text in answer["lines"]], answer["next"]
+
     def set_load(self, change: Mapping[str, Any]) -> dict[str, Any]:
         """`rate`, `pattern` or both; returns the load."""
         return self._call("PUT", "/api/load", change)

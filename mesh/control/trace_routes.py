@@ -19,8 +19,8 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)(us|µs|ms|s|m|h)")
 _MICROSECONDS = {"us": 1, "µs": 1, "ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000}
 
 
-def add(app: web.Application, store: TraceStore, came: Callable[[Any], None] | None = None) -> None:
-    """Add the routes; `came` is told the `resource_spans` of every batch that was stored."""
+def add_receiver(app: web.Application, store: TraceStore, came: Callable[[Any], None] | None = None) -> None:
+    """Add the route that takes spans; `came` is told the `resource_spans` of every batch that was stored."""
 
     async def receive(request: web.Request) -> web.Response:
         if request.content_type != PROTOBUF:
@@ -40,6 +40,13 @@ def add(app: web.Application, store: TraceStore, came: Callable[[Any], None] | N
         if came is not None:
             came(batch.resource_spans)
         return web.Response(body=ExportTraceServiceResponse().SerializeToString(), content_type=PROTOBUF)
+
+    app.router.add_post("/v1/traces", receive)
+
+
+def add(app: web.Application, store: TraceStore, came: Callable[[Any], None] | None = None) -> None:
+    """Add all routes; `came` as for `add_receiver`."""
+    add_receiver(app, store, came)
 
     async def services(_: web.Request) -> web.Response:
         return web.json_response(envelope(sorted(store.services())))
@@ -68,7 +75,6 @@ def add(app: web.Application, store: TraceStore, came: Callable[[Any], None] | N
             found.append(trace_document(trace))
         return web.json_response(envelope(found))
 
-    app.router.add_post("/v1/traces", receive)
     app.router.add_get("/api/services", services)
     app.router.add_get("/api/services/{service}/operations", operation_names)
     app.router.add_get("/api/operations", operations)

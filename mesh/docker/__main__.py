@@ -25,10 +25,12 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0
 
-from mesh.control.app import control_app
+from mesh.control import trace_routes
+from mesh.control.app import MAX_BODY_BYTES, control_app, say_errors
 from mesh.control.graph import graph_of
 from mesh.control.hub import Hub
 from mesh.control.policy_desks import make_desks
+from mesh.docker import log_routes
 from mesh.docker.driver import Driver
 from mesh.docker.engine import Engine
 from mesh.docker.exposition import DriverMetrics
@@ -42,6 +44,8 @@ log = logging.getLogger("mesh.docker")
 
 # The token of a start, where `docker compose exec control mesh …` finds it; a tmpfs, gone with the container.
 TOKEN_FILE = "token"
+# 600 bytes each: half of what a mesh of processes keeps, since Jaeger has them all.
+MAX_SPANS = 25_000
 # Compose makes containers in any order, and may be making the others while we start.
 CONTAINERS_S = 30.0
 
@@ -102,7 +106,7 @@ async def _serve(settings: Settings, clock: Callable[[], float]) -> None:
         plan = await _plan(settings, engine, clock)
         driver = Driver(plan, engine, session, clock, time.time)
         await driver.look()
-        traces = TraceStore()  # spans go to Jaeger; the page shows what the sidecars say
+        traces = TraceStore(MAX_SPANS)
         graph = graph_of(settings.topology, plan.topology)
         hub = Hub(driver, traces, graph, session, time.time, random.Random())
         desks = make_desks(driver.policies, driver, session, time.time, hub.journal.add)
@@ -115,7 +119,9 @@ async def _serve(settings: Settings, clock: Callable[[], float]) -> None:
             hosts=_hosts(settings.listen[1]),
             token=settings.token,
         )
-        sites = [await _site(app, *settings.listen), await _site(_metrics_app(driver), *settings.metrics)]
+        log_routes.add(app, driver)
+        inner = _inner_app(driver, traces, hub)
+        sites = [await _site(app, *settings.listen), await _site(inner, *settings.metrics)]
         _keep_token(settings)
         bound = {"http": _address(settings.listen), "metrics": _address(settings.metrics)}
         print(json.dumps(bound), flush=True)
@@ -154,8 +160,11 @@ async def _site(app: web.Application, host: str, port: int) -> web.AppRunner:
     return runner
 
 
-def _metrics_app(driver: Driver) -> web.Application:
-    """A listener of its own, for the project's network only: Prometheus has no token."""
+def _inner_app(driver: Driver, traces: TraceStore, hub: Hub) -> web.Application:
+    """A listener of its own, for the project's network only: Prometheus and Jaeger have no token.
+
+    Jaeger sends on every span that it takes, so that the page shows real requests too.
+    """
     registry = CollectorRegistry()
     registry.register(DriverMetrics(driver))
 
@@ -164,8 +173,9 @@ def _metrics_app(driver: Driver) -> web.Application:
             body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_PLAIN_1_0_0}
         )
 
-    app = web.Application()
+    app = web.Application(middlewares=[say_errors], client_max_size=MAX_BODY_BYTES)
     app.router.add_get("/metrics", metrics)
+    trace_routes.add_receiver(app, traces, hub.spans)
     return app
 
 

@@ -16,6 +16,7 @@ from mesh.actions import Action, ActionRefused
 from mesh.changes import Changes
 from mesh.docker.containers import Container, by_part, orphans
 from mesh.docker.engine import Engine, EngineError
+from mesh.docker.log_lines import LogLine, last_of
 from mesh.errors import MeshError, UsageError
 from mesh.health import Poller
 from mesh.instance import Instance, Phase, Standing, State
@@ -189,6 +190,19 @@ class Driver:
             for each in instance.parts
             if part in (None, each) and (name, each) in self._containers
         }
+
+    async def log_lines(
+        self, name: str, part: Part | None, lines: int, after: str
+    ) -> tuple[list[LogLine], str]:
+        """Both parts' lines in the order of time, and the stamp to ask after the next time."""
+        instance = self._instance(name)
+        found: list[LogLine] = []
+        for each in instance.parts:
+            container = self._containers.get((name, each))
+            if part in (None, each) and container is not None:
+                found += await asyncio.to_thread(self._engine.log_lines, container, lines, after)
+        found.sort()
+        return found, last_of(found, after)
 
     def log_paths(self, name: str) -> dict[str, str]:
         """Part -> the command that shows its logs; there are no files."""

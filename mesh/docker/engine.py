@@ -10,6 +10,7 @@ import docker.errors
 import requests.exceptions
 
 from mesh.docker.containers import INSTANCE, PROJECT, Container, listed
+from mesh.docker.log_lines import LogLine, seconds, stamped
 from mesh.errors import MeshError
 
 # The engine answers in milliseconds; one that hangs must not hold up the control API for long.
@@ -104,6 +105,18 @@ class Engine:
             raise EngineError(f"docker logs {container.name}: {_line(error)}") from error
         text: str = data.decode(errors="replace")
         return text.splitlines()
+
+    def log_lines(self, container: Container, lines: int, after: str) -> list[LogLine]:
+        """What both of its outputs said after the stamp `after`, or, without one, the last lines."""
+        try:
+            data = self._client.containers.get(container.id).logs(
+                timestamps=True,
+                tail=MAX_LOG_LINES if after else min(lines, MAX_LOG_LINES),
+                since=seconds(after) if after else None,
+            )
+        except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+            raise EngineError(f"docker logs {container.name}: {_line(error)}") from error
+        return stamped(container.part.value, data.decode(errors="replace"), after)
 
     def service_of(self, container: Container) -> str:
         """Its name in the compose file, by which others of the network know it."""

@@ -11,6 +11,7 @@ from mesh.actions import Action, ActionRefused
 from mesh.docker.containers import Container
 from mesh.docker.driver import Driver
 from mesh.docker.engine import Engine
+from mesh.docker.log_lines import LogLine
 from mesh.docker.plan import Published, container_plan
 from mesh.errors import MeshError, UsageError
 from mesh.plan import Kind, Part
@@ -77,6 +78,12 @@ class FakeEngine:
 
     def logs(self, one: Container, lines: int) -> list[str]:
         return [f"{one.name} {lines}"]
+
+    def log_lines(self, one: Container, lines: int, after: str) -> list[LogLine]:
+        stamps = [f"2026-11-21T10:00:0{second}.000000000Z" for second in (1, 3)]
+        first = 0 if one.part is Part.SIDECAR else 1
+        written = [LogLine(stamps[first], one.part.value, f"{one.name} {lines}")]
+        return [line for line in written if line.at > after]
 
     def _become(self, verb: str, one: Container, **changes: object) -> None:
         self.done.append(f"{verb} {one.name}")
@@ -162,3 +169,16 @@ def test_a_project_without_a_container_of_the_topology() -> None:
     """One line that names it."""
     with pytest.raises(MeshError, match=r"there is no container of orders-1 \(app\)"):
         container_plan(TOPOLOGY, [one for one in ALL if one.name != "orders-1-app"], PUBLISHED)
+
+
+async def test_log_lines_of_both_parts_come_in_the_order_of_time_and_once(driver: Driver) -> None:
+    """What was given is not given again; who asks for one part gets that one."""
+    lines, upto = await driver.log_lines("orders-1", None, 5, "")
+    assert [line.text for line in lines] == ["orders-1-sidecar 5", "orders-1-app 5"]
+    assert await driver.log_lines("orders-1", None, 5, upto) == ([], upto)
+    later, _ = await driver.log_lines("orders-1", None, 5, lines[0].at)
+    assert [line.text for line in later] == ["orders-1-app 5"]
+    only, _ = await driver.log_lines("orders-1", Part.SIDECAR, 5, "")
+    assert [line.part for line in only] == ["sidecar"]
+    with pytest.raises(UnknownName):
+        await driver.log_lines("order-1", None, 5, "")
