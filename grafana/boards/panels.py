@@ -40,6 +40,12 @@ NO_TRAFFIC = "no traffic yet"
 Query = tuple[str, str]  # PromQL, legend
 
 
+# A count's first sample is no increase of it, and the first kill of an instance is one: so it is looked for.
+ACTIONS = (
+    "(increase(mesh_actions_total[10s]) > 0) or (mesh_actions_total unless mesh_actions_total offset 10s)"
+)
+
+
 def board(uid: str, title: str, about: str) -> dashboard.Dashboard:
     """A board that refreshes while people look, with links to the others and marks for what was done."""
     links = dashboard.DashboardLink("Mesh").type(DashboardLinkType.DASHBOARDS).tags([TAG]).as_dropdown(True)
@@ -54,7 +60,7 @@ def board(uid: str, title: str, about: str) -> dashboard.Dashboard:
         .timezone("browser")
         .tooltip(DashboardCursorSync.CROSSHAIR)
         .link(links.keep_time(True))
-        .annotation(mark("Actions", "increase(mesh_actions_total[10s]) > 0", "orange"))
+        .annotation(mark("Actions", ACTIONS, "orange"))
         .annotation(
             mark(
                 "Breakers opened",

@@ -33,7 +33,7 @@ from mesh.control.policy_desks import make_desks
 from mesh.docker import log_routes
 from mesh.docker.driver import Driver
 from mesh.docker.engine import Engine
-from mesh.docker.exposition import DriverMetrics
+from mesh.docker.exposition import Deeds, DriverMetrics
 from mesh.docker.plan import Published, container_plan
 from mesh.errors import MeshError, UsageError
 from mesh.plan import MeshPlan
@@ -166,7 +166,9 @@ def _inner_app(driver: Driver, traces: TraceStore, hub: Hub) -> web.Application:
     Jaeger sends on every span that it takes, so that the page shows real requests too.
     """
     registry = CollectorRegistry()
-    registry.register(DriverMetrics(driver))
+    deeds = Deeds()
+    hub.journal.listeners.append(deeds.note)
+    registry.register(DriverMetrics(driver, deeds))
 
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(

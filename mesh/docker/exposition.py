@@ -1,4 +1,4 @@
-"""What the driver sees and did, for Prometheus. Pure, but for the driver that it reads."""
+"""What the driver sees and what was done to the mesh, for Prometheus. Pure, but for the driver."""
 
 from collections.abc import Iterator
 
@@ -6,14 +6,37 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from mesh.control.journal import Event
 from mesh.docker.driver import Driver
+
+# Names of policies are anybody's: past this many different things done, new ones are left out.
+MAX_DEEDS = 500
+
+
+class Deeds:
+    """Counts what was done to the mesh's policies, as the journal tells it: (action, name) -> times."""
+
+    def __init__(self) -> None:
+        self.counts: dict[tuple[str, str], int] = {}
+
+    def note(self, event: Event) -> None:
+        """A listener of the journal."""
+        if event["kind"] == "fault":
+            self._count(f"fault {event['action']}", str(event.get("target") or event.get("name")))
+        elif event["kind"] == "policy":
+            self._count(f"policy {event['action']}", str(event.get("document")))
+
+    def _count(self, action: str, name: str) -> None:
+        if (action, name) in self.counts or len(self.counts) < MAX_DEEDS:
+            self.counts[action, name] = self.counts.get((action, name), 0) + 1
 
 
 class DriverMetrics(Collector):
-    """Instances' health, and a count for each thing that was done to one: the boards' annotations."""
+    """Instances' health, and a count for each thing that was done: the boards' annotations."""
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: Driver, deeds: Deeds) -> None:
         self._driver = driver
+        self._deeds = deeds
 
     def collect(self) -> Iterator[Metric]:
         """At a scrape."""
@@ -21,11 +44,11 @@ class DriverMetrics(Collector):
             "mesh_instance_healthy", "1 while the instance is healthy", labels=("name", "workload", "state")
         )
         actions = CounterMetricFamily(
-            "mesh_actions", "What was done to an instance", labels=("action", "name")
+            "mesh_actions", "What was done to an instance, a fault or a policy", labels=("action", "name")
         )
         status = self._driver.status()
         for each in (*status["instances"], *status["extras"]):
             healthy.add_metric((each["name"], each["service"], each["state"]), float(each["healthy"]))
-        for (action, name), count in sorted(self._driver.actions.items()):
+        for (action, name), count in sorted({**self._driver.actions, **self._deeds.counts}.items()):
             actions.add_metric((action, name), count)
         yield from (healthy, actions)
