@@ -1,4 +1,4 @@
-"""What control shows and takes on containers: real requests on the page, logs, faults, marks on the boards."""
+"""What control shows and takes on containers: real requests on the page, logs, faults, the boards' marks."""
 
 import json
 import os
@@ -91,12 +91,14 @@ def test_a_crash_is_started_again_and_a_kill_is_not(shop: Project) -> None:
     """An end that nobody asked for: the process dies of a signal from inside its own container."""
     name = shop.container("users-1-app")
     before = docker("inspect", "-f", "{{.RestartCount}}", name).strip()
-    # the program is the container's first process, which no signal of its own namespace can kill: by its host pid
+    # no signal from its own namespace ends the first process of a container: by its pid on the host
     pid = docker("inspect", "-f", "{{.State.Pid}}", name).strip()
     os.kill(int(pid), 11)
     eventually(
-        lambda: docker("inspect", "-f", "{{.RestartCount}} {{.State.Running}}", name).split()
-        == [str(int(before) + 1), "true"],
+        lambda: (
+            docker("inspect", "-f", "{{.RestartCount}} {{.State.Running}}", name).split()
+            == [str(int(before) + 1), "true"]
+        ),
         30,
         "started again",
     )
