@@ -18,6 +18,7 @@ from sidecar.observe.events import EventLog
 from sidecar.observe.explain import Explain
 from sidecar.observe.metrics import Metrics, Peer
 from sidecar.policy.fault import HELD_MAX_S, Action, Delay, FaultRule, Shape
+from sidecar.policy.settings import ConnectionPolicy
 from sidecar.routing.compile import Inbound as Rules
 from sidecar.routing.match import Match, Text
 from sidecar.wire.events import RequestHead
@@ -50,7 +51,8 @@ class World:
         self.deadlines = Deadlines(self.loop.call_at, self.clock)
         self.events = EventLog("orders-1", self.clock)
         self.connects = 0
-        app = LocalApp(EndpointSpec("orders-1", "127.0.0.1", 1), lambda: None, self.clock)
+        spec = EndpointSpec("orders-1", "127.0.0.1", 1)
+        app = LocalApp(spec, ConnectionPolicy(), lambda: None, self.clock)
         self.inbound = Inbound(
             app,
             lambda: "passing",
