@@ -2,11 +2,14 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema_rs
 import pytest
+import yaml
 
 from mesh.cli import app, run
 from mesh.state import StateDirectory, describe
@@ -24,6 +27,12 @@ COMMANDS = [
     "load",
     "logs",
     "validate",
+    "apply",
+    "get",
+    "delete",
+    "schema",
+    "fault",
+    "explain",
 ]
 
 # Of processor time, which a busy machine does not change much; 0.1 s was measured.
@@ -87,7 +96,19 @@ def test_a_registry_that_is_no_url_is_refused(capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize(
-    "words", [["status"], ["kill", "a-1"], ["heal", "a-1"], ["load"], ["load", "--rate", "5"]]
+    "words",
+    [
+        ["status"],
+        ["kill", "a-1"],
+        ["heal", "a-1"],
+        ["load"],
+        ["load", "--rate", "5"],
+        ["get", "vs"],
+        ["delete", "vs/a"],
+        ["fault", "list"],
+        ["fault", "orders", "--hang"],
+        ["explain", "1" * 32],
+    ],
 )
 def test_without_a_mesh_there_is_one_line_and_exit_code_1(
     capsys: pytest.CaptureFixture[str], words: list[str]
@@ -166,6 +187,127 @@ def test_logs_of_an_instance_are_told_apart_by_part(
         "",
         "mesh logs: registry has no sidecar (it has only its app)\n",
     )
+
+
+def test_every_command_stands_in_the_readme() -> None:
+    """And the other way round: the README names no command that there is not."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    named = {
+        word
+        for row in re.findall(r"^\| `mesh (.+?)`", readme, re.MULTILINE)
+        for word in row.split()[0].split("\\|")
+    }
+    assert named == {*COMMANDS, "export"}
+
+
+POLICIES = """\
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: orders}
+spec:
+  hosts: [orders]
+  http:
+  - route:
+    - destination: {host: orders, subset: v1}
+"""
+RULE = """\
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: orders}
+spec:
+  host: orders
+  subsets:
+  - {name: v1, labels: {version: v1}}
+"""
+
+
+def test_validate_takes_policies_too(capsys: pytest.CaptureFixture[str], elsewhere: Path) -> None:
+    """As one set, over several files or a folder; every problem with file, document and field."""
+    (elsewhere / "a.yaml").write_text(POLICIES)
+    code, out, err = said(capsys, "validate", "a.yaml")
+    assert (code, out) == (2, "")
+    assert err.startswith("VirtualService/orders: spec.http[0].route[0].destination.subset: ")
+    (elsewhere / "b.json").write_text(json.dumps(yaml.safe_load(RULE)))
+    assert said(capsys, "validate", "a.yaml", "b.json") == (
+        0,
+        "a.yaml b.json: valid: 1 DestinationRule, 1 VirtualService\n",
+        "",
+    )
+    assert said(capsys, "validate", ".")[0] == 0
+    (elsewhere / "c.yml").write_text(POLICIES.replace("hosts", "hots") + "---\nkind: Gateway\n")
+    code, out, err = said(capsys, "validate", ".")
+    assert (code, out) == (2, "")
+    assert [line.split(": ")[:2] for line in err.splitlines()] == [
+        ["c.yml", "VirtualService/orders"],
+        ["c.yml", "VirtualService/orders"],
+        ["c.yml[1]", "kind"],
+    ]
+
+
+def test_validate_judges_the_policies_of_a_topology(
+    capsys: pytest.CaptureFixture[str], elsewhere: Path
+) -> None:
+    """Before `mesh up` would."""
+    inside = "".join(f"  {line}\n" for line in POLICIES.splitlines())
+    (elsewhere / "mesh.yaml").write_text(
+        f"services:\n- {{name: orders, isEntrypoint: true}}\npolicies:\n-{inside[1:]}"
+    )
+    code, out, err = said(capsys, "validate", "mesh.yaml")
+    assert (code, out) == (2, "")
+    assert err.startswith("mesh.yaml:11: policies[0].spec.http[0].route[0].destination.subset: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["apply"], "mesh apply: name the policies: -f FILE, a folder, or - for standard input\n"),
+        (["apply", "-f", "none.yaml"], "mesh apply: -f none.yaml: No such file or directory\n"),
+        (
+            ["get", "pods"],
+            'mesh get: "pods" is no kind of policy: virtualservice (vs), destinationrule (dr), fault\n',
+        ),
+        (["delete"], "mesh delete: name what is to go: KIND/NAME or -f FILE\n"),
+        (["delete", "vs"], 'mesh delete: "vs": write KIND/NAME, as in vs/orders\n'),
+        (["fault", "orders", "x"], 'mesh fault: "x" is one word too many: only clear takes a name\n'),
+        (
+            ["fault", "orders"],
+            "mesh fault: say what goes wrong: --delay, --abort, --reset, --hang, --truncate, --slow-body or "
+            "--first\n",
+        ),
+        (
+            ["fault", "orders", "--hang", "--reset"],
+            "mesh fault: --reset and --hang exclude each other: a request can go wrong in one way\n",
+        ),
+    ],
+)
+def test_wrong_words_about_policies_are_one_line(
+    capsys: pytest.CaptureFixture[str], words: list[str], line: str
+) -> None:
+    """Before the mesh is asked."""
+    assert said(capsys, *words) == (2, "", line)
+
+
+def test_an_id_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    """It says where to find one."""
+    code, out, err = said(capsys, "explain", "4bf92")
+    assert (code, out) == (2, "")
+    assert err.startswith('mesh explain: "4bf92" is no trace id: it has 32 hexadecimal digits')
+
+
+def test_the_schema_is_one_for_all_kinds(capsys: pytest.CaptureFixture[str]) -> None:
+    """Editors check a file with it; a document that is right by it is found so."""
+    code, out, _ = said(capsys, "schema")
+    schema = json.loads(out)
+    assert code == 0
+    assert [each["$ref"] for each in schema["oneOf"]] == [
+        "#/$defs/VirtualService",
+        "#/$defs/DestinationRule",
+        "#/$defs/Fault",
+    ]
+    validator = jsonschema_rs.validator_for(schema)
+    for text in (POLICIES, RULE):
+        assert validator.is_valid(yaml.safe_load(text))
+        assert not validator.is_valid(yaml.safe_load(text.replace("host", "hots")))
 
 
 def test_it_starts_quickly() -> None:

@@ -203,6 +203,7 @@ def test_a_busy_default_port_is_replaced_and_said(
 
 def test_a_policy_without_a_name_names_its_line(ports: Ports) -> None:
     """Where it would live in the registry is made of its kind and name."""
-    text = TOPOLOGY + "policies:\n- kind: VirtualService\n  metadata: {name: a}\n- kind: VirtualService\n"
-    with pytest.raises(TopologyError, match=r"^graph\.yaml:14: policies\[1\]: a policy needs "):
+    head = "- apiVersion: mesh/v1\n  kind: Fault\n  spec: {host: a, action: hang}\n"
+    text = TOPOLOGY + f"policies:\n{head}  metadata: {{name: a}}\n{head}"
+    with pytest.raises(TopologyError, match=r"^graph\.yaml:16: policies\[1\]\.metadata: .* is missing"):
         planned(ports, text)
