@@ -22,12 +22,35 @@ from .events import END, Body, Header, ProtocolError, RequestEvent, RequestHead
 from .framing import FRAMING_FIELDS, request_framing
 from .headers import has_token, is_host
 from .limits import DEFAULT_LIMITS, Limits
+from .serialize import framing_line
 
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
+_STAND_IN = b"POST / HTTP/1.1\r\n"
 _HEAD_END = b"\r\n\r\n"  # LF alone ends no line in llhttp's strict mode
 
 # A chunk costs up to 8 hex digits and two CRLF; what is more is counted as its extension.
 _CHUNK_COST = 12
+
+
+class _BodyOnly:
+    """The callbacks of a parser that is given a head of our own, so that it reads the body behind another."""
+
+    def __init__(self, owner: RequestParser) -> None:
+        self._owner = owner
+        self._in_head = True
+        self.on_body = owner.on_body
+        self.on_chunk_header = owner.on_chunk_header
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_head:
+            self._owner.on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+
+    def on_message_complete(self) -> None:
+        self._owner.on_message_complete()
+        self._owner.renew()
 
 
 class RequestParser:
@@ -36,7 +59,7 @@ class RequestParser:
     __slots__ = (
         "_at", "_body_bytes", "_chunks", "_events", "_fault", "_fields", "_framing", "_head_bytes",
         "_headers", "_left", "_limits", "_line", "_line_open", "_message_bytes", "_parser", "_rest",
-        "_tail", "_target", "_trailer_bytes", "complete", "in_head", "open", "pending",
+        "_stand_in", "_tail", "_target", "_trailer_bytes", "complete", "in_head", "open", "pending",
     )  # fmt: skip
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
@@ -44,6 +67,7 @@ class RequestParser:
         self._fault: ProtocolError | None = None
         self._events: list[RequestEvent] = []
         self._parser = HttpRequestParser(self)
+        self._stand_in = b""  # a head for a parser that reads only the body
         self._rest = b""  # what came behind a complete message, from `_at` on
         self._at = 0
         self.pending = False
@@ -147,11 +171,19 @@ class RequestParser:
         try:
             self._parser.feed_data(piece)
         except HttpParserUpgrade:
-            self._parser = HttpRequestParser(self)  # the old one takes no more
+            # The old one takes no more, and the piece ended with the head.
+            stand_in, self._stand_in = self._stand_in, b""
+            self._parser = HttpRequestParser(_BodyOnly(self) if stand_in else self)
+            if stand_in:
+                self._parser.feed_data(stand_in)
         except HttpParserError as error:
             if self._fault is None:
                 self._fault = self._explain(error)
         return self._fault
+
+    def renew(self) -> None:
+        """The next message is an ordinary one again."""
+        self._parser = HttpRequestParser(self)
 
     def _failed(self) -> list[RequestEvent]:
         """The fault alone: nothing of the message that it is in is acted on."""
@@ -258,7 +290,7 @@ class RequestParser:
             self._refuse(413, f"request body over {limit} bytes")
 
     def on_message_complete(self) -> None:
-        if self._fault is None:
+        if self._fault is None and not self._stand_in:
             self._events.append(END)
             self.complete = True
 
@@ -304,11 +336,15 @@ class RequestParser:
             raise ProtocolError(400, "fragment in the request target")
         upgrade = b""
         if parser.should_upgrade():
-            if body is not Body.NONE or b"content-length" in fields:
-                # llhttp would take the body for the new protocol's bytes, and feeding them back would
-                # parse a body as the next request.
-                raise ProtocolError(400, "Upgrade with a body")
             upgrade = fields.get(b"upgrade", b"").strip(b" \t").lower()
+            if body is not Body.NONE or b"content-length" in fields:
+                if upgrade == b"websocket":
+                    raise ProtocolError(400, "Upgrade with a body")
+                # `curl --http2 -d` asks so for h2c. We do not upgrade, but llhttp would take the body for
+                # the new protocol's bytes: another parser, given a head without Upgrade, reads the body.
+                upgrade = b""
+                if body is not Body.NONE:
+                    self._stand_in = _STAND_IN + framing_line(body, length) + b"\r\n"
         return RequestHead(
             method,
             target,

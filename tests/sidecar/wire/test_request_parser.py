@@ -19,6 +19,7 @@ def head(line: bytes = b"GET / HTTP/1.1", *fields: bytes, host: bytes = b"Host: 
 
 CHUNKED = b"Transfer-Encoding: chunked"
 UPGRADE = (b"Connection: Upgrade", b"Upgrade: websocket")
+H2C = (b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABkAARAAAAA")
 
 ROWS: list[tuple[str, bytes, str]] = [
     # what must pass
@@ -42,6 +43,15 @@ ROWS: list[tuple[str, bytes, str]] = [
     ("WebDAV", head(b"PROPFIND / HTTP/1.1"), "ok"),
     ("upgrade to websocket", head(b"GET / HTTP/1.1", *UPGRADE), "ok"),
     ("upgrade to h2c", head(b"GET / HTTP/1.1", b"Connection: Upgrade", b"Upgrade: h2c"), "ok"),
+    ("h2c with a body", head(b"POST / HTTP/1.1", *H2C, b"Content-Length: 5") + b"hello", "ok"),
+    ("h2c with chunks", head(b"POST / HTTP/1.1", *H2C, CHUNKED) + b"5\r\nhello\r\n0\r\nX: 1\r\n\r\n", "ok"),
+    ("h2c with a bad chunk", head(b"POST / HTTP/1.1", *H2C, CHUNKED) + b"z\r\nhello\r\n0\r\n\r\n", "400"),
+    (
+        "h2c with a framing trailer",
+        head(b"POST / HTTP/1.1", *H2C, CHUNKED) + b"0\r\nContent-Length: 1\r\n\r\n",
+        "400",
+    ),
+    ("websocket with a body", head(b"POST / HTTP/1.1", *UPGRADE, b"Content-Length: 5") + b"hello", "400"),
     ("expectation", head(b"POST / HTTP/1.1", b"Expect: 100-continue", b"Content-Length: 1") + b"a", "ok"),
     # Host
     ("no Host", head(host=b""), "400"),
@@ -246,6 +256,8 @@ def test_a_body_that_looks_like_requests_stays_a_body() -> None:
     for body in (
         head(b"POST / HTTP/1.1", b"Content-Length: %d" % len(inner)) + inner,
         head(b"POST / HTTP/1.1", CHUNKED) + b"%x\r\n%b\r\n0\r\n\r\n" % (len(inner), inner),
+        head(b"POST / HTTP/1.1", *H2C, b"Content-Length: %d" % len(inner)) + inner,
+        head(b"POST / HTTP/1.1", *H2C, CHUNKED) + b"%x\r\n%b\r\n0\r\n\r\n" % (len(inner), inner),
     ):
         for step in STEPS:
             events = requests(body + head(b"GET /next HTTP/1.1"), step)
