@@ -8,7 +8,7 @@ import aiohttp
 
 from mesh.changes import Changes
 from mesh.crew import Crew
-from mesh.errors import MeshError
+from mesh.errors import ActionRefused as ActionRefused  # the words of this module for its callers
 from mesh.instance import Instance, Phase, State
 from mesh.plan import Part
 
@@ -29,10 +29,6 @@ class Action(StrEnum):
     DRAIN = "drain"
     HEAL = "heal"
     CUT = "cut"
-
-
-class ActionRefused(MeshError):
-    """The instance is not in a state in which this can be done."""
 
 
 class Actions:

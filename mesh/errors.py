@@ -39,3 +39,7 @@ class DocumentsRefused(UsageError):
         more = len(lines) - 1
         super().__init__(lines[0] + (f" (and {more} more problem{'s' * (more > 1)})" if more else ""))
         self.problems = tuple(lines)
+
+
+class ActionRefused(MeshError):
+    """The mesh, or the instance, is not in a state in which this can be done."""

@@ -35,12 +35,18 @@ class Poller:
         if instance.plan.name in self._nudges:
             self._nudges[instance.plan.name].set()
 
+    def forget(self, instance: Instance) -> None:
+        """Its `watch` ends: it is no longer part of the mesh."""
+        nudge = self._nudges.pop(instance.plan.name, None)
+        if nudge is not None:
+            nudge.set()
+
     async def watch(self, instance: Instance) -> None:
-        """Poll until cancelled."""
+        """Poll until `forget`, or until cancelled."""
         assert instance.plan.admin is not None
         address = f"{instance.plan.admin}/snapshot"
         nudge = self._nudges.setdefault(instance.plan.name, asyncio.Event())
-        while True:
+        while self._nudges.get(instance.plan.name) is nudge:
             nudge.clear()
             if self._worth_asking(instance):
                 await self._ask(instance, address)

@@ -5,17 +5,30 @@ its sidecar. The registry, the ingress and the load generator are planned as ins
 can be killed and healed by the same words.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 
 from mesh.errors import UsageError
+from mesh.instance_plan import INGRESS, LOADGEN, REGISTRY, InstancePlan, Kind, Part, address, url
 from mesh.policy_check import check_topology
-from mesh.ports import LOOPBACK, PortInUse, Ports
-from mesh.processes import ProcessSpec
+from mesh.ports import PortInUse, Ports
+from mesh.replicas import ReplicaPlanner, module_spec
 from mesh.state import StateDirectory
-from services.script import Instance, Topology, TopologyError
+from services.script import Topology, TopologyError
+
+__all__ = [
+    "INGRESS",
+    "LOADGEN",
+    "REGISTRY",
+    "InstancePlan",
+    "Kind",
+    "MeshPlan",
+    "Options",
+    "Part",
+    "make_plan",
+    "url",
+]
 
 # Addresses that a person can keep as a bookmark; when somebody else has them, a free one is taken.
 DEFAULT_INGRESS_PORT = 8080
@@ -23,26 +36,6 @@ DEFAULT_CONTROL_PORT = 4200
 
 # Traffic for a topology that says nothing of it: enough to fill a graph, little enough for any laptop.
 DEFAULT_RATE = 20.0
-
-INGRESS = "ingress"
-REGISTRY = "registry"
-LOADGEN = "loadgen"
-
-
-class Part(StrEnum):
-    """One of an instance's processes; registry and load generator have an app only, the ingress a sidecar."""
-
-    SIDECAR = "sidecar"
-    APP = "app"
-
-
-class Kind(StrEnum):
-    """What an instance is to the mesh."""
-
-    SERVICE = "service"
-    INGRESS = INGRESS
-    REGISTRY = REGISTRY
-    LOADGEN = LOADGEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,25 +47,6 @@ class Options:
     rate: float | None = None
     port: int | None = None
     control_port: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class InstancePlan:
-    """One instance: its processes in the order in which they start, and its ports by role."""
-
-    name: str
-    kind: Kind
-    service: str
-    version: str
-    zone: str
-    parts: Mapping[Part, ProcessSpec]
-    ports: Mapping[str, int]
-    host: str = LOOPBACK  # a container is reached by its name
-
-    @property
-    def admin(self) -> str | None:
-        """Base URL of the sidecar's admin listener; None without a sidecar."""
-        return url(self.ports["admin"], self.host) if "admin" in self.ports else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +63,7 @@ class MeshPlan:
     control_port: int
     load: bool
     policies: tuple[dict[str, object], ...]
+    replicas: ReplicaPlanner | None = None  # for those that are added later; none where others start them
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -105,11 +80,6 @@ class MeshPlan:
         """Instances of services, then the extra ones."""
         registry = () if self.registry is None else (self.registry,)
         return (*self.instances, self.ingress, *registry, self.loadgen)
-
-
-def url(port: int, host: str = LOOPBACK) -> str:
-    """Base URL of a listener of ours."""
-    return f"http://{host}:{port}"
 
 
 def make_plan(
@@ -150,11 +120,14 @@ class _Planner:
             self._options.control_port, DEFAULT_CONTROL_PORT, "the control API", "--control-port"
         )
         registry = None if self._options.registry else self._registry()
+        replicas = ReplicaPlanner(
+            self._ports, self._state, self._environment, self._registry_url, url(self._control_port)
+        )
         instances = tuple(
-            self._instance(instance, fixed.get(instance.service.name))
+            replicas.plan(instance, fixed.get(instance.service.name))
             for instance in self._topology.instances()
         )
-        ingress = self._ingress(ingress_port)
+        ingress = self._ingress(ingress_port, replicas)
         return MeshPlan(
             topology=self._file.stem,
             file=self._file,
@@ -166,6 +139,7 @@ class _Planner:
             control_port=self._control_port,
             load=self._options.load,
             policies=self._topology.policies,
+            replicas=replicas,
             notes=tuple(self._notes),
         )
 
@@ -217,32 +191,15 @@ class _Planner:
     def _registry(self) -> InstancePlan:
         port = self._ports.free()
         self._registry_url = url(port)
-        spec = self._module(REGISTRY, Part.APP, "registry.__main__", "--http", address(port), "--ephemeral")
+        spec = module_spec(
+            self._state, REGISTRY, Part.APP, "registry.__main__", "--http", address(port), "--ephemeral"
+        )
         return InstancePlan(REGISTRY, Kind.REGISTRY, REGISTRY, "", "", {Part.APP: spec}, {"app": port})
 
-    def _instance(self, instance: Instance, fixed: int | None) -> InstancePlan:
-        ports = {role: self._ports.free() for role in ("inbound", "outbound", "admin")}
-        ports["app"] = self._ports.free() if fixed is None else fixed
-        service = instance.service
-        flags = ["--service", service.name, "--version", instance.version]
-        if instance.zone:
-            flags += ["--zone", instance.zone]
-        flags += ["--inbound", address(ports["inbound"]), "--app", address(ports["app"])]
-        if service.health.path:
-            flags += ["--app-health", service.health.path]
-        flags += ["--app-health-interval", f"{service.health.interval:g}s"]
-        parts = {
-            Part.SIDECAR: self._sidecar(instance.name, ports, *flags),
-            Part.APP: self._command(instance, ports) if service.command else self._scripted(instance, ports),
-        }
-        return InstancePlan(
-            instance.name, Kind.SERVICE, service.name, instance.version, instance.zone, parts, ports
-        )
-
-    def _ingress(self, port: int) -> InstancePlan:
+    def _ingress(self, port: int, replicas: ReplicaPlanner) -> InstancePlan:
         ports = {"outbound": port, "admin": self._ports.free()}
         entrypoint = self._topology.entrypoint.name
-        spec = self._sidecar(INGRESS, ports, "--default-service", entrypoint)
+        spec = replicas.sidecar(INGRESS, ports, "--default-service", entrypoint)
         return InstancePlan(INGRESS, Kind.INGRESS, INGRESS, "", "", {Part.SIDECAR: spec}, ports)
 
     def _loadgen(self, ingress_port: int) -> InstancePlan:
@@ -254,77 +211,5 @@ class _Planner:
         flags = [url(ingress_port), "--rate", f"{rate:g}", "--http", address(port)]
         if load and load.pattern and self._options.rate is None:
             flags += ["--pattern", load.pattern]
-        spec = self._module(LOADGEN, Part.APP, "loadgen.__main__", *flags)
+        spec = module_spec(self._state, LOADGEN, Part.APP, "loadgen.__main__", *flags)
         return InstancePlan(LOADGEN, Kind.LOADGEN, LOADGEN, "", "", {Part.APP: spec}, {"app": port})
-
-    def _sidecar(self, name: str, ports: Mapping[str, int], *flags: str) -> ProcessSpec:
-        return self._module(
-            name,
-            Part.SIDECAR,
-            "sidecar.__main__",
-            *("--name", name, *flags),
-            *("--outbound", address(ports["outbound"]), "--admin", address(ports["admin"])),
-            *("--registry", self._registry_url, "--otlp", url(self._control_port)),
-            *("--access-log", str(self._state.access_log_path(name))),
-        )
-
-    def _scripted(self, instance: Instance, ports: Mapping[str, int]) -> ProcessSpec:
-        return self._module(
-            instance.name,
-            Part.APP,
-            "services.__main__",
-            *("--topology", str(self._file), "--service", instance.service.name, "--instance", instance.name),
-            *("--listen", address(ports["app"]), "--outbound", address(ports["outbound"])),
-            *("--otlp", url(self._control_port)),
-        )
-
-    def _command(self, instance: Instance, ports: Mapping[str, int]) -> ProcessSpec:
-        assert instance.service.command is not None
-        fill = _filler(port=str(ports["app"]), name=instance.name)
-        return ProcessSpec(
-            name=f"{instance.name}.{Part.APP}",
-            log=self._state.log_path(instance.name, Part.APP),
-            command=tuple(fill(word) for word in instance.service.command),
-            env=command_environment(self._environment, instance, ports),
-        )
-
-    def _module(self, name: str, part: Part, module: str, *argv: str) -> ProcessSpec:
-        return ProcessSpec(
-            name=f"{name}.{part}", log=self._state.log_path(name, part), module=module, argv=argv
-        )
-
-
-def address(port: int) -> str:
-    """HOST:PORT of a listener of ours."""
-    return f"{LOOPBACK}:{port}"
-
-
-def command_environment(
-    environment: Mapping[str, str], instance: Instance, ports: Mapping[str, int]
-) -> dict[str, str]:
-    """What a program of a `command:` finds in its environment: who it is, its port, and its way out.
-
-    Both spellings of HTTP_PROXY, because curl honours only the small one for http. Calls to this machine
-    by address do not go through the sidecar.
-    """
-    proxy = url(ports["outbound"])
-    direct = "localhost,127.0.0.1,::1"
-    return dict(environment) | {
-        "PORT": str(ports["app"]),
-        "SERVICE_NAME": instance.service.name,
-        "INSTANCE": instance.name,
-        "HTTP_PROXY": proxy,
-        "http_proxy": proxy,
-        "NO_PROXY": direct,
-        "no_proxy": direct,
-    }
-
-
-def _filler(**words: str) -> Callable[[str], str]:
-    # not str.format: a program's own braces (awk, JSON) stay as they are
-    def fill(text: str) -> str:
-        for name, value in words.items():
-            text = text.replace("{" + name + "}", value)
-        return text
-
-    return fill

@@ -85,6 +85,12 @@ class Ports:
             if held is not None:
                 held.close()
 
+    def release(self, port: int) -> None:
+        """Give one port back; whoever listened on it has ended."""
+        held = self._sockets.pop(port, None)
+        if held is not None:
+            held.close()
+
     def close(self) -> None:
         """Give every port back."""
         for held in self._sockets.values():

@@ -23,7 +23,6 @@ from mesh.state import StateDirectory
 from mesh.supervisor import Supervisor
 from mesh.traces import TraceStore
 from mesh.up import PROCESS, SUPERVISOR, Times
-from services.script import load_topology
 
 # A browser's kept connections do not hold up the end.
 CONTROL_END_S = 0.2
@@ -55,9 +54,10 @@ async def _serve(
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, supervisor.stop)
         traces = TraceStore()
-        graph = graph_of(load_topology(str(plan.file)), plan.topology)
+        graph = graph_of(supervisor.draft().topology, plan.topology)
         hub = Hub(supervisor, traces, graph, session, time.time, random.Random())
         desks = make_desks(supervisor.policies, supervisor, session, time.time, hub.journal.add)
+        supervisor.reshaped.append(lambda topology: hub.rewired(graph_of(topology, plan.topology)))
         control = web.AppRunner(
             control_app(supervisor, traces, plan.control_port, hub, desks),
             access_log=None,

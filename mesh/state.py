@@ -4,6 +4,7 @@
 `mesh.json`      the supervisor, the fork server, the control URL and the processes as of the last change
 `processes`      one line a process, written by the fork server at the moment of the fork, so that not even
                  the death of both leaves a process that the next `up` or `down` does not know
+`topology.yaml`  what runs, as a topology file: a copy of the one that was asked for, and every change since
 `logs/`          `<instance>.<part>.log`, kept after the mesh is down, emptied by the next `up`
 """
 
@@ -46,6 +47,7 @@ class StateDirectory:
         self.lock_path = self.path / "lock"
         self.mesh_path = self.path / "mesh.json"
         self.journal_path = self.path / "processes"
+        self.topology_path = self.path / "topology.yaml"
         self.logs = self.path / "logs"
 
     def create(self) -> None:
@@ -75,6 +77,12 @@ class StateDirectory:
         fresh = self.mesh_path.with_suffix(".new")
         fresh.write_text(json.dumps(document, indent=1) + "\n")
         fresh.replace(self.mesh_path)
+
+    def write_topology(self, text: str) -> None:
+        """Replace topology.yaml in one step."""
+        fresh = self.topology_path.with_suffix(".new")
+        fresh.write_text(text, encoding="utf-8")
+        fresh.replace(self.topology_path)
 
     def read_mesh(self) -> dict[str, Any] | None:
         """What the last supervisor wrote, or None; it may be dead (see `running_mesh`)."""
@@ -106,6 +114,7 @@ class StateDirectory:
         """Remove what only a running mesh has."""
         self.mesh_path.unlink(missing_ok=True)
         self.journal_path.unlink(missing_ok=True)
+        self.topology_path.unlink(missing_ok=True)
 
     def remove_if_unused(self) -> None:
         """Remove the directory again when it holds no words: nothing was started, nothing is left."""

@@ -16,10 +16,12 @@ from typing import Any
 
 import aiohttp
 
-from mesh.actions import Action, Actions
+from mesh.actions import Action, ActionRefused, Actions
 from mesh.changes import Changes
 from mesh.crew import Crew
+from mesh.draft import Draft
 from mesh.errors import ForkServerLost, MeshError, UsageError
+from mesh.fleet import Fleet
 from mesh.health import Poller
 from mesh.instance import Instance, Phase
 from mesh.load import Load
@@ -28,9 +30,11 @@ from mesh.plan import LOADGEN, MeshPlan, Part
 from mesh.policies import PolicyStore
 from mesh.ports import Ports
 from mesh.processes import Processes
+from mesh.reshape import Reshaper
 from mesh.state import StateDirectory, describe
 from mesh.view import mesh_view
 from mesh.words import unknown_name
+from services.script import Topology
 
 log = logging.getLogger("mesh.supervisor")
 
@@ -88,15 +92,18 @@ class Supervisor:
         self._clock = clock
         self._stop = asyncio.Event()
         self._stop_at_once = asyncio.Event()
-        self._everything = {each.name: Instance(each, clock) for each in plan.everything()}
-        self._services = [self._everything[each.name] for each in plan.instances]
-        self._extras = [each for each in self._everything.values() if each not in self._services]
+        self._fleet = Fleet(plan, clock)
+        self._everything, self._services = self._fleet.everything, self._fleet.services
+        self._extras = self._fleet.extras
         self._ingress = self._everything[plan.ingress.name]
         self._loadgen = self._everything[LOADGEN]
+        self._first_draft = Draft(state.topology_path.read_text(encoding="utf-8"), plan.file.name)
         self._load = Load(plan, self._loadgen, session)
         self._poller = Poller(session, self.changes, len(self._services))
         self._crew: Crew | None = None
         self._actions: Actions | None = None
+        self._reshaper: Reshaper | None = None
+        self.reshaped: list[Callable[[Topology], None]] = []  # called with each topology after the first
         self._tasks: asyncio.TaskGroup | None = None
         self._background_tasks: set[asyncio.Task[None]] = set()
 
@@ -109,6 +116,7 @@ class Supervisor:
                 self._tasks = tasks
                 self._crew = Crew(self._processes, self._ports, self.changes, tasks, self._changed)
                 self._actions = Actions(self._crew, self.changes, self._poller.nudge, self._session)
+                self._reshaper = self._make_reshaper(self._crew)
                 for instance in (*self._services, self._ingress):
                     self._background(self._poller.watch(instance), f"poll {instance.plan.name}")
                 self._background(self._load.watch(), "poll load")
@@ -197,6 +205,8 @@ class Supervisor:
         instance = self.instance(name)
         if self._actions is None or self.phase is MeshPhase.STOPPING:
             raise MeshError("the mesh is stopping")
+        if name in self._fleet.leaving:
+            raise ActionRefused(f"{name} is being removed")
         parts = tuple(instance.parts) if part is None else (part,)
         if part is not None and part not in instance.parts:
             raise UsageError(f"{name} has no {part} (it has only its {' and '.join(instance.parts)})")
@@ -204,6 +214,16 @@ class Supervisor:
         log.info("%s %s %s: %s", action, name, part or "both", instance.standing())
         everything = (*self.status()["instances"], *self.status()["extras"])
         return next(document for document in everything if document["name"] == name)
+
+    def draft(self) -> Draft:
+        """The topology as it runs now."""
+        return self._reshaper.draft if self._reshaper is not None else self._first_draft
+
+    async def reshape(self, change: Callable[[Draft], Draft]) -> bool:
+        """Make the mesh what the changed topology says; False when it is so already. Raises MeshError."""
+        if self._reshaper is None or self.phase is not MeshPhase.UP:
+            raise MeshError(f"the mesh is {self.phase}: services can be changed while it is up")
+        return await self._reshaper.reshape(change)
 
     async def set_load(self, rate: float | None, pattern: str | Mapping[str, Any] | None) -> dict[str, Any]:
         """Change the traffic, and start the load generator when it was not; raises MeshError."""
@@ -222,6 +242,23 @@ class Supervisor:
         """Where the parts of an instance write."""
         instance = self.instance(name)
         return {part.value: str(spec.log) for part, spec in instance.plan.parts.items()}
+
+    def _make_reshaper(self, crew: Crew) -> Reshaper | None:
+        if self.plan.replicas is None:
+            return None
+        return Reshaper(
+            self._first_draft,
+            self._fleet,
+            crew,
+            self._poller,
+            self.changes,
+            self.plan.replicas,
+            self._state,
+            self.plan.registry_url,
+            self._background,
+            self._clock,
+            self.reshaped,
+        )
 
     # start
 
@@ -299,6 +336,8 @@ class Supervisor:
             self._background(self._restore_policies(), "policies")
         if instance is self._loadgen and ready:
             self._background(self._load.restore(), "restore load")
+        if part is Part.APP and ready and self._reshaper is not None:
+            self._reshaper.ready(instance)
         if self.phase is MeshPhase.UP:
             self.write_state()
 

@@ -126,6 +126,7 @@ def _run(
         topology, ports = _load(request.topology)
         plan = _plan(topology, request, ports, state)
         state.clear_logs(keep=(state.log_path(FORK_SERVER, PROCESS), state.log_path(SUPERVISOR, PROCESS)))
+        state.write_topology(plan.file.read_text(encoding="utf-8"))
         from mesh.serve import serve
 
         served = True

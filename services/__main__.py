@@ -1,7 +1,7 @@
 """The scripted service as a program: one instance of one service of a topology.
 
 Prints `{"http": "HOST:PORT"}` once it serves, logs to stderr, exits 0 on SIGTERM and SIGINT after it
-has finished what it had begun, 2 on wrong usage.
+has finished what it had begun, 2 on wrong usage. SIGUSR1: reads the topology again.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import uvloop
 from aiohttp import web
@@ -23,12 +23,14 @@ from prometheus_client import disable_created_metrics
 from services.app import ScriptedService, build_app
 from services.behaviour import Behaviour
 from services.errors import suggest
-from services.health import Health, connect_check, event_loop_check
+from services.health import Health, Probe, connect_check, event_loop_check
 from services.metrics import Metrics
 from services.peers import Peers
 from services.script import TopologyError, load_topology
 from services.topology import Instance, Service
 from services.tracing import Tracing, collector
+
+log = logging.getLogger("services")
 
 # What was begun may finish: longer than any deadline of a topology that ships, shorter than the
 # half minute after which container runtimes kill.
@@ -85,10 +87,20 @@ async def _serve(options: argparse.Namespace, instance: Instance, host: str, por
     peers = Peers(options.outbound, clock)
     behaviour = Behaviour(service, random.Random(seed), in_order=seed is not None)
     scripted = ScriptedService(instance, behaviour, peers, clock)
-    probes = {"event_loop": event_loop_check(clock)}
-    if options.outbound and service.calls():
-        probes["outbound"] = connect_check(options.outbound, "the sidecar")
-    app = build_app(scripted, Health(probes), Metrics(clock), clock, tracing)
+    health = Health(_probes(options, service, clock))
+
+    def read_again() -> None:
+        """The topology was changed: the next request is drawn from what it says now."""
+        try:
+            behaviour.service = _instance(options.topology, options.service, options.instance).service
+        except (TopologyError, _Usage) as error:
+            log.warning("the topology stays as it was read before: %s", error)
+        else:
+            health.probes = _probes(options, behaviour.service, clock)
+            log.info("read the topology again")
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, read_again)
+    app = build_app(scripted, health, Metrics(clock), clock, tracing)
 
     # a caller that goes away takes its work with it, so that retries and hedges do not pile up
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=DRAIN_S)
@@ -113,6 +125,14 @@ async def _serve(options: argparse.Namespace, instance: Instance, host: str, por
         await peers.close()
         if tracing is not None:
             tracing.close()
+
+
+def _probes(options: argparse.Namespace, service: Service, clock: Callable[[], float]) -> dict[str, Probe]:
+    """Its own loop, and the way out of one that calls somebody."""
+    probes = {"event_loop": event_loop_check(clock)}
+    if options.outbound and service.calls():
+        probes["outbound"] = connect_check(options.outbound, "the sidecar")
+    return probes
 
 
 def _instance(topology: str, service: str, instance: str | None) -> Instance:

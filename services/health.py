@@ -33,14 +33,14 @@ Probe = Callable[[], Awaitable[Check]]
 
 
 class Health:
-    """Named checks, asked anew for each report."""
+    """Named checks, asked anew for each report; `probes` may be others from one report to the next."""
 
     def __init__(self, probes: Mapping[str, Probe]) -> None:
-        self._probes = dict(probes)
+        self.probes = dict(probes)
 
     async def report(self) -> tuple[State, dict[str, object]]:
         """The worst state, and the JSON that shows every check."""
-        checks = {name: await probe() for name, probe in self._probes.items()}
+        checks = {name: await probe() for name, probe in self.probes.items()}
         worst: State = "passing"
         for check in checks.values():
             worst = max(worst, check.state, key=list(STATUS_CODES).index)

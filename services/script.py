@@ -3,6 +3,7 @@
     load_topology("shop")            a topology that ships with this package
     load_topology("my/shop.yaml")    a file
     parse_topology(text, "my.yaml")  its text
+    read_document(text, "my.yaml")   its text as plain values, for one who changes them
 
 All raise TopologyError, whose `str()` is one line with file, line, field, problem and remedy; `.more`
 holds the further faults of the file. This module is all that the rest of the mesh imports from here:
@@ -37,6 +38,7 @@ __all__ = [
     "TopologyError",
     "load_topology",
     "parse_topology",
+    "read_document",
     "shipped_topologies",
 ]
 
@@ -80,6 +82,14 @@ def parse_topology(text: str, file: str) -> Topology:
     if faults:
         raise _first(faults, file, lines)
     return build_topology(document, file, lines)
+
+
+def read_document(text: str, file: str) -> dict[str, Any]:
+    """The text of a valid topology as it was written, aliases followed: mappings, lists and plain values."""
+    parse_topology(text, file)
+    value, _ = read_yaml(text, file)
+    assert isinstance(value, dict)  # or it would not be valid
+    return value
 
 
 def _find(path_or_name: str) -> str:

@@ -7,7 +7,15 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from mesh.actions import ActionRefused
-from mesh.control import explain_routes, live_routes, mesh_routes, page_routes, policy_routes, trace_routes
+from mesh.control import (
+    explain_routes,
+    live_routes,
+    mesh_routes,
+    page_routes,
+    policy_routes,
+    service_routes,
+    trace_routes,
+)
 from mesh.control.guard import guard, harden, loopback_names, refusal
 from mesh.control.hub import Hub
 from mesh.control.operator import Operator
@@ -43,6 +51,7 @@ def control_app(
     app = web.Application(middlewares=[guard(names, token), say_errors], client_max_size=MAX_BODY_BYTES)
     app.on_response_prepare.append(harden)
     mesh_routes.add(app, operator, hub)
+    service_routes.add(app, operator, hub)
     trace_routes.add(app, traces, None if hub is None else hub.spans)
     if desks is not None:
         policy_routes.add(app, desks.policies, desks.faults)

@@ -4,7 +4,7 @@ Pure and bounded: a row of floats for each series and second; at a hundred servi
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 SECONDS = 300
@@ -41,6 +41,11 @@ class History:
                     series = self._series[name] = deque(maxlen=SECONDS)
                 series.append((at, tuple(document.get(key) for key in PART)))
         return row
+
+    def keep(self, names: Container[str]) -> None:
+        """Forget the services, and the calls between them, that are not of these names."""
+        for series in [each for each in self._series if not all(one in names for one in each.split(">"))]:
+            del self._series[series]
 
     def whole(self) -> dict[str, Any]:
         """`keys`, `times` and one row for each time."""

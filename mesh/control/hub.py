@@ -20,7 +20,7 @@ from mesh.control.history import History
 from mesh.control.journal import Event, Journal
 from mesh.control.listeners import Listeners
 from mesh.control.operator import Observed
-from mesh.control.picture import picture
+from mesh.control.picture import INGRESS, picture
 from mesh.traces import TraceStore, service_name
 
 log = logging.getLogger("mesh.control.hub")
@@ -60,6 +60,7 @@ class Hub:
         self._traces = traces
         self._wall_clock = wall_clock
         self._calls = [tuple(call) for call in graph["calls"]]
+        self._former: set[tuple[str, str]] = set()
         self._sampler = Sampler(rng)
         self._listeners = Listeners(driver, session, self._heard)
         self._pages: set[asyncio.Queue[Message | None]] = set()
@@ -122,6 +123,17 @@ class Hub:
         for watch in changed.values():
             self._changed(watch.document())
 
+    def rewired(self, graph: Mapping[str, Any]) -> None:
+        """The topology is another one now: every page begins anew."""
+        calls = [tuple(call) for call in graph["calls"]]
+        self._former = (self._former | set(self._calls)) - set(calls)
+        self.graph, self._calls = dict(graph), calls
+        names = {INGRESS, *(service["name"] for service in graph["services"])}
+        self._former = {call for call in self._former if names.issuperset(call)}
+        self.history.keep(names)
+        self.look()
+        self._begin_anew()
+
     def _heard(self, instance: str, event: Mapping[str, Any]) -> None:
         # the memberships and ramps of the start are the start, not news
         if self._picture.get("phase") != "up":
@@ -150,7 +162,7 @@ class Hub:
     def look(self) -> None:
         """Compare with the last look, and send the difference."""
         now = self._wall_clock()
-        found = picture(self._driver.status(), self._driver.snapshots(), self._calls)
+        found = picture(self._driver.status(), self._driver.snapshots(), self._calls, self._former)
         self._tell_time_left(found, now)
         self._picture = found
         self._notice_states(found)
@@ -261,6 +273,13 @@ class Hub:
             "watches": self.detection.documents(),
             "now": self._wall_clock(),
         }
+
+    def _begin_anew(self) -> None:
+        """`hello` to every page, in the place of what it has not read yet."""
+        for queue in self._pages:
+            while not queue.empty():
+                queue.get_nowait()
+            queue.put_nowait(None)
 
     def _send(self, event: str, document: Any) -> None:
         if not self._pages:

@@ -4,6 +4,7 @@ from typing import Any
 
 from mesh.actions import Action
 from mesh.control import openapi_policies
+from mesh.control.openapi_services import SCHEMAS, services
 
 Document = dict[str, Any]
 
@@ -21,7 +22,7 @@ def document() -> Document:
             "description": 'Reads and steers one mesh. Errors are {"error": one line}. No page of another '
             "origin may use it; bound beyond loopback it asks for a bearer token.",
         },
-        "paths": {**_mesh(), **_live(), **_traces(), **openapi_policies.paths()},
+        "paths": {**_mesh(), **services(), **_live(), **_traces(), **openapi_policies.paths()},
         "components": {
             "responses": {
                 "Error": {
@@ -50,6 +51,7 @@ def document() -> Document:
                         "traffic": _OBJECT,
                     },
                 },
+                **SCHEMAS,
                 "Load": {
                     "type": "object",
                     "properties": {

@@ -1,9 +1,10 @@
 """What the control API asks of whoever runs the mesh: the supervisor of processes, or the Docker driver."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from mesh.actions import Action
+from mesh.draft import Draft
 from mesh.plan import Part
 
 
@@ -24,6 +25,12 @@ class Operator(Protocol):
 
     def log_paths(self, name: str) -> dict[str, str]:
         """Part -> file of an instance's logs."""
+
+    def draft(self) -> Draft:
+        """The topology as it runs now."""
+
+    async def reshape(self, change: Callable[[Draft], Draft]) -> bool:
+        """Make the mesh what the changed topology says; False when it is so already."""
 
     def stop(self) -> None:
         """End the mesh; said again, at once."""

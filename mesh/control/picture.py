@@ -4,7 +4,7 @@ Pure: made from the status document, the sidecars' snapshots and the topology's 
 sidecars cannot be added up: where a number is of several callers it is the slowest caller's, and is named so.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 INGRESS = "ingress"
@@ -25,9 +25,15 @@ Document = dict[str, Any]
 
 
 def picture(
-    status: Mapping[str, Any], snapshots: Mapping[str, Mapping[str, Any]], calls: Iterable[tuple[str, str]]
+    status: Mapping[str, Any],
+    snapshots: Mapping[str, Mapping[str, Any]],
+    calls: Iterable[tuple[str, str]],
+    former: Container[tuple[str, str]] = (),
 ) -> Document:
-    """`nodes` by service, `edges` by "caller>callee", the `load` and the mesh's own words."""
+    """`nodes` by service, `edges` by "caller>callee", the `load` and the mesh's own words.
+
+    `former` calls were in the topology once: they are shown for as long as somebody still makes them.
+    """
     nodes: dict[str, Document] = {}
     service_of: dict[str, str] = {}
     for instance in (*status.get("extras", ()), *status["instances"]):
@@ -42,7 +48,7 @@ def picture(
     return {
         "phase": status.get("phase"),
         "nodes": nodes,
-        "edges": _edges(snapshots, service_of, calls),
+        "edges": _edges(snapshots, service_of, calls, former),
         "parts": [_instance(each) for each in status.get("extras", ()) if each["name"] != INGRESS],
         "load": {key: load[key] for key in _LOAD_KEYS if key in load},
     }
@@ -101,14 +107,19 @@ def _edges(
     snapshots: Mapping[str, Mapping[str, Any]],
     service_of: Mapping[str, str],
     calls: Iterable[tuple[str, str]],
+    former: Container[tuple[str, str]],
 ) -> dict[str, Document]:
     edges: dict[str, Document] = {f"{caller}>{callee}": _no_edge() for caller, callee in calls}
+    services = frozenset(service_of.values())
     for name, snapshot in snapshots.items():
         caller = service_of.get(name)
         for callee, upstream in (snapshot.get("upstreams") or {}).items():
             key = f"{caller}>{callee}"
-            # a service that is only known, never called, is no line on the picture
-            if caller is not None and (key in edges or upstream.get("requests")):
+            # a service that is only known, never called, is no line on the picture; nor is one that has gone
+            if caller is None or callee not in services:
+                continue
+            called = _rate(upstream) if (caller, callee) in former else upstream.get("requests")
+            if key in edges or called:
                 _add_caller(edges.setdefault(key, _no_edge()), name, upstream)
     for edge in edges.values():
         rps = edge["rps"]
@@ -116,6 +127,10 @@ def _edges(
         edge["rps"] = round(rps, 3)
         edge["endpoints"] = [edge["endpoints"][key] for key in sorted(edge["endpoints"])]
     return edges
+
+
+def _rate(upstream: Mapping[str, Any]) -> float:
+    return float((upstream.get("window") or {}).get("rps") or 0.0)
 
 
 def _no_edge() -> Document:

@@ -17,6 +17,7 @@ from mesh.changes import Changes
 from mesh.docker.containers import Container, by_part, orphans
 from mesh.docker.engine import Engine, EngineError
 from mesh.docker.log_lines import LogLine, last_of
+from mesh.draft import Draft
 from mesh.errors import MeshError, UsageError
 from mesh.health import Poller
 from mesh.instance import Instance, Phase, Standing, State
@@ -173,6 +174,20 @@ class Driver:
             for name, one in self._everything.items()
             if one.plan.admin is not None and one.parts[Part.SIDECAR].alive
         }
+
+    def draft(self) -> Draft:
+        """The topology that the containers were made from."""
+        return Draft(self.plan.file.read_text(encoding="utf-8"), self.plan.file.name)
+
+    async def reshape(self, change: Callable[[Draft], Draft]) -> bool:
+        """Refused: containers are Compose's to make; a change that changes nothing is done already."""
+        draft = self.draft()
+        if change(draft) is draft:
+            return False
+        raise ActionRefused(
+            "containers are made by Docker Compose: save the topology, change the file, then "
+            "mesh export compose FILE -o compose.yaml and docker compose up -d"
+        )
 
     async def set_load(self, rate: float | None, pattern: str | Mapping[str, Any] | None) -> dict[str, Any]:
         """Change the traffic, and start the load generator when it is down."""

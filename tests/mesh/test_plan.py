@@ -87,7 +87,7 @@ def test_a_replica_is_a_sidecar_and_an_app_that_know_each_other(ports: Ports) ->
     }
     assert front.parts[Part.APP].module == "services.__main__"
     assert flags(front, Part.APP) == {
-        "--topology": str(Path("graph.yaml").resolve()),
+        "--topology": "/somewhere/.mesh/topology.yaml",
         "--service": "front",
         "--instance": "front-2",
         "--listen": f"127.0.0.1:{front.ports['app']}",

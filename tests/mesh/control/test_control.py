@@ -2,7 +2,7 @@
 
 import gzip
 import io
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from aiohttp import web
 
 from mesh.actions import Action, ActionRefused
 from mesh.control.app import MAX_BODY_BYTES, control_app
+from mesh.draft import Draft
 from mesh.errors import MeshError
 from mesh.logs import tail
 from mesh.plan import Part
@@ -20,6 +21,17 @@ from mesh.traces import TraceStore
 from mesh.words import unknown_name
 from tests.mesh.test_traces import SECOND, TRACE, batch
 
+SERVICES = """\
+services:
+- name: front
+  isEntrypoint: true
+  script: [{call: catalog}]
+- name: catalog
+- name: basket
+  versions: [v1, v2]
+  numReplicas: 2
+"""
+
 
 class FakeOperator:
     """Remembers what was asked."""
@@ -27,6 +39,7 @@ class FakeOperator:
     def __init__(self, logs: Path) -> None:
         self.asked: list[tuple[Any, ...]] = []
         self.file = logs
+        self.topology = Draft(SERVICES, "fake.yaml")
 
     async def fresh_status(self) -> dict[str, Any]:
         return {"topology": "fake"}
@@ -53,6 +66,13 @@ class FakeOperator:
 
     def log_paths(self, name: str) -> dict[str, str]:
         return {"app": str(self.file), "sidecar": "/nowhere"}
+
+    def draft(self) -> Draft:
+        return self.topology
+
+    async def reshape(self, change: Callable[[Draft], Draft]) -> bool:
+        before, self.topology = self.topology, change(self.topology)
+        return self.topology is not before
 
     def stop(self) -> None:
         self.asked.append(("stop",))
