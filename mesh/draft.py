@@ -1,7 +1,7 @@
 """A topology that is changed while it runs: the document as it was written, one change after the other.
 
-Pure. Each change gives a new draft that is valid as a whole, or raises UsageError in one line; what it was
-made from stays as it is; ActionRefused for what the topology forbids. Settings have the names and units of the topology file.
+Pure. Each change gives a new draft that is valid as a whole, or raises UsageError or ActionRefused in one
+line; what it was made from stays as it is. Settings have the names and units of the topology file.
 """
 
 import copy
@@ -96,6 +96,8 @@ class Draft:
         self._own(document, callee)
         if own.get("command") is not None:
             raise UsageError(f"{caller} runs a program of its own: whom it calls is written there")
+        if caller == callee:
+            raise ActionRefused(f"{caller} cannot call itself: that would never end")
         script = copy.deepcopy(self._setting(document, own, "script") or [])
         found = next((step for step in _steps(script) if _callee(step) == callee), None)
         if found is None:

@@ -129,7 +129,6 @@ class Hub:
         self._former = (self._former | set(self._calls)) - set(calls)
         self.graph, self._calls = dict(graph), calls
         names = {INGRESS, *(service["name"] for service in graph["services"])}
-        self._former = {call for call in self._former if names.issuperset(call)}
         self.history.keep(names)
         self.look()
         self._begin_anew()

@@ -6,17 +6,19 @@ Document = dict[str, Any]
 
 _ERROR = {"$ref": "#/components/responses/Error"}
 _NAME = {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"}
-_DURATION = {"type": "string", "pattern": "^[1-9][0-9]{0,3}ms$", "description": "as in the topology file"}
-_SIZE = {"type": "integer", "minimum": 0, "maximum": 67_108_864}
+# null is the setting's default again
+_DURATION = {"type": ["string", "null"], "pattern": "^[1-9][0-9]{0,3}ms$"}
+_LATENCY = {"anyOf": [_DURATION, {"const": 0}], "description": "or a distribution, as in the topology file"}
+_SIZE = {"type": ["integer", "null"], "minimum": 0, "maximum": 67_108_864}
 
 SCHEMAS: Document = {
     "Service": {
         "type": "object",
         "description": "Settings with the names and units of the topology file, which knows more of them",
         "properties": {
-            "numReplicas": {"type": "integer", "minimum": 1, "maximum": 1000},
-            "latency": _DURATION,
-            "errorRate": {"type": "number", "minimum": 0, "maximum": 1},
+            "numReplicas": {"type": ["integer", "null"], "minimum": 1, "maximum": 1000},
+            "latency": _LATENCY,
+            "errorRate": {"type": ["number", "null"], "minimum": 0, "maximum": 1},
             "requestSize": _SIZE,
             "responseSize": _SIZE,
         },
@@ -25,8 +27,8 @@ SCHEMAS: Document = {
     "Call": {
         "type": "object",
         "properties": {
-            "probability": {"type": "integer", "minimum": 1, "maximum": 100},
-            "required": {"type": "boolean"},
+            "probability": {"type": ["integer", "null"], "minimum": 1, "maximum": 100},
+            "required": {"type": ["boolean", "null"]},
             "timeout": _DURATION,
             "size": _SIZE,
         },
@@ -42,7 +44,7 @@ SCHEMAS: Document = {
 
 def services() -> Document:
     """The paths."""
-    call = [_path("caller"), _path("callee")]
+    one, call = [_path("service")], [_path("caller"), _path("callee")]
     return {
         "/api/topology.yaml": {
             "get": {
@@ -51,7 +53,7 @@ def services() -> Document:
                 "responses": {
                     "200": {
                         "description": "For mesh up and mesh validate",
-                        "content": {"application/yaml": {"schema": {"type": "string"}}},
+                        "content": {"application/yaml": {"schema": {}}},
                     }
                 },
             }
@@ -63,7 +65,7 @@ def services() -> Document:
                 "parameters": [_path("service")],
                 "responses": {"200": _ok("Its settings", {"type": "object"}), "404": _ERROR},
             },
-            "put": _change("putService", "Add a service, or change it", [_path("service")], "Service"),
+            "put": _change("putService", "Add a service, or change it", one, "Service"),
             "delete": _change(
                 "removeService", "Drain and remove it, and the calls to it", [_path("service")]
             ),

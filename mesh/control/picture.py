@@ -115,11 +115,11 @@ def _edges(
         caller = service_of.get(name)
         for callee, upstream in (snapshot.get("upstreams") or {}).items():
             key = f"{caller}>{callee}"
-            # a service that is only known, never called, is no line on the picture; nor is one that has gone
-            if caller is None or callee not in services:
-                continue
-            called = _rate(upstream) if (caller, callee) in former else upstream.get("requests")
-            if key in edges or called:
+            # a service that is only known, never called, is no line on the picture
+            called = bool(upstream.get("requests"))
+            if (str(caller), callee) in former:
+                called = callee in services and _rate(upstream) > 0
+            if caller is not None and (key in edges or called):
                 _add_caller(edges.setdefault(key, _no_edge()), name, upstream)
     for edge in edges.values():
         rps = edge["rps"]

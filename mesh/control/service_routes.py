@@ -101,7 +101,13 @@ async def _settings(request: web.Request) -> dict[str, Any]:
         return {}
     if len(await request.read()) > MAX_SETTINGS_BYTES:
         raise UsageError(f"the settings are larger than {MAX_SETTINGS_BYTES // 1024} KB")
-    return await json_object(request)
+    body = await json_object(request)
+    # JSON has one kind of number; to a topology file 3.0 replicas are a mistake
+    return {key: _whole(value) for key, value in body.items()}
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _told(settings: Mapping[str, Any]) -> dict[str, Any]:
