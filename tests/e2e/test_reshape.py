@@ -1,4 +1,4 @@
-"""A running mesh becomes another topology: real processes come, read again and go, and nobody sees an error."""
+"""A running mesh becomes another topology: processes come, read again and go, and nobody sees an error."""
 
 from collections.abc import Iterator
 from pathlib import Path
