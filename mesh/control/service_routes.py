@@ -102,14 +102,14 @@ async def _settings(request: web.Request) -> dict[str, Any]:
     if len(await request.read()) > MAX_SETTINGS_BYTES:
         raise UsageError(f"the settings are larger than {MAX_SETTINGS_BYTES // 1024} KB")
     body = await json_object(request)
-    return {key: _number(value) for key, value in body.items()}
+    return {key: _number(key, value) for key, value in body.items()}
 
 
-def _number(value: Any) -> Any:
+def _number(key: str, value: Any) -> Any:
     """As a topology file has it: JSON has one kind of number, YAML two, and no share is finer than this."""
     if not isinstance(value, float):
         return value
-    return int(value) if value.is_integer() else round(value, 9)
+    return int(value) if value.is_integer() else round(value, 9) if key == "errorRate" else value
 
 
 def _told(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -78,8 +78,8 @@ export function chart(canvas, series, lines, words, least) {
 function marks(context, x, now, height, colour) {
   for (const event of model.events) {
     const died = event.kind === "state" && event.after === "down";
-    if ((event.kind !== "action" && event.kind !== "load" && !died) || event.time < now - SPAN_S) continue;
-    context.strokeStyle = event.kind === "load" ? colour("accent") : died || ACTIONS.has(event.action) ? colour("red") : colour("green");
+    if ((!["action", "load", "topology"].includes(event.kind) && !died) || event.time < now - SPAN_S) continue;
+    context.strokeStyle = event.kind === "load" || event.kind === "topology" ? colour("accent") : died || ACTIONS.has(event.action) ? colour("red") : colour("green");
     context.globalAlpha = 0.75;
     context.setLineDash([2, 2]);
     context.beginPath();

@@ -29,6 +29,7 @@ export function patch(target, children) {
   const wanted = children.filter(Boolean);
   for (let index = 0; index < wanted.length; index += 1) {
     const now = target.childNodes[index];
+    if (now === wanted[index]) continue; // it keeps itself
     if (!now) target.append(wanted[index]);
     else if (!same(now, wanted[index])) target.replaceChild(wanted[index], now);
     else if (now.nodeType === Node.TEXT_NODE) {

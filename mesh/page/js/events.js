@@ -33,6 +33,7 @@ function words(event) {
     case "action": return [bold(`${event.action} ${event.instance}`), event.part === "both" ? "" : ` (${event.part})`, h("small", null, `by the ${event.source}`)];
     case "refused": return [h("span.bad-text", null, `${event.action} ${event.instance} was refused`), why];
     case "load": return [bold("traffic "), event.rate === undefined ? "" : `${event.rate}/s `, event.pattern ? (typeof event.pattern === "string" ? event.pattern : event.pattern.pattern ?? "") : "", h("small", null, `by the ${event.source}`)];
+    case "topology": return [bold(`${event.action} ${event.target.replace(">", " → ")}`), h("small", null, [event.settings, `by the ${event.source}`].filter(Boolean).join(" "))];
     case "state": return [bold(event.instance), ` ${event.before} → `, h("span", { class: event.after === "healthy" ? "good-text" : event.after === "down" ? "bad-text" : "warn-text" }, event.after), why];
     case "breaker": return [bold(event.source), " to ", bold(event.endpoint ?? ""), ": ", h(`span.breaker.${event.after}`, null, event.after), why];
     case "membership": return [bold(event.source), event.after === "gone" ? " was told: gone, " : " was told: joined, ", bold(event.endpoint ?? "")];

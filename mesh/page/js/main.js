@@ -1,6 +1,9 @@
 /** The page: starts every part, and the keys and tabs that belong to none. @module */
+import { openAdding, save, startAdding } from "./adding.js";
+import { startConnect } from "./connect.js";
 import { byId } from "./dom.js";
 import { startDetection } from "./detection.js";
+import { edit } from "./edit.js";
 import { startEvents } from "./events.js";
 import { closeMenu, openMenu, startMenu } from "./menu.js";
 import { model } from "./model.js";
@@ -45,6 +48,7 @@ const KEYS = {
   "+": () => scene.camera.zoom(1.2), "=": () => scene.camera.zoom(1.2), "-": () => scene.camera.zoom(1 / 1.2),
   ArrowLeft: () => scene.camera.pan(PAN_PX, 0), ArrowRight: () => scene.camera.pan(-PAN_PX, 0),
   ArrowUp: () => scene.camera.pan(0, PAN_PX), ArrowDown: () => scene.camera.pan(0, -PAN_PX),
+  a: openAdding, s: save,
   1: () => tab("overview"), 2: () => tab("detection"), 3: () => tab("traces"), 4: () => tab("events"),
 };
 
@@ -66,6 +70,12 @@ function key(event) {
   if (row && event.key.toLowerCase() === "m") {
     const box = row.getBoundingClientRect();
     openMenu(row.dataset.instance ?? "", box.left + 12, box.bottom, row);
+    event.preventDefault();
+    return;
+  }
+  const card = /** @type {HTMLElement|null} */ (row?.closest("[data-service]") ?? null);
+  if (card && event.key.toLowerCase() === "e") {
+    edit(card.dataset.service ?? "");
     event.preventDefault();
     return;
   }
@@ -116,6 +126,8 @@ scene.start();
 startFrame();
 startMenu();
 startPointer();
+startConnect();
+startAdding();
 startTraffic();
 startOverview();
 startDetection();

@@ -1,6 +1,7 @@
 /** The menu of an instance: every action, with the part it is done to. @module */
 import { act } from "./actions.js";
 import { byId, h } from "./dom.js";
+import { edit } from "./edit.js";
 import { model } from "./model.js";
 
 /** @type {HTMLElement|null} */
@@ -20,6 +21,12 @@ export function openMenu(name, x, y, from = null) {
     button.addEventListener("click", () => { closeMenu(); void act(name, action, part); });
     return button;
   };
+  const service = [...model.nodes].find(([one, node]) => one !== model.graph?.ingress && node.instances.includes(instance))?.[0];
+  const extra = (/** @type {string} */ words, /** @type {string} */ hint, /** @type {() => void} */ what) => {
+    const button = h("button", { role: "menuitem", type: "button" }, words, h("small", null, hint));
+    button.addEventListener("click", () => { opener = null; closeMenu(); what(); });
+    return button;
+  };
   menu.replaceChildren(
     h("h3", null, name),
     item("Heal", "start, resume", "heal", "both", off || instance.state === "degraded"),
@@ -29,6 +36,7 @@ export function openMenu(name, x, y, from = null) {
     item("Pause", "SIGSTOP, grey failure", "pause", "both", !off),
     app && sidecar && item("Pause the app only", "SIGSTOP", "pause", "app", !off),
     sidecar && app && item("Drain", "takes nothing new", "drain", "both", !off),
+    service && extra("Edit", service, () => edit(service)),
   );
   for (const node of [...menu.childNodes]) if (!(node instanceof HTMLElement)) node.remove();
   menu.hidden = false;

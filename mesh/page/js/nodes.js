@@ -16,7 +16,8 @@ export function build(layer, boxes) {
   for (const name of boxes.keys()) {
     const isIngress = name === model.graph.ingress;
     const card = h(isIngress ? "article.node.ingress" : "article.node", { "data-service": name, "aria-label": name },
-      h("header", null, h("b", null, name), h("span.num", null, ""), h("small", null, "/s")));
+      h("header", null, h("b", null, name), h("span.num", null, ""), h("small", null, "/s")),
+      !isIngress && h("span.port", { "data-connect": name, "aria-hidden": "true", title: `Draw a call: drag to the service that ${name} shall call` }));
     layer.append(card);
     cards.set(name, { card, rows: new Map() });
   }

@@ -1,6 +1,7 @@
 /** The panel's first tab: numbers and lines of the whole, of a service or of a call. @module */
 import { chart } from "./charts.js";
 import { byId, h, patch } from "./dom.js";
+import { callEditor, disconnect, serviceEditor } from "./edit.js";
 import { ms, percent, rate } from "./format.js";
 import { openMenu } from "./menu.js";
 import { model } from "./model.js";
@@ -33,7 +34,9 @@ export function startOverview() {
     const target = event.target instanceof Element ? event.target : null;
     const go = /** @type {HTMLElement|null} */ (target?.closest("[data-go]") ?? null);
     const row = /** @type {HTMLElement|null} */ (target?.closest("[data-part]") ?? null);
-    if (target?.closest("[data-back]")) model.choose(null);
+    const cut = /** @type {HTMLElement|null} */ (target?.closest("[data-disconnect]") ?? null);
+    if (cut) void disconnect(cut.dataset.disconnect ?? "");
+    else if (target?.closest("[data-back]")) model.choose(null);
     else if (go) model.choose({ kind: /** @type {"node"|"edge"} */ (go.dataset.kind), name: go.dataset.go ?? "" });
     else if (row) openMenu(row.dataset.part ?? "", event.clientX || row.getBoundingClientRect().left, event.clientY || row.getBoundingClientRect().bottom, row);
   });
@@ -69,7 +72,7 @@ function whole() {
   ];
 }
 
-/** @param {string} name */
+/** @param {string} name @returns {any[]} */
 function service(name) {
   const node = model.nodes.get(name);
   if (!node) return [h("p.note", null, `${name} is not known.`)];
@@ -79,6 +82,7 @@ function service(name) {
     h("div.stats", { "data-key": "stats" }, stat("requests", rate(node.rps), "/s", "", "rps"), stat("p50", ms(node.p50_ms), "", "", "p50"), stat("p99", ms(node.p99_ms), "", "", "p99"),
       stat("errors", percent(node.error_rate), "", node.error_rate ? "bad" : "", "errors"), stat("instances up", `${node.up}/${node.instances.length}`, "", node.up < node.instances.length ? "bad" : ""), stat("restarts", String(node.instances.reduce((sum, one) => sum + one.restarts, 0)))),
     h("p.note", { "data-key": "note" }, "Last 10 s at its sidecars; percentiles of the slowest instance."),
+    serviceEditor(name),
     figure("Requests/s", "rps", [["c1", "in"]]), figure("Latency", "latency", [["c1", "p50"], ["c2", "p99"]]), figure("Errors", "errors", [["c4", "share"]]),
     h("h3", { "data-key": "instances-title" }, "Instances"),
     h("table.rows", { "data-key": "instances" }, h("thead", null, h("tr", null, ["", "state", "/s", "p99", "errors"].map((word) => h("th", null, word)))),
@@ -89,7 +93,7 @@ function service(name) {
   ];
 }
 
-/** @param {string} name */
+/** @param {string} name @returns {any[]} */
 function edge(name) {
   const found = model.edges.get(name);
   if (!found) return [h("p.note", null, `${name} is not known.`)];
@@ -98,6 +102,7 @@ function edge(name) {
     h("div.stats", { "data-key": "stats" }, stat("requests", rate(found.rps), "/s", "", "rps"), stat("p50", ms(found.p50_ms), "", "", "p50"), stat("p99", ms(found.p99_ms), "", "", "p99"),
       stat("errors", percent(found.error_rate), "", found.error_rate ? "bad" : "", "errors"), stat("requests so far", found.requests.toLocaleString("en"), "", "", "requests"), stat("retries so far", found.retries.toLocaleString("en")), stat(found.p95_ms === null ? "failed so far" : "p95", found.p95_ms === null ? found.failed.toLocaleString("en") : ms(found.p95_ms))),
     h("p.note", { "data-key": "note" }, "Last 10 s at the callers' sidecars; percentiles of the slowest caller."),
+    callEditor(name),
     figure("Requests/s", "rps", [["c1", "out"]]), figure("Latency", "latency", [["c1", "p50"], ["c2", "p99"]]), figure("Errors", "errors", [["c4", "share"]]),
     h("h3", { "data-key": "budget-title" }, "Retry budget"),
     h("div", { "data-key": "budget" }, found.budget === null ? h("p.note", null, "No budget is in use yet.") : [h("div.gauge", { class: found.budget < 0.25 ? "low" : "", role: "meter", "aria-valuenow": Math.round(found.budget * 100), "aria-label": "Retry budget left, percent" }, h("i", { style: { width: `${found.budget * 100}%` } })), h("span.quiet", null, `${percent(found.budget)} left at the caller that has least`)]),
