@@ -1,5 +1,6 @@
 /** What a person does to the mesh, by the control API; errors are said in words. @module */
 import { byId, h } from "./dom.js";
+import { source } from "./source.js";
 
 const TOAST_MS = 4500;
 /** Instances that an action is under way for. @type {Set<string>} */
@@ -15,6 +16,10 @@ export function toast(words, bad = false) {
 
 /** @param {string} method @param {string} path @param {any} [body] @returns {Promise<any>} null when it was refused */
 export async function call(method, path, body) {
+  if (!source.live) {
+    toast("This is a recording: nothing of it runs now.", true);
+    return null;
+  }
   try {
     const answer = await fetch(path, {
       method,

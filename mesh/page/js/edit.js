@@ -58,7 +58,7 @@ function path(...words) {
 function fill(name, element) {
   const number = (/** @type {string} */ label, /** @type {string} */ unit, /** @type {Record<string, any>} */ limits) => {
     const input = /** @type {HTMLInputElement} */ (h("input", { type: "number", ...limits, "aria-label": unit ? `${label}, ${unit}` : label }));
-    return { input, row: h("label", null, h("span", null, label), input, h("small", null, unit)) };
+    return { input, row: h("label", { title: label }, h("span", null, label.replace("Latency ", "")), input, h("small", null, unit)) };
   };
   const replicas = number("Replicas", "", { min: 1, max: 50, step: 1 });
   const p50 = number("Latency p50", "ms", { min: 0, max: 60000, step: "any" });

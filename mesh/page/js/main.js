@@ -9,7 +9,9 @@ import { closeMenu, openMenu, startMenu } from "./menu.js";
 import { model } from "./model.js";
 import { startOverview } from "./overview.js";
 import { startPointer } from "./pointer.js";
+import { startRecorder, toggleRecording } from "./recorder.js";
 import { scene } from "./scene.js";
+import { source } from "./source.js";
 import { start } from "./stream.js";
 import { startTraces } from "./traces.js";
 import { startTraffic } from "./traffic.js";
@@ -48,7 +50,7 @@ const KEYS = {
   "+": () => scene.camera.zoom(1.2), "=": () => scene.camera.zoom(1.2), "-": () => scene.camera.zoom(1 / 1.2),
   ArrowLeft: () => scene.camera.pan(PAN_PX, 0), ArrowRight: () => scene.camera.pan(-PAN_PX, 0),
   ArrowUp: () => scene.camera.pan(0, PAN_PX), ArrowDown: () => scene.camera.pan(0, -PAN_PX),
-  a: openAdding, s: save,
+  a: openAdding, s: save, r: toggleRecording,
   1: () => tab("overview"), 2: () => tab("detection"), 3: () => tab("traces"), 4: () => tab("events"),
 };
 
@@ -79,6 +81,7 @@ function key(event) {
     event.preventDefault();
     return;
   }
+  if (!source.live && "asr".includes(event.key.toLowerCase())) return;
   const action = KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
   if (action && !(event.key.startsWith("Arrow") && target.closest(".panel"))) {
     action();
@@ -128,6 +131,7 @@ startMenu();
 startPointer();
 startConnect();
 startAdding();
+startRecorder();
 startTraffic();
 startOverview();
 startDetection();

@@ -13,6 +13,8 @@
  * @typedef {{kind: "node"|"edge", name: string}|null} Choice
  */
 
+import { source } from "./source.js";
+
 const KEPT_SECONDS = 300;
 const KEPT_EVENTS = 300;
 
@@ -111,10 +113,10 @@ export class Model {
 
   /** @param {string} name of a service or call */
   async fetchSeries(name) {
-    const answer = await fetch(`/api/history?of=${encodeURIComponent(name)}`);
-    if (!answer.ok) return;
+    const found = await source.history(name);
+    if (!found) return;
     this.series.clear(); // one at a time is shown
-    this.series.set(name, await answer.json());
+    this.series.set(name, found);
     this.tell("second");
   }
 

@@ -2,6 +2,7 @@
 import { byId, h, patch } from "./dom.js";
 import { clock, ms } from "./format.js";
 import { model } from "./model.js";
+import { source } from "./source.js";
 import { openTrace } from "./waterfall.js";
 
 const EVERY_MS = 2000;
@@ -25,9 +26,8 @@ export function startTraces() {
     if (/** @type {HTMLSelectElement} */ (service).value) query.set("service", /** @type {HTMLSelectElement} */ (service).value);
     const shortest = Math.max(0, Math.round(Number(/** @type {HTMLInputElement} */ (least).value) || 0));
     if (shortest) query.set("min_ms", String(shortest));
-    const answer = await fetch(`/api/recent?${query}`).catch(() => null);
-    if (!answer?.ok || mine !== asked) return;
-    show((await answer.json()).traces);
+    const found = await source.recent(query);
+    if (found && mine === asked) show(found);
   };
   const show = (/** @type {any[]} */ traces) => {
     const longest = Math.max(1, ...traces.map((trace) => trace.ms));

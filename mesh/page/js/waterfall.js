@@ -2,6 +2,7 @@
 import { toast } from "./actions.js";
 import { byId, h } from "./dom.js";
 import { ms } from "./format.js";
+import { source } from "./source.js";
 
 /** @typedef {{id: string, parent: string, name: string, start: number, length: number, service: string, instance: string, tags: Record<string, any>, children: Span[]}} Span */
 
@@ -9,12 +10,11 @@ const INDENT_PX = 13;
 
 /** @param {string} id */
 export async function openTrace(id) {
-  const answer = await fetch(`/api/traces/${id}`).catch(() => null);
-  if (!answer?.ok) {
+  const document = await source.trace(id);
+  if (!document) {
     toast("This trace is no longer kept.", true);
     return;
   }
-  const document = (await answer.json()).data[0];
   const roots = tree(document);
   const spans = flat(roots);
   const start = Math.min(...spans.map(({ span }) => span.start));
