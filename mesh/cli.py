@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from mesh import cli_explain, cli_fault, cli_policies
+from mesh import cli_explain, cli_fault, cli_policies, cli_record
 from mesh.console import Json
 from mesh.console import containers as _containers
 from mesh.console import control_client as _client
@@ -344,3 +344,4 @@ def _labelled(name: str, line: str, files: dict[str, Path]) -> str:
 cli_policies.add(app)
 cli_fault.add(app)
 cli_explain.add(app)
+cli_record.add(app)

@@ -2,7 +2,7 @@
 
 import http.client
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -80,6 +80,28 @@ class ControlClient:
     def shutdown(self) -> None:
         """Ask the mesh to end; it goes on ending after the answer."""
         self._call("POST", "/api/shutdown")
+
+    def stream(self) -> Iterator[tuple[str, str]]:
+        """(event, JSON) as the live page is told them, until the mesh ends; raises MeshError."""
+        # a second without news does not happen while it runs: each has its row of the charts
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=TIMEOUT_S)
+        try:
+            connection.request("GET", "/api/stream", headers=self._headers)
+            answer = connection.getresponse()
+            if answer.status != 200:
+                raise MeshError(json.loads(answer.read())["error"])
+            event = ""
+            for line in answer:
+                name, _, value = line.decode().rstrip("\n").partition(": ")
+                if name == "event":
+                    event = value
+                elif name == "data":
+                    yield event, value
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            words = str(error) or type(error).__name__
+            raise MeshError(f"the mesh at {self._host}:{self._port} says nothing more: {words}") from error
+        finally:
+            connection.close()
 
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         connection = http.client.HTTPConnection(self._host, self._port, timeout=TIMEOUT_S)

@@ -15,6 +15,7 @@ WHOLE = ("offered_rps", "rps", "p50_ms", "p99_ms", "service_p50_ms", "service_p9
 PART = ("rps", "p50_ms", "p99_ms", "error_rate")
 
 Row = tuple[float | None, ...]
+EMPTY: dict[str, Any] = {"keys": PART, "times": [], "rows": []}
 
 
 class History:

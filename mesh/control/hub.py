@@ -16,7 +16,7 @@ import aiohttp
 
 from mesh.control.detection import Detection
 from mesh.control.flights import ERROR, Sampler, attempts_at, flight, roots
-from mesh.control.history import History
+from mesh.control.history import EMPTY, History
 from mesh.control.journal import Event, Journal
 from mesh.control.listeners import Listeners
 from mesh.control.operator import Observed
@@ -87,6 +87,11 @@ class Hub:
     def now(self) -> float:
         """Seconds since the epoch."""
         return self._wall_clock()
+
+    def series(self, name: str) -> dict[str, Any] | None:
+        """The charts of a service or call; empty when it is too young, None when it is unknown."""
+        known = name in self._picture.get("nodes", {}) or name in self._picture.get("edges", {})
+        return self.history.of(name) or (EMPTY if known else None)
 
     # what others tell it
 
@@ -227,6 +232,11 @@ class Hub:
         return self._wall_clock() - self._asked.get(name, 0.0) < 15.0
 
     def _send_changes(self, found: Mapping[str, Any]) -> None:
+        gone = [key for key in self._sent if key[1] and key[1] not in found[key[0]]]
+        for key in gone:
+            del self._sent[key]
+        if gone:  # a service that was removed, or a call that nobody makes any more
+            self._begin_anew()
         change: dict[str, Any] = {}
         for group in ("nodes", "edges"):
             for name, document in found[group].items():

@@ -49,7 +49,7 @@ def add(app: web.Application, hub: Hub, traces: TraceStore) -> None:
 
     async def history(request: web.Request) -> web.Response:
         name = request.query.get("of")
-        found = hub.history.whole() if name is None else hub.history.of(name)
+        found = hub.history.whole() if name is None else hub.series(name)
         if found is None:
             return refusal(404, "of: no such service or call; write ?of=orders or ?of=gateway>orders")
         return web.json_response(found)

@@ -132,7 +132,7 @@ function fill(name, element) {
 }
 
 /** Somebody else may have changed it; what is being typed stays. */
-model.on("graph", () => { if (shown?.element.open && !shown.element.contains(document.activeElement)) void shown.load(); });
+model.on("graph", () => { if (shown?.element.open && model.nodes.has(shown.name) && !shown.element.contains(document.activeElement)) void shown.load(); });
 
 const WORDS = /** @type {Record<string, string>} */ ({ numReplicas: "replicas", latency: "latency", errorRate: "errors" });
 /** A second click within this time is meant. */

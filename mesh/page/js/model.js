@@ -62,7 +62,9 @@ export class Model {
     this.tell("second");
     this.tell("event");
     this.tell("watch");
-    if (this.chosen) void this.fetchSeries(this.chosen.name);
+    if (!this.chosen) return;
+    if (this.nodes.has(this.chosen.name) || this.edges.has(this.chosen.name)) void this.fetchSeries(this.chosen.name);
+    else this.choose(null);
   }
 
   /** @param {any} message only what is different */

@@ -36,7 +36,10 @@ export async function replay({ file, name }) {
   const bar = /** @type {HTMLInputElement} */ (h("input", { id: "seek", type: "range", min: messages[0].t, max: length, step: 0.1, "aria-label": "Moment of the recording" }));
   const at = h("span.num", { id: "moment" });
   const speed = /** @type {HTMLSelectElement} */ (h("select", { id: "speed", "aria-label": "Speed" }, SPEEDS.map((value) => h("option", { value, selected: value === 1 }, `${value}×`))));
-  byId("stage").append(h("div.player", { id: "player", role: "group", "aria-label": `Recording ${name}` }, h("b", null, "Recording"), button, bar, at, speed));
+  const player = h("div.player", { id: "player", role: "group", "aria-label": `Recording ${name}` }, h("b", null, "Recording"), button, bar, at, speed);
+  // what is done here is not done to the picture below
+  for (const kind of ["pointerdown", "pointermove", "click", "wheel"]) player.addEventListener(kind, (event) => event.stopPropagation());
+  byId("stage").append(player);
   document.body.classList.add("replay");
   for (const control of byId("traffic").elements) control.disabled = true;
 

@@ -1,0 +1,64 @@
+"""`mesh replay`: serves the live page with a recording in the place of a mesh; nothing else runs."""
+
+import asyncio
+import json
+import signal
+from collections.abc import Callable
+
+import uvloop
+from aiohttp import web
+
+from mesh.control import page_routes
+from mesh.control.app import say_errors
+from mesh.control.guard import guard, harden, loopback_names
+from mesh.errors import ActionRefused
+from mesh.ports import LOOPBACK, Ports
+from mesh.recording import Recording
+
+END_S = 0.2
+
+
+def replay_app(recording: Recording, port: int) -> web.Application:
+    """The page, and what it asks for to play the recording; everything else is refused with words."""
+    app = web.Application(middlewares=[guard(loopback_names(port)), say_errors])
+    app.on_response_prepare.append(harden)
+
+    async def stream(_: web.Request) -> web.Response:
+        what = json.dumps({"file": "/api/recording", "name": recording.name})
+        return web.Response(text=f"event: replay\ndata: {what}\n\n", content_type="text/event-stream")
+
+    async def file(_: web.Request) -> web.Response:
+        answer = web.Response(body=recording.text, content_type="application/x-ndjson")
+        answer.enable_compression()
+        return answer
+
+    async def other(_: web.Request) -> web.Response:
+        raise ActionRefused("this is a recording: nothing of it runs now")
+
+    app.router.add_get("/api/stream", stream)
+    app.router.add_get("/api/recording", file)
+    app.router.add_route("*", "/api/{rest:.*}", other)
+    page_routes.add(app)
+    return app
+
+
+def replay(recording: Recording, port: int, ports: Ports, say: Callable[[str], None]) -> None:
+    """Serve until SIGINT or SIGTERM; `port` is one that `ports` keeps."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(recording, port, ports, say))
+
+
+async def _serve(recording: Recording, port: int, ports: Ports, say: Callable[[str], None]) -> None:
+    stopping = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    runner = web.AppRunner(replay_app(recording, port), access_log=None, shutdown_timeout=END_S)
+    await runner.setup()
+    try:
+        ports.hand_over(port)
+        await web.TCPSite(runner, LOOPBACK, port, reuse_address=True).start()
+        minutes, seconds = divmod(round(recording.seconds), 60)
+        say(f"{recording.mesh}, {minutes}:{seconds:02} recorded: http://{LOOPBACK}:{port} (Ctrl-C ends it)")
+        await stopping.wait()
+    finally:
+        await runner.cleanup()
