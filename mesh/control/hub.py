@@ -232,9 +232,9 @@ class Hub:
         return self._wall_clock() - self._asked.get(name, 0.0) < 15.0
 
     def _send_changes(self, found: Mapping[str, Any]) -> None:
-        gone = [key for key in self._sent if key[1] and key[1] not in found[key[0]]]
-        for key in gone:
-            del self._sent[key]
+        gone = [(group, name) for group, name in self._sent if name and name not in found[group]]
+        for lost in gone:
+            del self._sent[lost]
         if gone:  # a service that was removed, or a call that nobody makes any more
             self._begin_anew()
         change: dict[str, Any] = {}

@@ -41,7 +41,7 @@ def picture(
             continue
         service_of[instance["name"]] = instance["service"]
         node = nodes.setdefault(instance["service"], {"instances": []})
-        node["instances"].append(_instance(instance))
+        node["instances"].append(_instance(instance, snapshots.get(instance["name"])))
     for node in nodes.values():
         node.update(_together(node["instances"]))
     load = dict(status.get("load") or {})
@@ -60,7 +60,7 @@ _LOAD_KEYS = (
 )  # fmt: skip
 
 
-def _instance(instance: Mapping[str, Any]) -> Document:
+def _instance(instance: Mapping[str, Any], snapshot: Mapping[str, Any] | None = None) -> Document:
     colour, why = _colour(instance)
     breakers = instance.get("breakers") or {}
     return {
@@ -75,8 +75,23 @@ def _instance(instance: Mapping[str, Any]) -> Document:
         "open": len(breakers.get("open", ())),
         "half": len(breakers.get("half-open", ())),
         "closed": len(breakers.get("closed", ())),
+        "faults": _faults(snapshot),
         **instance["traffic"],
     }
+
+
+def _faults(snapshot: Mapping[str, Any] | None) -> list[Document]:
+    """The faults that its sidecar acts on now, in whole seconds."""
+    inbound = (snapshot or {}).get("inbound") or {}
+    return [
+        {
+            "name": str(fault.get("name")),
+            "action": str(fault.get("action")),
+            "delay_ms": fault.get("delay_ms"),
+            "left_s": None if fault.get("ends_in_s") is None else round(fault["ends_in_s"]),
+        }
+        for fault in inbound.get("faults") or ()
+    ]
 
 
 def _colour(instance: Mapping[str, Any]) -> tuple[str, str]:

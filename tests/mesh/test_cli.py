@@ -30,9 +30,11 @@ COMMANDS = [
     "apply",
     "get",
     "delete",
-    "schema",
     "fault",
     "explain",
+    "schema",
+    "record",
+    "replay",
 ]
 
 # Of processor time, which a busy machine does not change much; 0.1 s was measured.

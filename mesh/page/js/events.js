@@ -34,6 +34,8 @@ function words(event) {
     case "refused": return [h("span.bad-text", null, `${event.action} ${event.instance} was refused`), why];
     case "load": return [bold("traffic "), event.rate === undefined ? "" : `${event.rate}/s `, event.pattern ? (typeof event.pattern === "string" ? event.pattern : event.pattern.pattern ?? "") : "", h("small", null, `by the ${event.source}`)];
     case "topology": return [bold(`${event.action} ${event.target.replace(">", " → ")}`), h("small", null, [event.settings, `by the ${event.source}`].filter(Boolean).join(" "))];
+    case "fault":
+    case "policy": return [bold(`${event.kind} ${event.name ?? event.policy ?? event.document ?? ""}`), ` ${event.change ?? event.action ?? ""}`, h("small", null, [event.what, event.reason, `by the ${event.source}`].filter(Boolean).join(", "))];
     case "state": return [bold(event.instance), ` ${event.before} → `, h("span", { class: event.after === "healthy" ? "good-text" : event.after === "down" ? "bad-text" : "warn-text" }, event.after), why];
     case "breaker": return [bold(event.source), " to ", bold(event.endpoint ?? ""), ": ", h(`span.breaker.${event.after}`, null, event.after), why];
     case "membership": return [bold(event.source), event.after === "gone" ? " was told: gone, " : " was told: joined, ", bold(event.endpoint ?? "")];

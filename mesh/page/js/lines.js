@@ -1,8 +1,11 @@
 /** The calls between services as curves, one to each instance, with their numbers; drawn only when they change. @module */
+import { injected } from "./faults.js";
 import { ms, percent, rate } from "./format.js";
 import { xAt, yAt } from "./routes.js";
 
 const LABEL_AT = 0.5;
+/** Of the retry budget; above it nobody needs to know. */
+const LOW_BUDGET = 0.5;
 const MANY_EDGES = 45;
 const NEAR = 9;
 const STEPS = 24;
@@ -63,7 +66,7 @@ function line(context, above, route, edge, model, colours, light, scale) {
     const open = Object.values(endpoint?.callers ?? {}).filter((one) => one === breaker).length;
     const all = Object.keys(endpoint?.callers ?? {}).length;
     above.globalAlpha = light < 0 ? 0.3 : 1;
-    pill(above, c[6] - 27, c[7], `${breaker === "open" ? "open" : "half"} ${open}/${all}`, breaker === "open" ? colours.red : colours.yellow, colours.stage, scale, 9);
+    pill(above, c[6] - 27, c[7], `${breaker === "open" ? "open" : "half"} ${open}/${all}${endpoint?.left_s ? ` ${endpoint.left_s}s` : ""}`, breaker === "open" ? colours.red : colours.yellow, colours.stage, scale, 9);
   }
   context.globalAlpha = 1;
 }
@@ -82,7 +85,8 @@ function label(context, name, edge, routes, colours, light, scale) {
   if (!count || (!edge.rps && light <= 0)) return;
   context.globalAlpha = light < 0 ? 0.3 : 1;
   const bad = edge.error_rate >= 0.001;
-  const words = `${rate(edge.rps)}/s  ${ms(edge.p99_ms)}${bad ? `  ${percent(edge.error_rate)}` : ""}`;
+  const budget = edge.budget !== null && edge.budget < LOW_BUDGET ? `  budget ${percent(edge.budget)}` : "";
+  const words = `${injected.has(name.split(">")[1]) ? "fault  " : ""}${rate(edge.rps)}/s  p95 ${ms(edge.p95_ms ?? edge.p99_ms)}${budget}${bad ? `  ${percent(edge.error_rate)}` : ""}`;
   const colour = edge.error_rate >= 0.1 ? colours.red : edge.error_rate >= 0.001 ? colours.yellow : light > 0 ? colours.text : colours.quiet;
   pill(context, x / count, y / count, words, colour, colours.stage, scale, 10.5);
   context.globalAlpha = 1;

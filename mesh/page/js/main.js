@@ -5,6 +5,7 @@ import { byId } from "./dom.js";
 import { startDetection } from "./detection.js";
 import { edit } from "./edit.js";
 import { startEvents } from "./events.js";
+import { startFaults } from "./faults.js";
 import { closeMenu, openMenu, startMenu } from "./menu.js";
 import { model } from "./model.js";
 import { startOverview } from "./overview.js";
@@ -16,7 +17,7 @@ import { start } from "./stream.js";
 import { startTraces } from "./traces.js";
 import { startTraffic } from "./traffic.js";
 
-const TABS = ["overview", "detection", "traces", "events"];
+const TABS = ["overview", "detection", "traces", "events", "faults"];
 const PAN_PX = 60;
 
 /** @param {string} wanted */
@@ -51,7 +52,7 @@ const KEYS = {
   ArrowLeft: () => scene.camera.pan(PAN_PX, 0), ArrowRight: () => scene.camera.pan(-PAN_PX, 0),
   ArrowUp: () => scene.camera.pan(0, PAN_PX), ArrowDown: () => scene.camera.pan(0, -PAN_PX),
   a: openAdding, s: save, r: toggleRecording,
-  1: () => tab("overview"), 2: () => tab("detection"), 3: () => tab("traces"), 4: () => tab("events"),
+  1: () => tab("overview"), 2: () => tab("detection"), 3: () => tab("traces"), 4: () => tab("events"), 5: () => tab("faults"),
 };
 
 /** @param {KeyboardEvent} event */
@@ -137,6 +138,7 @@ startOverview();
 startDetection();
 startTraces();
 startEvents();
+startFaults();
 start();
 // for tests and for the curious
 Object.assign(window, { mesh: { model, scene } });

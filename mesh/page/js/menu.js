@@ -2,6 +2,7 @@
 import { act } from "./actions.js";
 import { byId, h } from "./dom.js";
 import { edit } from "./edit.js";
+import { addFault } from "./faults.js";
 import { model } from "./model.js";
 
 /** @type {HTMLElement|null} */
@@ -36,6 +37,7 @@ export function openMenu(name, x, y, from = null) {
     item("Pause", "SIGSTOP, grey failure", "pause", "both", !off),
     app && sidecar && item("Pause the app only", "SIGSTOP", "pause", "app", !off),
     sidecar && app && item("Drain", "takes nothing new", "drain", "both", !off),
+    service && extra("Add a fault", "delay, error, hang", () => addFault(name)),
     service && extra("Edit", service, () => edit(service)),
   );
   for (const node of [...menu.childNodes]) if (!(node instanceof HTMLElement)) node.remove();

@@ -2,8 +2,9 @@
  * What the page knows of the mesh: told by the stream, read by everything else.
  * @module
  *
+ * @typedef {{name: string, action: string, delay_ms: number|null, left_s: number|null}} Fault
  * @typedef {{name: string, state: string, colour: string, why: string, version: string, zone: string,
- *   pids: Record<string, number|null>, restarts: number, open: number, half: number, closed: number,
+ *   faults?: Fault[], pids: Record<string, number|null>, restarts: number, open: number, half: number, closed: number,
  *   rps: number, p50_ms: number|null, p99_ms: number|null, error_rate: number}} Instance
  * @typedef {{instances: Instance[], rps: number, p50_ms: number|null, p99_ms: number|null, error_rate: number, up: number}} Service
  * @typedef {{id: string, health: string, breaker: string, reason: string, callers: Record<string, string>, ewma_ms: number|null,

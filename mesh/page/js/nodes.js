@@ -67,15 +67,22 @@ function row(found, instance, several, isIngress) {
   const [, tag, extra, first, second] = /** @type {HTMLElement[]} */ ([...element.children]);
   text(tag, isIngress ? "" : instance.name.slice(instance.name.lastIndexOf("-") + 1));
   const labels = [several ? instance.version : "", instance.zone].filter(Boolean).join(" ");
-  if (extra.textContent !== labels) extra.replaceChildren(...(labels ? [h("em", null, labels)] : []));
+  const faulty = (instance.faults ?? []).map(inWords).join(", ");
+  const wanted = `${labels}${faulty && "fault"}`;
+  if (extra.textContent !== wanted) extra.replaceChildren(...(labels ? [h("em", null, labels)] : []), ...(faulty ? [h("em.fault", null, "fault")] : []));
   extra.className = "tag";
   first.className = offline ? "word" : "num";
   text(first, offline ?? `${rate(instance.rps)}/s`);
   text(second, offline ? "" : ms(instance.p99_ms));
   second.hidden = Boolean(offline);
   const what = offline && instance.state !== "starting" ? "bring it back" : "take it offline";
-  const label = `${instance.name}, ${instance.state}, ${instance.why}, ${rate(instance.rps)} requests per second`;
+  const label = `${instance.name}, ${instance.state}, ${instance.why}, ${rate(instance.rps)} requests per second${faulty ? `, faults: ${faulty}` : ""}`;
   element.setAttribute("aria-label", isIngress ? `${label}. Press for its actions.` : `${label}. Press to ${what}.`);
+}
+
+/** @param {import("./model.js").Fault} fault */
+function inWords(fault) {
+  return [fault.delay_ms ? `delay ${ms(fault.delay_ms)}` : "", fault.action === "none" ? "" : fault.action].filter(Boolean).join(", ") || fault.name;
 }
 
 /** @param {HTMLElement} element @param {string} words */
@@ -93,6 +100,7 @@ export function about(instance) {
       line("requests", `${rate(instance.rps)}/s`), line("p50, p99", `${ms(instance.p50_ms)}, ${ms(instance.p99_ms)}`),
       line("errors", percent(instance.error_rate)),
       callers ? line("breakers", `${instance.closed} closed, ${instance.open} open, ${instance.half} half-open`) : "",
+      (instance.faults ?? []).map((fault) => line("fault", `${inWords(fault)}${fault.left_s === null ? "" : `, ${fault.left_s} s left`}`)),
       line("version", instance.version || "–"), instance.zone ? line("zone", instance.zone) : "",
       line("processes", pids || "none"), line("restarts", instance.restarts))];
 }

@@ -26,6 +26,9 @@ export async function replay({ file, name }) {
   Object.assign(source, {
     live: false,
     history: async (/** @type {string} */ wanted) => seriesOf(messages, now, wanted),
+    explain: async () => [],
+    faults: async () => null,
+    policies: async () => null,
     trace: async (/** @type {string} */ id) => traceOf(messages, id),
     recent: async (/** @type {URLSearchParams} */ query) => recentAt(messages, now, {
       service: query.get("service") ?? "", kind: query.get("kind") ?? "all", least: Number(query.get("min_ms") ?? 0),

@@ -15,4 +15,10 @@ export const source = {
   trace: async (id) => (await read(`/api/traces/${id}`))?.data[0] ?? null,
   /** @param {URLSearchParams} query @returns {Promise<any[]|null>} the newest traces, one line each */
   recent: async (query) => (await read(`/api/recent?${query}`))?.traces ?? null,
+  /** @param {string} id of a trace @returns {Promise<any[]>} what the sidecars kept of it */
+  explain: async (id) => (await read(`/api/explain/${id}?maybe=true`))?.exchanges ?? [],
+  /** @returns {Promise<any>} faults in force */
+  faults: () => read("/api/faults"),
+  /** @returns {Promise<any>} policies, and who acts on them */
+  policies: () => read("/api/policies"),
 };

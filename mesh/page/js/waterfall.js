@@ -2,7 +2,9 @@
 import { toast } from "./actions.js";
 import { byId, h } from "./dom.js";
 import { ms } from "./format.js";
+import { model } from "./model.js";
 import { source } from "./source.js";
+import { why } from "./why.js";
 
 /** @typedef {{id: string, parent: string, name: string, start: number, length: number, service: string, instance: string, tags: Record<string, any>, children: Span[]}} Span */
 
@@ -23,11 +25,23 @@ export async function openTrace(id) {
   const close = h("button", { type: "button" }, "Close");
   close.addEventListener("click", () => dialog.close());
   dialog.replaceChildren(
-    h("header", null, h("h2", null, "Trace"), h("span.num", { id: "trace-id" }, id), h("span", null, `${ms(total / 1000)}, ${spans.length} spans`), close),
+    h("header", null, h("h2", null, "Trace"), h("span.num", { id: "trace-id" }, id), h("span", null, `${ms(total / 1000)}, ${spans.length} spans`), jaeger(id), close),
     h("div.spans", null, h("div.corner", null, "service, span"), axis(total), spans.flatMap(({ span, depth }) => line(span, depth, start, total))));
   if (!dialog.open) dialog.showModal();
+  void source.explain(id).then((exchanges) => {
+    for (const row of /** @type {NodeListOf<HTMLElement>} */ (dialog.querySelectorAll("[data-span]"))) {
+      const words = why(exchanges, row.dataset.span ?? "");
+      if (words) row.after(words);
+    }
+  });
   // what went wrong is what one looks for
   dialog.querySelector(".span-why")?.scrollIntoView({ block: "center" });
+}
+
+/** The same trace in the Jaeger that the mesh sends its spans to, where there is one. @param {string} id */
+function jaeger(id) {
+  const address = model.graph?.jaeger;
+  return address && h("a", { href: `${address}/trace/${id}`, target: "_blank", rel: "noreferrer" }, "Jaeger");
 }
 
 /** @param {any} document as Jaeger gives it @returns {Span[]} the roots */
@@ -96,7 +110,7 @@ function line(span, depth, start, total) {
   return [
     h("div.span-name", { style: { paddingLeft: `${depth * INDENT_PX}px` }, title: `${span.instance} ${span.name}` },
       h("b", null, span.instance || span.service), h("span", null, span.tags.sidecar ? span.name : `app ${span.name.replace("/{path}", "")}`)),
-    h(`div.span-bar.${kind}`, null, h("i", { style: { left: `${left}%`, width: `${width}%` } }),
+    h(`div.span-bar.${kind}`, { "data-span": span.id }, h("i", { style: { left: `${left}%`, width: `${width}%` } }),
       h(late ? "em.left" : "em", { style: { left: late ? `${left}%` : `${left + width}%` } }, ms(span.length / 1000))),
     ...(words ? [h(attempt > 1 && !failed ? "div.span-why.retry" : "div.span-why", { style: { paddingLeft: `${depth * INDENT_PX}px` } }, words)] : []),
   ];
