@@ -229,3 +229,70 @@ async def test_an_unknown_service_is_named(receiver: Receiver) -> None:
         assert answer.headers["server"] == "mesh"
         assert answer.headers["x-mesh-reason"] == "NC: no service is named 'ordrs'; known are orders"
     assert await sidecar.stop() == 0
+
+
+FAULT = """
+apiVersion: mesh/v1
+kind: Fault
+metadata: {name: teapot}
+spec: {host: orders, action: abort, status: 418, ttl: 60s, match: [{uri: {prefix: /tea}}]}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata:
+  name: orders
+  annotations:
+    mesh/rate-limit: "{total: {rate: 0.01, burst: 2}}"
+    mesh/concurrency: "{initial: 50}"
+spec: {host: orders}
+"""
+
+
+async def test_inbound_policies_act_and_are_shown(receiver: Receiver, tmp_path: Path) -> None:
+    """From a file to the answer, the access log, the events, the metrics and the dump."""
+    policy, log = tmp_path / "policy.yaml", tmp_path / "access.log"
+    policy.write_text(FAULT)
+    sidecar = await Sidecar.start(
+        *("--name", "orders-1", "--inbound", "127.0.0.1:0", "--app", receiver.address),
+        *("--admin", "127.0.0.1:0", "--policy", str(policy), "--access-log", str(log)),
+    )
+    async with aiohttp.ClientSession() as session:
+        statuses = []
+        for path in ("/tea", "/a", "/a"):
+            async with session.get(sidecar.url("inbound", path)) as answer:
+                statuses.append(answer.status)
+        assert statuses == [418, 200, 429]
+        async with session.get(sidecar.url("admin", "/config_dump")) as answer:
+            shown = (await answer.json())["inbound"]
+        async with session.get(sidecar.url("admin", "/snapshot")) as answer:
+            live = (await answer.json())["inbound"]
+        for state in (shown, live):
+            (fault,) = state["faults"]
+            assert (fault["name"], fault["injected"], fault["active"]) == ("teapot", 1, 0)
+            assert 30 < fault["ends_in_s"] <= 60
+            assert fault["what"] == "answer 418 for 100 %, ends after 60 s"
+            assert state["rate_limits"][0]["enforced"] == 1
+            assert (state["concurrency"]["limit"], state["concurrency"]["in_flight"]) == (50.0, 0)
+            assert state["shedding"]["lag_ms"] >= 0.0
+        assert live["requests"] == 3
+        async with session.get(sidecar.url("admin", "/metrics")) as answer:
+            lines = (await answer.text()).splitlines()
+        for line in (
+            "mesh_fault_aborts_injected_total 1.0",
+            "mesh_fault_active_faults 0.0",
+            'mesh_http_local_rate_limit_enforced_total{rule="orders"} 1.0',
+            "mesh_adaptive_concurrency_concurrency_limit 50.0",
+            'mesh_overload_shed_total{lane="sheddable"} 0.0',
+        ):
+            assert line in lines
+        assert any(line.startswith("mesh_event_loop_lag_seconds ") for line in lines)
+        async with session.get(sidecar.url("admin", "/events")) as answer:
+            async with asyncio.timeout(10):
+                event = b""
+                while b"event: fault" not in event:
+                    event = await answer.content.readuntil(b"\n\n")
+            assert b'"reason":"fault teapot: answer 418 for 100 %, ends after 60 s"' in event
+    assert await sidecar.stop() == 0
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [line["response_flags"] for line in lines] == ["FI", "-", "RL"]
+    assert lines[0]["response_code_details"] == "fault teapot: aborted"

@@ -56,21 +56,25 @@ async def test_sigterm_under_load_loses_no_request() -> None:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        assert sidecar.stdout is not None
-        line = await asyncio.wait_for(sidecar.stdout.readline(), 20)
-        port = int(json.loads(line)["outbound"].rpartition(":")[2])
-        async with asyncio.TaskGroup() as clients:
-            for _ in range(16):
-                clients.create_task(ask(port), name="client")
-            idle = Client(*await asyncio.open_connection("127.0.0.1", port))
-            await idle.send(GET)
-            await idle.answer()
-            await until(lambda: answered >= 200)
-            stopping.set()
-            sidecar.send_signal(signal.SIGTERM)
-            assert await idle.closed() == b""
-            idle.close()
-        _, errors = await asyncio.wait_for(sidecar.communicate(), 20)
+        try:
+            assert sidecar.stdout is not None
+            line = await asyncio.wait_for(sidecar.stdout.readline(), 20)
+            port = int(json.loads(line)["outbound"].rpartition(":")[2])
+            async with asyncio.TaskGroup() as clients:
+                for _ in range(16):
+                    clients.create_task(ask(port), name="client")
+                idle = Client(*await asyncio.open_connection("127.0.0.1", port))
+                await idle.send(GET)
+                await idle.answer()
+                await until(lambda: answered >= 200)
+                stopping.set()
+                sidecar.send_signal(signal.SIGTERM)
+                assert await idle.closed() == b""
+                idle.close()
+            _, errors = await asyncio.wait_for(sidecar.communicate(), 20)
+        finally:  # a failure on the way must not leave it, for the loop would wait for its end
+            if sidecar.returncode is None:
+                sidecar.kill()
     assert lost == []
     assert told == 16
     assert sidecar.returncode == 0
