@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Coroutine
 from typing import Any
@@ -250,6 +251,17 @@ def test_a_hang_ends_by_its_own_cap() -> None:
     world.loop.advance(0.2)
     assert world.transport.aborted
     assert world.transport.sent == b""
+    assert (world.counted(), world.held) == ([("503", "FI")], 0)
+
+
+def test_a_reset_leaves_no_timer() -> None:
+    """The exchange is over before its start has returned: nothing may be armed for it then."""
+    world = World()
+    world.inbound.apply(Rules(faults=(FaultRule("f", action=Action.RESET, action_percent=100.0),)))
+    world.transport.receive(GET)
+    assert world.transport.aborted
+    assert isinstance(world.transport.protocol, Downstream)
+    assert world.transport.protocol.exchange_timer.deadline == math.inf
     assert (world.counted(), world.held) == ([("503", "FI")], 0)
 
 
