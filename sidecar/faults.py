@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .wire.events import RequestHead
 
 DELAY = "delay"
+# Whoever put a fault takes its document away at its end; that may reach us a moment before the end itself.
+END_SLACK_S = 1.0
 
 
 class Faults:
@@ -55,14 +57,16 @@ class Faults:
     def apply(self, rules: Sequence[FaultRule]) -> None:
         """From the next request on; those under way keep the fault that they have."""
         before = {rule.name: rule for rule in self.rules}
+        over = {name for name, rule in before.items() if self.injector.left(rule) < END_SLACK_S}
+        injected = dict(self.injector.injected)
         self.injector.replace(rules)
         after = {rule.name: rule for rule in self.rules}
         for name, rule in before.items():
             if name not in after:
-                self._tell(rule, "removed")
+                self._tell(rule, "expired" if name in over else "removed", injected.get(name, 0))
         for name, rule in after.items():
             if before.get(name) != rule:
-                self._tell(rule, "applied")
+                self._tell(rule, "applied", 0)
         self._arm()
 
     def draw(self, head: RequestHead, request_id: bytes) -> Fault | None:
@@ -102,10 +106,10 @@ class Faults:
 
     def _expire(self) -> None:
         for rule in self.injector.expire():
-            self._tell(rule, "expired")
+            self._tell(rule, "expired", self.injector.injected.get(rule.name, 0))
         self._arm()
 
-    def _tell(self, rule: FaultRule, after: str) -> None:
+    def _tell(self, rule: FaultRule, after: str, injected: int) -> None:
         what = describe(rule)
         if not what:
             return  # a rule without a fault, which only keeps later ones from its requests
@@ -117,7 +121,7 @@ class Faults:
             before="" if after == "applied" else "applied",
             after=after,
             reason=f"fault {rule.name}: {what}",
-            numbers={"ttl_s": rule.ttl_s, "injected": self.injector.injected.get(rule.name, 0)},
+            numbers={"ttl_s": rule.ttl_s, "injected": injected},
         )
 
 

@@ -167,6 +167,10 @@ class FaultInjector:
             self.rules = tuple(rule for rule in self.rules if now < self._ends[rule.name])
         return over
 
+    def left(self, rule: FaultRule) -> float:
+        """Seconds until a rule in force will be over; inf = it has no end of its own."""
+        return self._ends[rule.name] - self._clock()
+
     def next_end(self) -> float:
         """When the first of the rules in force will be over, on the clock; inf = never."""
         return min((self._ends[rule.name] for rule in self.rules), default=math.inf)

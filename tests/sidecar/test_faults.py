@@ -138,10 +138,22 @@ def test_a_fault_of_another_generation_begins_anew() -> None:
 def test_a_fault_that_is_taken_away_is_told_of_once() -> None:
     """And its timer does not come back."""
     world = World()
-    world.inbound.apply(Rules(faults=(FaultRule("f", action=Action.RESET, action_percent=1.0, ttl_s=9.0),)))
+    world.inbound.apply(Rules(faults=(FaultRule("f", action=Action.ABORT, action_percent=100.0, ttl_s=9.0),)))
+    world.transport.receive(GET)
     world.inbound.apply(Rules())
     world.loop.advance(20.0)
     assert world.told() == [("f", "applied"), ("f", "removed")]
+    assert world.events.since(0)[-1]["numbers"] == {"ttl_s": 9.0, "injected": 1}
+
+
+def test_a_fault_whose_document_goes_at_its_end_has_expired() -> None:
+    """The operator's side removes it at the same time, maybe a hair before."""
+    world = World()
+    world.inbound.apply(Rules(faults=(FaultRule("f", action=Action.RESET, action_percent=1.0, ttl_s=9.0),)))
+    world.loop.advance(8.9)
+    world.inbound.apply(Rules())
+    world.loop.advance(1.0)
+    assert world.told() == [("f", "applied"), ("f", "expired")]
 
 
 def test_without_faults_no_timer_is_set_and_no_entry_made() -> None:
