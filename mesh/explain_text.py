@@ -9,7 +9,7 @@ from mesh.policy_text import table
 Exchange = Mapping[str, Any]
 
 # Ours first; what a sidecar adds later stands behind them under its own name.
-_CANDIDATE_COLUMNS = ("endpoint", "version", "breaker", "health", "weight", "cost", "pending")
+_CANDIDATE_COLUMNS = ("endpoint", "version", "breaker", "health", "weight", "cost", "cost_ms", "pending")
 
 
 def story(document: Mapping[str, Any]) -> list[str]:
@@ -55,9 +55,9 @@ def _headline(exchange: Exchange) -> Iterator[str]:
 
 
 def _facts(exchange: Exchange) -> Iterator[tuple[str, str]]:
-    if exchange.get("route") or exchange.get("upstream"):
+    if exchange.get("upstream"):  # an inbound exchange that ended before its app has none
         version = exchange.get("policy_version")
-        rule = f"{exchange.get('route') or 'none'} → {exchange.get('upstream') or 'nowhere'}"
+        rule = f"{exchange.get('route') or 'none'} → {exchange['upstream']}"
         yield "rule", rule + (f" (policies at version {version})" if version else "")
     limit, left = exchange.get("limit_ms"), exchange.get("remaining_ms")
     if limit is not None:
@@ -81,7 +81,12 @@ def _answered(exchange: Exchange) -> str:
 
 def _candidates(rows: list[Mapping[str, Any]]) -> list[str]:
     more = [key for row in rows for key in row if key not in (*_CANDIDATE_COLUMNS, "address")]
-    columns = [key for key in (*_CANDIDATE_COLUMNS, *dict.fromkeys(more)) if any(key in row for row in rows)]
+    # what says nothing of any candidate only makes the table wide
+    columns = [
+        key
+        for key in (*_CANDIDATE_COLUMNS, *dict.fromkeys(more))
+        if any(row.get(key) is not None and row[key] is not False and row[key] != "" for row in rows)
+    ]
     return table(
         [column.upper() for column in columns], ([_cell(row.get(key)) for key in columns] for row in rows)
     )
@@ -95,7 +100,7 @@ def _attempt(row: Mapping[str, Any]) -> list[str]:
     return [
         _cell(row.get("number")),
         _cell(row.get("endpoint")),
-        _cell(row.get("reason")),
+        _cell(row.get("reason") or ("first try" if row.get("number") == 1 else None)),
         f"+{_ms(row.get('start_ms'))}",
         _ms(row.get("duration_ms")),
         _cell(row.get("status") or None),
