@@ -8,6 +8,8 @@ from mesh.policy_text import table
 
 Exchange = Mapping[str, Any]
 
+CLIENT_GONE = 499  # what a sidecar notes when the caller does not wait any longer
+
 # Ours first; what a sidecar adds later stands behind them under its own name.
 _CANDIDATE_COLUMNS = ("endpoint", "version", "breaker", "health", "weight", "cost", "cost_ms", "pending")
 
@@ -76,6 +78,8 @@ def _answered(exchange: Exchange) -> str:
         return f"by {last.get('endpoint')}, attempt {last.get('number')}"
     if not exchange.get("status"):
         return "by nobody"
+    if exchange["status"] == CLIENT_GONE:
+        return "by nobody: the caller was gone"
     return "by this sidecar itself"
 
 

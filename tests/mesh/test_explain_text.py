@@ -78,3 +78,4 @@ def test_a_record_with_holes_is_told_too() -> None:
     lines = told({"status": 0, "attempts": [{"number": 1, "endpoint": "a-1"}]})
     assert any("→ no answer in -" in line for line in lines)
     assert "  answered  by nobody" in lines
+    assert "  answered  by nobody: the caller was gone" in told({"status": 499, "flag": "DC"})
