@@ -282,10 +282,13 @@ def export_compose(
 ) -> int:
     """Write a topology as a Docker Compose file; starts nothing."""
     from mesh.export.compose import compose_file
+    from mesh.policy_check import check_topology
     from services.script import TopologyError, load_topology
 
     try:
-        text = compose_file(load_topology(topology), topology, (output or Path("compose.yaml")).parent)
+        loaded = load_topology(topology)
+        check_topology(loaded)
+        text = compose_file(loaded, topology, (output or Path("compose.yaml")).parent)
     except TopologyError as error:
         raise UsageError(str(error)) from error
     if output is None:

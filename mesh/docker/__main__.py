@@ -37,6 +37,7 @@ from mesh.docker.exposition import Deeds, DriverMetrics
 from mesh.docker.plan import Published, container_plan
 from mesh.errors import MeshError, UsageError
 from mesh.plan import MeshPlan
+from mesh.policy_check import check_topology
 from mesh.traces import TraceStore
 from services.script import Topology, TopologyError, load_topology
 
@@ -83,6 +84,7 @@ class Settings:
             )
         try:
             self.topology: Topology = load_topology(environ.get("MESH_TOPOLOGY", "shop"))
+            check_topology(self.topology)
         except TopologyError as error:
             raise UsageError(str(error)) from error
         entrypoint = urlsplit(environ.get("MESH_ENTRYPOINT", "http://127.0.0.1:8080"))
