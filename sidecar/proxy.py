@@ -236,8 +236,10 @@ class Proxy(ABC):
         flag = exchange.flags
         self.window.record(now, seconds, status >= 500)
         self.explain.consider(exchange, self.direction, seconds, self.upstream_of(exchange))
-        self.series(exchange).record(status, flag, seconds, exchange.bytes_in, exchange.answer.bytes_out)
+        series = self.series(exchange)
+        series.record(status, flag, seconds, exchange.bytes_in, exchange.answer.bytes_out)
         if self._access_log is not None:
             self._access_log.exchange(exchange, self.direction, seconds, flag)
         if self._tracer is not None and exchange.span.sampled:
+            series.exemplify(status, flag, seconds, exchange.span.trace_id)
             self._tracer.record(exchange, self.direction)

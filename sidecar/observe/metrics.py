@@ -8,11 +8,13 @@ request ends; a scrape pays for the text.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
+from prometheus_client.samples import Exemplar
 
 # Services on one machine answer in a millisecond: Istio's own buckets start at 0.5 ms too.
 DURATION_MS = (0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000)
@@ -48,12 +50,16 @@ UNKNOWN = Peer("unknown", "unknown")
 class _Cell:
     """All that is counted for one set of labels."""
 
-    __slots__ = ("count", "duration", "duration_sum", "request", "request_sum", "response", "response_sum")
+    __slots__ = (
+        "count", "duration", "duration_sum", "exemplars", "request", "request_sum", "response",
+        "response_sum",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.count = 0
         self.duration = [0] * (len(DURATION_MS) + 1)
         self.duration_sum = 0.0
+        self.exemplars: dict[int, Exemplar] = {}  # by bucket of duration
         self.request = [0] * (len(SIZE_BYTES) + 1)
         self.request_sum = 0
         self.response = [0] * (len(SIZE_BYTES) + 1)
@@ -81,6 +87,12 @@ class RequestSeries:
         cell.request_sum += bytes_in
         cell.response[bisect_left(SIZE_BYTES, bytes_out)] += 1
         cell.response_sum += bytes_out
+
+    def exemplify(self, status: int, flag: str, seconds: float, trace_id: bytes) -> None:
+        """A recorded request is a sampled one: in its bucket its trace can be found, until the next one's."""
+        milliseconds = seconds * 1000.0
+        found = Exemplar({"trace_id": trace_id.decode()}, milliseconds)
+        self._cells[(status, flag)].exemplars[bisect_left(DURATION_MS, milliseconds)] = found
 
     def cells(self) -> Iterator[tuple[tuple[str, ...], _Cell]]:
         for (status, flag), cell in list(self._cells.items()):
@@ -142,7 +154,9 @@ class Metrics:
         for series in list(self._series.values()):
             for labels, cell in series.cells():
                 requests.add_metric(labels, cell.count)
-                duration.add_metric(labels, cumulative(DURATION_MS, cell.duration), cell.duration_sum)
+                duration.add_metric(
+                    labels, cumulative(DURATION_MS, cell.duration, cell.exemplars), cell.duration_sum
+                )
                 request_bytes.add_metric(labels, cumulative(SIZE_BYTES, cell.request), cell.request_sum)
                 response_bytes.add_metric(labels, cumulative(SIZE_BYTES, cell.response), cell.response_sum)
         yield from (requests, duration, request_bytes, response_bytes)
@@ -155,13 +169,17 @@ class Metrics:
             yield from source()
 
 
-def cumulative(bounds: tuple[float, ...], counts: list[int]) -> list[Any]:
-    """Prometheus' buckets: each counts all samples up to its bound."""
+def cumulative(
+    bounds: tuple[float, ...], counts: list[int], exemplars: Mapping[int, Exemplar] = MappingProxyType({})
+) -> list[Any]:
+    """Prometheus' buckets: each counts all samples up to its bound; `exemplars` by the bucket's number."""
     total = 0
-    buckets = []
-    for bound, count in zip((*bounds, float("inf")), counts, strict=True):
+    buckets: list[Any] = []
+    for number, (bound, count) in enumerate(zip((*bounds, float("inf")), counts, strict=True)):
         total += count
-        buckets.append(("+Inf" if bound == float("inf") else repr(float(bound)), total))
+        name = "+Inf" if bound == float("inf") else repr(float(bound))
+        exemplar = exemplars.get(number)
+        buckets.append((name, total) if exemplar is None else (name, total, exemplar))
     return buckets
 
 

@@ -232,6 +232,11 @@ def run() -> str:
         finally:
             fresh.stop()
     table = [
+        f"Health queries answer 10 instances; {CONNECTIONS} connections kept alive, each with one request at a "
+        f"time, {SECONDS:g} s. Watchers block on one service; wall-clock from the write to the last byte at the "
+        f"last of them, median of {ROUNDS} changes. Ours runs on one core, Consul on all there are; durable "
+        "means that a write is in the kernel before it is acknowledged, and on the disk within a second.",
+        "",
         "| registry | health queries/s | KV puts/s | 200 watchers know | 1,000 watchers know |",
         "| --- | --- | --- | --- | --- |",
         *(

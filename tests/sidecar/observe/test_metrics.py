@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from sidecar.observe.metrics import MAX_PEERS, Metrics, Peer, upstream_metrics
@@ -50,6 +52,27 @@ def test_names_labels_and_buckets() -> None:
     assert value(metrics, "istio_response_bytes_bucket", le="1024.0", response_code="200") == 0
     assert value(metrics, "istio_response_bytes_bucket", le="4096.0", response_code="200") == 1
     assert value(metrics, "istio_request_bytes_sum") == 10
+
+
+def test_a_recorded_request_is_the_exemplar_of_its_bucket() -> None:
+    """In OpenMetrics, which Prometheus asks for; the plain format has no place for it."""
+    metrics = Metrics(Peer("gateway", "v2"))
+    series = metrics.outbound("orders", "v1")
+    for seconds, trace in ((0.003, b"a" * 32), (0.004, b"b" * 32), (7.0, b"c" * 32)):
+        series.record(200, "-", seconds, 0, 0)
+        series.exemplify(200, "-", seconds, trace)
+    registry = CollectorRegistry()
+    registry.register(metrics)
+    encode, kind = choose_encoder("application/openmetrics-text; version=1.0.0")
+    assert kind.startswith("application/openmetrics-text")
+    found = {
+        sample.labels["le"]: (sample.exemplar.labels["trace_id"], sample.exemplar.value)
+        for family in openmetrics(encode(registry).decode())
+        for sample in family.samples
+        if sample.exemplar is not None
+    }
+    assert found == {"5.0": ("b" * 32, 4.0), "10000.0": ("c" * 32, 7000.0)}
+    assert b"trace_id" not in generate_latest(registry)
 
 
 def test_sources_are_bounded() -> None:
