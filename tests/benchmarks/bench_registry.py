@@ -28,6 +28,13 @@ ROUNDS = 7
 INSTANCES = 5000
 TTL = 5.0
 
+ABOUT = (
+    f"Health queries answer 10 instances; {CONNECTIONS} connections kept alive, one request at a time each, "
+    f"{SECONDS:g} s. Watchers block on one service: wall-clock from the write to the last byte at the last "
+    f"of them, median of {ROUNDS} changes. Ours runs on one core, Consul on all there are. Durable: a write "
+    "is in the kernel before it is acknowledged, and on the disk within a second."
+)
+
 
 class Line(asyncio.Protocol):
     """One keep-alive connection, one request at a time; whole answers, by length or by chunks."""
@@ -232,10 +239,7 @@ def run() -> str:
         finally:
             fresh.stop()
     table = [
-        f"Health queries answer 10 instances; {CONNECTIONS} connections kept alive, each with one request at a "
-        f"time, {SECONDS:g} s. Watchers block on one service; wall-clock from the write to the last byte at the "
-        f"last of them, median of {ROUNDS} changes. Ours runs on one core, Consul on all there are; durable "
-        "means that a write is in the kernel before it is acknowledged, and on the disk within a second.",
+        ABOUT,
         "",
         "| registry | health queries/s | KV puts/s | 200 watchers know | 1,000 watchers know |",
         "| --- | --- | --- | --- | --- |",
