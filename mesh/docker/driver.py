@@ -16,7 +16,7 @@ from mesh.actions import Action, ActionRefused
 from mesh.changes import Changes
 from mesh.docker.containers import Container, by_part, orphans
 from mesh.docker.engine import Engine, EngineError
-from mesh.docker.log_lines import LogLine, last_of
+from mesh.docker.log_lines import LogLine, stamp
 from mesh.draft import Draft
 from mesh.errors import MeshError, UsageError
 from mesh.health import Poller
@@ -33,6 +33,8 @@ log = logging.getLogger("mesh.docker")
 LOOK_S = 1.0
 # docker start of two containers and the first answers of what is in them, on a busy machine.
 EFFECT_S = 6.0
+# By then the engine has written down what a container said.
+LOG_LAG_S = 0.2
 ADMIN_TIMEOUT = aiohttp.ClientTimeout(total=2.0)
 # Docker's exit code of a process that a signal ended.
 SIGNALLED = 128
@@ -69,6 +71,7 @@ class Driver:
         self._engine = engine
         self._session = session
         self._clock = clock
+        self._wall_clock = wall_clock
         self._began = clock()
         self._ready_s: float | None = None
         self._everything = {each.name: ContainerInstance(each, clock) for each in plan.everything()}
@@ -209,15 +212,18 @@ class Driver:
     async def log_lines(
         self, name: str, part: Part | None, lines: int, after: str
     ) -> tuple[list[LogLine], str]:
-        """Both parts' lines in the order of time, and the stamp to ask after the next time."""
+        """Both parts' lines in the order of time, and the stamp to ask after the next time.
+
+        Asked part by part, so up to a moment that is over for all of them: else a line would be missed.
+        """
         instance = self._instance(name)
+        upto = stamp(self._wall_clock() - LOG_LAG_S)
         found: list[LogLine] = []
         for each in instance.parts:
             container = self._containers.get((name, each))
             if part in (None, each) and container is not None:
                 found += await asyncio.to_thread(self._engine.log_lines, container, lines, after)
-        found.sort()
-        return found, last_of(found, after)
+        return sorted(line for line in found if line.at <= upto), upto
 
     def log_paths(self, name: str) -> dict[str, str]:
         """Part -> the command that shows its logs; there are no files."""

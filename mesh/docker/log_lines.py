@@ -1,8 +1,7 @@
 """Lines that containers wrote, each with Docker's time stamp, so that what is new can be asked for. Pure."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 STAMP_LENGTH = len("2026-11-21T10:00:00.000000000Z")
 
@@ -26,9 +25,9 @@ def stamped(part: str, written: str, after: str) -> list[LogLine]:
     return lines
 
 
-def last_of(lines: Iterable[LogLine], before: str) -> str:
-    """The stamp to ask after the next time; `before` when nothing came."""
-    return max((line.at for line in lines), default=before)
+def stamp(at: float) -> str:
+    """Seconds since the epoch as Docker writes them."""
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%dT%H:%M:%S.%f}000Z"
 
 
 def seconds(stamp: str) -> float:

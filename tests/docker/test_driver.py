@@ -20,6 +20,7 @@ from services.script import parse_topology
 from tests.fakes.clock import FakeClock
 
 TOPOLOGY = parse_topology("services:\n- name: orders\n  isEntrypoint: true\n", "one.yaml")
+TEN = 1795255200.0  # 2026-11-21T10:00:00Z
 PUBLISHED = Published(control_port=4200, entrypoint_port=8080, registry_url="http://consul:8500")
 
 
@@ -96,11 +97,18 @@ def engine() -> FakeEngine:
 
 
 @pytest.fixture
-async def driver(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Driver]:
+def wall_clock() -> FakeClock:
+    return FakeClock(TEN + 2.5)
+
+
+@pytest.fixture
+async def driver(
+    engine: FakeEngine, wall_clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Driver]:
     monkeypatch.setattr("mesh.docker.driver.EFFECT_S", 0.0)  # no sidecar will answer here
     async with aiohttp.ClientSession() as session:
         made = Driver(
-            container_plan(TOPOLOGY, ALL, PUBLISHED), cast(Engine, engine), session, FakeClock(), FakeClock()
+            container_plan(TOPOLOGY, ALL, PUBLISHED), cast(Engine, engine), session, FakeClock(), wall_clock
         )
         await made.look()
         yield made
@@ -171,13 +179,18 @@ def test_a_project_without_a_container_of_the_topology() -> None:
         container_plan(TOPOLOGY, [one for one in ALL if one.name != "orders-1-app"], PUBLISHED)
 
 
-async def test_log_lines_of_both_parts_come_in_the_order_of_time_and_once(driver: Driver) -> None:
+async def test_log_lines_of_both_parts_come_in_the_order_of_time_and_once(
+    driver: Driver, wall_clock: FakeClock
+) -> None:
     """What was given is not given again; who asks for one part gets that one."""
     lines, upto = await driver.log_lines("orders-1", None, 5, "")
-    assert [line.text for line in lines] == ["orders-1-sidecar 5", "orders-1-app 5"]
-    assert await driver.log_lines("orders-1", None, 5, upto) == ([], upto)
-    later, _ = await driver.log_lines("orders-1", None, 5, lines[0].at)
+    assert [line.text for line in lines] == ["orders-1-sidecar 5"]  # the app's is of a moment not over yet
+    wall_clock.advance(2.0)
+    later, again = await driver.log_lines("orders-1", None, 5, upto)
     assert [line.text for line in later] == ["orders-1-app 5"]
+    assert await driver.log_lines("orders-1", None, 5, again) == ([], again)
+    both, _ = await driver.log_lines("orders-1", None, 5, "")
+    assert [line.part for line in both] == ["sidecar", "app"]
     only, _ = await driver.log_lines("orders-1", Part.SIDECAR, 5, "")
     assert [line.part for line in only] == ["sidecar"]
     with pytest.raises(UnknownName):

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from urllib.request import Request, urlopen
@@ -11,6 +12,8 @@ import pytest
 
 from grafana.boards.panels import ACTIONS
 from tests.docker.project import TOKEN, Project, docker, eventually
+
+MESH = [sys.executable, "-m", "mesh"]
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
 
@@ -41,7 +44,7 @@ def test_the_page_shows_real_requests(shop: Project) -> None:
 def test_logs_are_followed_across_a_restart(shop: Project) -> None:
     """`mesh logs --follow`: what comes later is printed, also by the container's next run."""
     environment = {**os.environ, "MESH_CONTROL": shop.url("CONTROL"), "MESH_TOKEN": TOKEN}
-    command = ["mesh", "logs", "users-2", "--part", "app", "--follow", "-n", "0"]
+    command = [*MESH, "logs", "users-2", "--part", "app", "--follow", "-n", "0"]
     following = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     try:
         time.sleep(3)
@@ -60,7 +63,7 @@ def test_a_fault_by_command_acts_and_is_marked_on_the_boards(shop: Project) -> N
 
     def mesh(*words: str) -> str:
         done = subprocess.run(
-            ["mesh", *words], env=environment, capture_output=True, text=True, timeout=60, check=False
+            [*MESH, *words], env=environment, capture_output=True, text=True, timeout=60, check=False
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
