@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import random
 import signal
 import time
@@ -13,6 +14,7 @@ from aiohttp import web
 from mesh.control.app import control_app
 from mesh.control.graph import graph_of
 from mesh.control.hub import Hub
+from mesh.control.jaeger_link import jaeger_url
 from mesh.control.policy_desks import make_desks
 from mesh.launch import Launched
 from mesh.plan import MeshPlan
@@ -54,10 +56,11 @@ async def _serve(
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, supervisor.stop)
         traces = TraceStore()
-        graph = graph_of(supervisor.draft().topology, plan.topology)
+        jaeger = jaeger_url(os.environ)
+        graph = graph_of(supervisor.draft().topology, plan.topology, jaeger)
         hub = Hub(supervisor, traces, graph, session, time.time, random.Random())
         desks = make_desks(supervisor.policies, supervisor, session, time.time, hub.journal.add)
-        supervisor.reshaped.append(lambda topology: hub.rewired(graph_of(topology, plan.topology)))
+        supervisor.reshaped.append(lambda topology: hub.rewired(graph_of(topology, plan.topology, jaeger)))
         control = web.AppRunner(
             control_app(supervisor, traces, plan.control_port, hub, desks),
             access_log=None,

@@ -125,6 +125,8 @@ class Upstream:
             endpoint.describe(spec)
             kept.append(endpoint)
             if spec.health != before:
+                words = f"the registry says {spec.health}"
+                self._listener(PolicyEvent(now, "told", self.name, endpoint.id, before, spec.health, words))
                 self._health_changed(endpoint, now)
         self.endpoints.replace(removed, added)
         for endpoint in added:

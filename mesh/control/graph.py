@@ -7,8 +7,11 @@ from services.script import Topology
 INGRESS = "ingress"
 
 
-def graph_of(topology: Topology, name: str) -> dict[str, Any]:
-    """`services` in the file's order, `calls` as [caller, callee], the ingress first."""
+def graph_of(topology: Topology, name: str, jaeger: str | None = None) -> dict[str, Any]:
+    """`services` in the file's order, `calls` as [caller, callee], the ingress first.
+
+    `jaeger` is the address of the pages of the Jaeger that has the spans, where there is one.
+    """
     calls: dict[tuple[str, str], None] = {(INGRESS, topology.entrypoint.name): None}
     for service in topology.services:
         for call in service.calls():
@@ -16,6 +19,7 @@ def graph_of(topology: Topology, name: str) -> dict[str, Any]:
     return {
         "name": name,
         "ingress": INGRESS,
+        "jaeger": jaeger,
         "entrypoint": topology.entrypoint.name,
         "services": [
             {

@@ -14,6 +14,7 @@ from typing import Any
 
 import aiohttp
 
+from mesh.control.ceiling import Ceiling
 from mesh.control.detection import Detection
 from mesh.control.flights import ERROR, Sampler, attempts_at, flight, roots
 from mesh.control.history import EMPTY, History
@@ -55,6 +56,7 @@ class Hub:
         self.journal = Journal(wall_clock)
         self.detection = Detection()
         self.history = History()
+        self.ceiling = Ceiling()
         self.graph = dict(graph)
         self._driver = driver
         self._traces = traces
@@ -68,7 +70,6 @@ class Hub:
         self._sent: dict[tuple[str, str], str] = {}
         self._states: dict[str, tuple[str, str]] = {}
         self._asked: dict[str, float] = {}
-        self._told: dict[tuple[str, str], str] = {}  # what the registry says of an endpoint, by caller
         self._open_until: dict[tuple[str, str], float] = {}  # by caller and endpoint
         self._next_second = 0.0
         self.journal.listeners.append(self._note)
@@ -135,6 +136,7 @@ class Hub:
         self.graph, self._calls = dict(graph), calls
         names = {INGRESS, *(service["name"] for service in graph["services"])}
         self.history.keep(names)
+        self.ceiling.forget()
         self.look()
         self._begin_anew()
 
@@ -168,9 +170,9 @@ class Hub:
         now = self._wall_clock()
         found = picture(self._driver.status(), self._driver.snapshots(), self._calls, self._former)
         self._tell_time_left(found, now)
+        found["load"]["ceiling"] = self.ceiling.rate
         self._picture = found
         self._notice_states(found)
-        self._notice_registry(found)
         if self._pages:
             self._send_changes(found)
             flights = [
@@ -185,6 +187,7 @@ class Hub:
                 pass
         if now >= self._next_second:
             self._next_second = max(self._next_second + SECOND_S, now + SECOND_S / 2)
+            self.ceiling.take(found["load"])
             row = self.history.take(now, found)
             self._send("second", {"at": round(now, 3), "row": row})
 
@@ -199,17 +202,6 @@ class Hub:
                     and (until := self._open_until.get((caller, endpoint["id"]))) is not None
                 ]
                 endpoint["left_s"] = max(0, round(min(left))) if left else None
-
-    def _notice_registry(self, found: Mapping[str, Any]) -> None:
-        """Sidecars have no event for it: seen in their snapshots, so up to a second later than it was."""
-        for edge in found["edges"].values():
-            for endpoint in edge["endpoints"]:
-                for caller, health in endpoint["told"].items():
-                    key = (caller, endpoint["id"])
-                    before, self._told[key] = self._told.get(key), health
-                    if before not in (None, health) and found["phase"] == "up":
-                        fields = {"endpoint": endpoint["id"], "before": before, "after": health}
-                        self.journal.add(caller, "told", fields)
 
     def _notice_states(self, found: Mapping[str, Any]) -> None:
         up = found["phase"] == "up"

@@ -178,11 +178,10 @@ def _add_endpoint(found: dict[str, Document], caller: str, endpoint: Mapping[str
         str(endpoint.get("id")),
         {
             "id": endpoint.get("id"), "health": endpoint.get("health"), "breaker": "closed", "reason": "",
-            "callers": {}, "told": {}, "ewma_ms": None, "requests": 0, "failures": 0, "share": 1.0,
+            "callers": {}, "ewma_ms": None, "requests": 0, "failures": 0, "share": 1.0,
         },
     )  # fmt: skip
     mine["callers"][caller] = state
-    mine["told"][caller] = str(endpoint.get("health"))
     mine["requests"] += endpoint.get("requests") or 0
     mine["failures"] += endpoint.get("failures") or 0
     mine["ewma_ms"] = _highest((mine["ewma_ms"], endpoint.get("ewma_ms")))

@@ -1,7 +1,8 @@
 """`python -m mesh.docker`: the control API of a mesh of containers, in a container beside them.
 
 Reads its settings from the environment (compose.yaml sets them): MESH_PROJECT, MESH_TOPOLOGY, MESH_TOKEN,
-MESH_PUBLISHED_PORT, MESH_ENTRYPOINT, MESH_REGISTRY, MESH_LISTEN_PORT, MESH_METRICS_PORT, MESH_RUN.
+MESH_PUBLISHED_PORT, MESH_ENTRYPOINT, MESH_REGISTRY, MESH_LISTEN_PORT, MESH_METRICS_PORT, MESH_RUN,
+MESH_JAEGER.
 Prints one line of JSON with its addresses once it serves, and the link to its page on standard error.
 """
 
@@ -29,6 +30,7 @@ from mesh.control import trace_routes
 from mesh.control.app import MAX_BODY_BYTES, control_app, say_errors
 from mesh.control.graph import graph_of
 from mesh.control.hub import Hub
+from mesh.control.jaeger_link import jaeger_url
 from mesh.control.policy_desks import make_desks
 from mesh.docker import log_routes
 from mesh.docker.driver import Driver
@@ -93,6 +95,7 @@ class Settings:
             entrypoint_port=entrypoint.port or 80,
             registry_url=environ.get("MESH_REGISTRY", "http://consul:8500"),
         )
+        self.jaeger = jaeger_url(environ)
         self.token = environ.get("MESH_TOKEN") or secrets.token_urlsafe(24)
         self.listen = ("0.0.0.0", _port(environ, "MESH_LISTEN_PORT", "4200"))
         self.metrics = ("0.0.0.0", _port(environ, "MESH_METRICS_PORT", "4201"))
@@ -109,7 +112,7 @@ async def _serve(settings: Settings, clock: Callable[[], float]) -> None:
         driver = Driver(plan, engine, session, clock, time.time)
         await driver.look()
         traces = TraceStore(MAX_SPANS)
-        graph = graph_of(settings.topology, plan.topology)
+        graph = graph_of(settings.topology, plan.topology, settings.jaeger)
         hub = Hub(driver, traces, graph, session, time.time, random.Random())
         desks = make_desks(driver.policies, driver, session, time.time, hub.journal.add)
         app = control_app(

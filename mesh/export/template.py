@@ -152,6 +152,7 @@ AROUND = """\
       MESH_PROJECT: ${COMPOSE_PROJECT_NAME}
       MESH_TOPOLOGY: <topology>
       MESH_PUBLISHED_PORT: ${CONTROL_PORT:-4200}
+      MESH_JAEGER: http://127.0.0.1:${JAEGER_PORT:-16686}
       MESH_ENTRYPOINT: http://127.0.0.1:${ENTRYPOINT_PORT:-<ingress_port>}
       MESH_REGISTRY: http://consul:8500
       MESH_TOKEN: ${MESH_TOKEN:-} # made at each start when none is given

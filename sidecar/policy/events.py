@@ -9,7 +9,8 @@ class PolicyEvent:
     """One change of state, with the numbers that caused it.
 
     `kind`: 'breaker' (closed/open/half-open), 'ramp' (share of traffic in percent), 'floor' (held back by the
-    floor instead of opened), 'membership' (joined/left), 'admission' (service level), 'forced' (by an
+    floor instead of opened), 'membership' (joined/left), 'told' (the
+    registry's word on its health: passing/warning/critical), 'admission' (service level), 'forced' (by an
     operator). `at` is the injected clock's reading; `endpoint` is '' for what concerns the whole service.
     """
 

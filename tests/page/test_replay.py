@@ -44,7 +44,7 @@ def test_what_the_page_recorded_is_played(page: Any, browser: Any, mesh: RealMes
     page.keyboard.press("r")
     wait(4)
     page.click('[data-instance="inventory-1"]')
-    page.wait_for_selector('[data-instance="inventory-1"].red', timeout=20_000)
+    page.wait_for_selector('[data-instance="inventory-1"].red', timeout=60_000)
     wait(4)
     with page.expect_download() as download:
         page.keyboard.press("r")
@@ -62,7 +62,7 @@ def test_what_the_page_recorded_is_played(page: Any, browser: Any, mesh: RealMes
         again.goto(url)
         again.wait_for_selector('[data-instance="inventory-1"].green')
         assert again.locator(".node").count() == 8
-        again.wait_for_function("() => mesh.scene.particles.count > 0", timeout=20_000)
+        again.wait_for_function("() => mesh.scene.particles.count > 0", timeout=60_000)
         again.focus("#seek")
         again.keyboard.press("End")
         again.wait_for_selector('[data-instance="inventory-1"].red', timeout=10_000)
@@ -77,7 +77,7 @@ def test_what_the_page_recorded_is_played(page: Any, browser: Any, mesh: RealMes
         again.wait_for_selector('[data-instance="inventory-1"].green')
         again.select_option("#speed", "8")
         again.click("#play")  # it had come to its end
-        again.wait_for_selector('[data-instance="inventory-1"].red', timeout=20_000)
+        again.wait_for_selector('[data-instance="inventory-1"].red', timeout=60_000)
         again.click('[data-instance="inventory-1"]')
         again.wait_for_selector('#toasts :text("nothing of it runs now")')
         answer = http(f"{url}/api/instances/inventory-1/heal", "POST")

@@ -237,6 +237,15 @@ def test_a_survivor_keeps_everything_over_membership_changes() -> None:
     assert not bench.up.update([spec(1, weight=2), spec(2), spec(4)])
 
 
+def test_the_registry_s_word_on_health_is_told_at_once() -> None:
+    """With what it was before; a weight alone is no news."""
+    bench = Bench(3)
+    bench.up.update([spec(1, health="critical"), spec(2, weight=2), spec(3)])
+    bench.up.update([spec(1), spec(2, weight=2), spec(3)])
+    told = [(e.endpoint, e.from_state, e.to_state) for e in bench.events if e.kind == "told"]
+    assert told == [("orders-1", "passing", "critical"), ("orders-1", "critical", "passing")]
+
+
 def test_leaving_and_coming_back_is_no_way_around_a_verdict() -> None:
     """The breaker comes back with the id; the registry's word brings a probe at once, but a probe."""
     bench = Bench(3)

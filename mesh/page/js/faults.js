@@ -38,7 +38,7 @@ export function startFaults() {
   });
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    const found = await call("PUT", "/api/faults", wish(new FormData(/** @type {HTMLFormElement} */ (form))));
+    const found = await call("POST", "/api/faults", wish(new FormData(/** @type {HTMLFormElement} */ (form))));
     if (found) toast(`${found.fault?.what ?? "fault"} at ${found.fault?.instance ?? found.fault?.host ?? ""}`);
     await load();
   });

@@ -86,7 +86,7 @@ function label(context, name, edge, routes, colours, light, scale) {
   context.globalAlpha = light < 0 ? 0.3 : 1;
   const bad = edge.error_rate >= 0.001;
   const budget = edge.budget !== null && edge.budget < LOW_BUDGET ? `  budget ${percent(edge.budget)}` : "";
-  const words = `${injected.has(name.split(">")[1]) ? "fault  " : ""}${rate(edge.rps)}/s  p95 ${ms(edge.p95_ms ?? edge.p99_ms)}${budget}${bad ? `  ${percent(edge.error_rate)}` : ""}`;
+  const words = `${injected.has(name.split(">")[1]) ? "fault  " : ""}${rate(edge.rps)}/s  ${ms(edge.p95_ms ?? edge.p99_ms)}${budget}${bad ? `  ${percent(edge.error_rate)}` : ""}`;
   const colour = edge.error_rate >= 0.1 ? colours.red : edge.error_rate >= 0.001 ? colours.yellow : light > 0 ? colours.text : colours.quiet;
   pill(context, x / count, y / count, words, colour, colours.stage, scale, 10.5);
   context.globalAlpha = 1;

@@ -4,6 +4,7 @@ import { byId, h } from "./dom.js";
 import { edit } from "./edit.js";
 import { addFault } from "./faults.js";
 import { model } from "./model.js";
+import { tip } from "./tip.js";
 
 /** @type {HTMLElement|null} */
 let opener = null;
@@ -42,6 +43,7 @@ export function openMenu(name, x, y, from = null) {
   );
   for (const node of [...menu.childNodes]) if (!(node instanceof HTMLElement)) node.remove();
   menu.hidden = false;
+  tip(null);
   const box = menu.getBoundingClientRect();
   menu.style.left = `${Math.min(x, window.innerWidth - box.width - 8)}px`;
   menu.style.top = `${Math.min(y, window.innerHeight - box.height - 8)}px`;

@@ -68,8 +68,8 @@ function row(found, instance, several, isIngress) {
   text(tag, isIngress ? "" : instance.name.slice(instance.name.lastIndexOf("-") + 1));
   const labels = [several ? instance.version : "", instance.zone].filter(Boolean).join(" ");
   const faulty = (instance.faults ?? []).map(inWords).join(", ");
-  const wanted = `${labels}${faulty && "fault"}`;
-  if (extra.textContent !== wanted) extra.replaceChildren(...(labels ? [h("em", null, labels)] : []), ...(faulty ? [h("em.fault", null, "fault")] : []));
+  const wanted = `${labels}${faulty && "!"}`;
+  if (extra.textContent !== wanted) extra.replaceChildren(...(labels ? [h("em", null, labels)] : []), ...(faulty ? [h("em.fault", null, "!")] : []));
   extra.className = "tag";
   first.className = offline ? "word" : "num";
   text(first, offline ?? `${rate(instance.rps)}/s`);

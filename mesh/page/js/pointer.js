@@ -1,6 +1,6 @@
 /** What the pointer does on the picture: hover, click, drag, menu. @module */
 import { toggle } from "./actions.js";
-import { h } from "./dom.js";
+import { byId, h } from "./dom.js";
 import { ms, percent, rate } from "./format.js";
 import { edgeAt } from "./lines.js";
 import { openMenu } from "./menu.js";
@@ -80,7 +80,7 @@ export function startPointer() {
   });
   stage.addEventListener("pointerleave", () => { last = null; tip(null); point(null); });
   // what the tip says changes while the pointer rests
-  model.on("change", () => { if (last && !press) hover(last); });
+  model.on("change", () => { if (last && !press && byId("menu").hidden) hover(last); });
 }
 
 /** @type {PointerEvent|null} */

@@ -14,9 +14,14 @@ export function startTraces() {
   const kind = h("select", { "aria-label": "Outcome" }, [["all", "all outcomes"], ["failed", "failed"], ["retried", "retried"]].map(([value, words]) => h("option", { value }, words)));
   const least = h("input", { type: "number", min: 0, placeholder: "from ms", "aria-label": "Duration from, in milliseconds" });
   const list = h("ol.trace-list");
+  const elsewhere = h("a", { target: "_blank", rel: "noreferrer", hidden: true }, "in Jaeger");
   const none = h("p.note", { hidden: true }, "No trace like this in the last half minute.");
-  panel.append(h("h2", null, "Traces", h("small", null, "newest first")), h("div.filters", null, service, kind, least), list, none);
+  panel.append(h("h2", null, "Traces", h("small", null, "newest first"), elsewhere), h("div.filters", null, service, kind, least), list, none);
   model.on("graph", () => service.replaceChildren(h("option", { value: "" }, "all services"), ...model.graph.services.map((/** @type {any} */ one) => h("option", { value: one.name }, one.name))));
+  model.on("graph", () => {
+    elsewhere.hidden = !model.graph.jaeger;
+    elsewhere.setAttribute("href", model.graph.jaeger ?? "");
+  });
   let asked = 0;
   const load = async () => {
     if (panel.hidden || document.hidden) return;

@@ -4,8 +4,11 @@ import { byId } from "./dom.js";
 import { rate as words } from "./format.js";
 import { model } from "./model.js";
 
-/** The slider's end. The generator says beside it when it cannot keep up; that is the machine's real ceiling. */
-const HIGHEST = 5000;
+/** The slider's end while nobody knows what the mesh can carry: then it ends a little above what was measured. */
+const UNKNOWN = 5000;
+const ABOVE = 1.25;
+const LEAST = 20;
+let highest = UNKNOWN;
 const STEPS = 1000;
 /** While a person moves it the mesh is told no more often. */
 const TELL_MS = 120;
@@ -15,14 +18,14 @@ const QUIET_MS = 1500;
 /** @param {number} step of the slider @returns {number} requests/s; the first step is 0 */
 export function rateAt(step) {
   if (step <= 0) return 0;
-  const value = Math.exp(((step - 1) / (STEPS - 1)) * Math.log(HIGHEST));
+  const value = Math.exp(((step - 1) / (STEPS - 1)) * Math.log(highest));
   return value < 10 ? Math.round(value * 10) / 10 : value < 100 ? Math.round(value) : Math.round(value / 5) * 5;
 }
 
 /** @param {number} value requests/s @returns {number} step of the slider */
 export function stepOf(value) {
   if (value <= 0) return 0;
-  return Math.round(1 + ((STEPS - 1) * Math.log(Math.min(HIGHEST, Math.max(1, value)))) / Math.log(HIGHEST));
+  return Math.round(1 + ((STEPS - 1) * Math.log(Math.min(highest, Math.max(1, value)))) / Math.log(highest));
 }
 
 export function startTraffic() {
@@ -56,12 +59,14 @@ export function startTraffic() {
     const { load } = model;
     if (!message.load || performance.now() - touched < QUIET_MS || document.activeElement === number) return;
     const value = load.running ? load.rate ?? 0 : 0;
+    highest = load.ceiling ? Math.max(LEAST, value, Math.ceil(load.ceiling * ABOVE)) : UNKNOWN;
+    slider.title = load.ceiling ? `Some ${words(load.ceiling)}/s is all that this mesh answered when more was asked of it` : "";
     number.value = String(value);
     if (rateAt(Number(slider.value)) !== value) slider.value = String(stepOf(value));
     slider.setAttribute("aria-valuetext", `${value} requests per second`);
     const name = String(load.pattern ?? "constant").split(":")[0];
     if (pattern.value !== name) pattern.value = name;
-    byId("rate-now").textContent = load.running ? `now ${words(load.rate_now)}/s` : "no traffic";
+    byId("rate-now").textContent = load.running ? `now ${words(load.rate_now)}/s${load.ceiling ? ` of ${words(load.ceiling)}` : ""}` : "no traffic";
     lamp("lamp-generator", load.running, load.generator_ok, load.generator_reason, "The generator sends each request when it is due.");
     lamp("lamp-system", load.running, load.system_ok, load.system_reason, "The mesh answers as fast as requests come in.");
   });
