@@ -20,11 +20,11 @@ class Deeds:
         self.counts: dict[tuple[str, str], int] = {}
 
     def note(self, event: Event) -> None:
-        """A listener of the journal."""
-        if event["kind"] == "fault":
-            self._count(f"fault {event['action']}", str(event.get("target") or event.get("name")))
-        elif event["kind"] == "policy":
-            self._count(f"policy {event['action']}", str(event.get("document")))
+        """A listener of the journal; of a sidecar's events of these kinds none has an action."""
+        kind, action = event["kind"], event.get("action")
+        if action is not None and kind in ("fault", "policy"):
+            name = event.get("target") or event.get("document") or event.get("name")
+            self._count(f"{kind} {action}", str(name))
 
     def _count(self, action: str, name: str) -> None:
         if (action, name) in self.counts or len(self.counts) < MAX_DEEDS:

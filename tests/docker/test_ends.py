@@ -47,6 +47,23 @@ def test_two_projects_side_by_side_and_nothing_left_of_either(engine: None) -> N
     assert leftovers(first.name) + leftovers(second.name) == ""
 
 
+def test_control_0_starts_nothing_that_has_the_socket(engine: None) -> None:
+    """The mesh works all the same: instances register, and nobody can reach Docker through it."""
+    project = Project("meshtest-e", variables={"CONTROL": "0"})
+    try:
+        done = project.compose("up", "--detach", "--wait", "--pull", "never", *SMALL, "control")
+        assert done.returncode == 0, done.stderr[-2000:]
+        label = f"label=com.docker.compose.project={project.name}"
+        found = docker("ps", "--quiet", "--filter", label).split()
+        told = docker("inspect", "--format", "{{.Name}} {{range .Mounts}}{{.Source}} {{end}}", *found)
+        assert len(told.splitlines()) == len(found) == 6
+        assert "control" not in told
+        assert "docker.sock" not in told
+        assert len(project.get("CONSUL", "/v1/health/service/users", passing="1")) == 2
+    finally:
+        project.down()
+
+
 def test_a_published_port_in_use_is_one_clear_line(engine: None) -> None:
     """Docker's own, with the port in it."""
     holder, project = Project("meshtest-c"), Project("meshtest-d")

@@ -13,6 +13,8 @@ def test_faults_and_policies_are_counted_as_the_journal_tells_them() -> None:
         journal.add("cli", "fault", {"action": action, "name": "f", "target": "orders-1"})
     journal.add("page", "policy", {"action": "configured", "document": "VirtualService/orders"})
     journal.add("page", "action", {"action": "kill", "instance": "orders-1"})
+    for kind in ("fault", "policy"):
+        journal.add("orders-1", kind, {"version": "0123456789ab"})
     assert deeds.counts == {
         ("fault began", "orders-1"): 2,
         ("fault ended", "orders-1"): 1,
