@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import logging
 import random
 import signal
@@ -20,22 +19,18 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
-from registry.client import CheckDefinition, Heartbeat, RegistryClient, ServiceRegistration
+from registry.client import Heartbeat, RegistryClient
 
 from .admin.server import Admin
 from .app_health import AppHealth
-from .attempt import Routed, Target
 from .balance.endpoints import EndpointSpec
-from .config import Config, parse_advertised
+from .config import Config
 from .discovery import Destinations
-from .errors import ConfigError, MeshError
-from .exchange import Exchange
+from .errors import ConfigError
 from .inbound import Inbound, LocalApp
 from .io.deadlines import Deadlines
-from .io.downstream import Downstream
 from .io.files import raise_limit
-from .io.listener import Listener
-from .io.tcp import TcpListener
+from .listening import Listening
 from .loop_lag import LoopLag
 from .observe.access_log import FLUSH_S, AccessLog
 from .observe.events import EventLog
@@ -48,22 +43,16 @@ from .outbound import Outbound
 from .policies import Policies, read_files
 from .policy.events import PolicyEvent
 from .policy.settings import ConnectionPolicy, UpstreamPolicy
-from .proxy import Proxy
+from .registration import registration
 from .routing.compile import Compiled, Identity, compile_documents
 from .routing.compile_rule import Destination as Meaning
 from .routing.documents import Document
 from .stack import Upstream
-from .tcp import TcpService
-from .wire.events import RequestHead
 
 log = logging.getLogger("sidecar")
 
 # Callers hear of our leaving by a blocking query, in milliseconds; this covers a slow one.
 PROPAGATION_S = 0.25
-# With a heartbeat each second, four may be lost.
-TTL_S = 5.0
-# An instance that was killed stays visible as critical for this long.
-DEREGISTER_AFTER_S = 600.0
 
 
 class Sidecar:
@@ -82,13 +71,16 @@ class Sidecar:
         self.inbound: Inbound | None = None
         self.outbound: Outbound | None = None
         self.app_health: AppHealth | None = None
-        self.listeners: list[Listener | TcpListener] = []
         self.tcp_metrics = TcpMetrics(config.service, config.version)
         self._loop = asyncio.get_running_loop()
         self._deadlines = Deadlines(
             lambda at, call: self._loop.call_later(max(0.0, at - self.clock()), call), self.clock
         )
         self._access_log = self._open_access_log()
+        self._listening = Listening(
+            config, self._access_log, self.tcp_metrics, self._spawn, self._deadlines, self.clock
+        )
+        self.listeners = self._listening.listeners
         self._tracer = (
             Tracer(config.otlp, config.service, config.name, config.version, self.clock, time.time)
             if config.otlp
@@ -150,9 +142,8 @@ class Sidecar:
                 self._begin_drain,
                 self.stopping.set,
             )
-            bound: dict[str, str] = {}
             try:
-                await self._listen(admin, destinations, bound)
+                bound = await self._listening.open(self.inbound, self.outbound, destinations, admin)
                 snapshot.addresses = bound
                 if self._client is not None and (self.outbound is not None or config.tcp):
                     watch = destinations.watch_names(self._names_changed)
@@ -164,7 +155,8 @@ class Sidecar:
                     await self.app_health.check()
                     background.append(self._tasks.create_task(self.app_health.run(), name="app health"))
                 if self._client is not None and self.inbound is not None:
-                    self._heartbeat = self._make_heartbeat(self._client, bound)
+                    record = registration(config, bound)
+                    self._heartbeat = Heartbeat(self._client, record, self._own_health, rng=self.rng)
                     background.append(self._tasks.create_task(self._heartbeat.run(), name="heartbeat"))
                 if self._access_log is not None:
                     background.append(
@@ -283,108 +275,6 @@ class Sidecar:
         if config.outbound is not None:
             identity = (config.name, config.service, config.version)
             self.outbound = Outbound(destinations, identity, config.default_service is not None, *common)
-
-    def _make_heartbeat(self, client: RegistryClient, bound: dict[str, str]) -> Heartbeat:
-        config = self.config
-        address, _, port = bound["inbound"].rpartition(":")
-        admin = bound.get("admin")
-        if config.advertise is not None:
-            # in a container: what is bound is 0.0.0.0, what callers know is a name
-            advertised = parse_advertised(config.advertise, "--advertise")
-            address, port = advertised.host, str(advertised.port or port)
-            if admin is not None:
-                admin = f"{address}:{admin.rpartition(':')[2]}"
-        meta = {
-            "version": config.version,
-            "zone": config.zone,
-            "instance": config.name,
-            "app": str(config.app),
-        }
-        if admin is not None:
-            meta["admin"] = admin
-        registration = ServiceRegistration(
-            id=config.name,
-            name=config.service,
-            address=address,
-            port=int(port),
-            tags=(config.version,),
-            meta=meta,
-            checks=(
-                CheckDefinition(
-                    check_id=f"service:{config.name}",
-                    ttl=TTL_S,
-                    deregister_critical_after=DEREGISTER_AFTER_S,
-                ),
-            ),
-        )
-        return Heartbeat(client, registration, self._own_health, rng=self.rng)
-
-    async def _listen(self, admin: Admin, destinations: Destinations, bound: dict[str, str]) -> None:
-        config = self.config
-        try:
-            for name, proxy, address in (
-                ("inbound", self.inbound, config.inbound),
-                ("outbound", self.outbound, config.outbound),
-            ):
-                if proxy is not None and address is not None:
-                    at = name, address
-                    bound[name] = await self._listener(name, proxy).open(address.host, address.port)
-            for service, address in config.tcp:
-                at = "tcp", address
-                listener = self._tcp_listener(
-                    f"tcp:{service}", "source", service, functools.partial(destinations.find, service)
-                )
-                bound[listener.name] = await listener.open(address.host, address.port)
-            if config.admin is not None:
-                at = "admin", config.admin
-                bound["admin"] = await admin.open(config.admin.host, config.admin.port)
-        except OSError as error:
-            flag, address = at
-            words = f"cannot listen: {error.strerror or error}; choose another port (0 = any free one)"
-            raise ConfigError(f"--{flag} {address}: {words}") from error
-
-    def _tcp_listener(
-        self, name: str, reporter: str, service: str, route: Callable[[Routed], Target | MeshError | None]
-    ) -> TcpListener:
-        tcp = TcpService(
-            reporter,
-            service,
-            route,
-            self.tcp_metrics,
-            self._access_log,
-            self._spawn,
-            self._deadlines,
-            self.config.timeouts,
-            self.clock,
-        )
-        listener = TcpListener(name, tcp.session, tcp.refused, self.config.max_connections)
-        self.listeners.append(listener)
-        return listener
-
-    def _listener(self, name: str, proxy: Proxy) -> Listener | TcpListener:
-        if name == "inbound" and self.config.inbound_protocol == "tcp":
-            assert self.inbound is not None
-            app = self.inbound.app
-            return self._tcp_listener(name, "destination", self.config.service, lambda session: app)
-        proxy.timeouts = self.config.timeouts
-
-        def exchange(connection: Downstream, head: RequestHead) -> Exchange:
-            return Exchange(proxy, connection, head)
-
-        listener = Listener(
-            name,
-            exchange,
-            proxy.refused,
-            self._deadlines,
-            self.clock,
-            header_timeout=self.config.header_timeout,
-            idle_timeout=self.config.idle_timeout,
-            limits=self.config.limits,
-            max_connections=self.config.max_connections,
-            max_per_address=self.config.max_connections_per_client,
-        )
-        self.listeners.append(listener)
-        return listener
 
     # -- living ----------------------------------------------------------------------------------------
 

@@ -1,0 +1,120 @@
+"""The listeners of one sidecar: HTTP and TCP, inbound and outbound, and admin."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+from .admin.server import Admin
+from .attempt import Routed, Target
+from .config import Config
+from .discovery import Destinations
+from .errors import ConfigError, MeshError
+from .exchange import Exchange
+from .inbound import Inbound
+from .io.deadlines import Deadlines
+from .io.downstream import Downstream
+from .io.listener import Listener
+from .io.pool import Spawn
+from .io.tcp import TcpListener
+from .observe.access_log import AccessLog
+from .observe.tcp_metrics import TcpMetrics
+from .outbound import Outbound
+from .proxy import Proxy
+from .tcp import TcpService
+from .wire.events import RequestHead
+
+
+class Listening:
+    """Makes and keeps the listeners; who made it stops and drains them."""
+
+    def __init__(
+        self,
+        config: Config,
+        access_log: AccessLog | None,
+        tcp_metrics: TcpMetrics,
+        spawn: Spawn,
+        deadlines: Deadlines,
+        clock: Callable[[], float],
+    ) -> None:
+        self._config = config
+        self._access_log = access_log
+        self._tcp_metrics = tcp_metrics
+        self._spawn = spawn
+        self._deadlines = deadlines
+        self._clock = clock
+        self.listeners: list[Listener | TcpListener] = []
+
+    async def open(
+        self, inbound: Inbound | None, outbound: Outbound | None, destinations: Destinations, admin: Admin
+    ) -> dict[str, str]:
+        """Listen wherever the configuration says; returns the bound addresses by name.
+
+        Raises:
+            ConfigError: when an address cannot be bound.
+        """
+        config, bound = self._config, dict[str, str]()
+        try:
+            for name, proxy, address in (
+                ("inbound", inbound, config.inbound),
+                ("outbound", outbound, config.outbound),
+            ):
+                if proxy is not None and address is not None:
+                    at = name, address
+                    bound[name] = await self._listener(name, proxy).open(address.host, address.port)
+            for service, address in config.tcp:
+                at = "tcp", address
+                listener = self._tcp_listener(
+                    f"tcp:{service}", "source", service, functools.partial(destinations.find, service)
+                )
+                bound[listener.name] = await listener.open(address.host, address.port)
+            if config.admin is not None:
+                at = "admin", config.admin
+                bound["admin"] = await admin.open(config.admin.host, config.admin.port)
+        except OSError as error:
+            flag, address = at
+            words = f"cannot listen: {error.strerror or error}; choose another port (0 = any free one)"
+            raise ConfigError(f"--{flag} {address}: {words}") from error
+        return bound
+
+    def _tcp_listener(
+        self, name: str, reporter: str, service: str, route: Callable[[Routed], Target | MeshError | None]
+    ) -> TcpListener:
+        tcp = TcpService(
+            reporter,
+            service,
+            route,
+            self._tcp_metrics,
+            self._access_log,
+            self._spawn,
+            self._deadlines,
+            self._config.timeouts,
+            self._clock,
+        )
+        listener = TcpListener(name, tcp.session, tcp.refused, self._config.max_connections)
+        self.listeners.append(listener)
+        return listener
+
+    def _listener(self, name: str, proxy: Proxy) -> Listener | TcpListener:
+        if isinstance(proxy, Inbound) and self._config.inbound_protocol == "tcp":
+            app = proxy.app
+            return self._tcp_listener(name, "destination", self._config.service, lambda session: app)
+        proxy.timeouts = self._config.timeouts
+
+        def exchange(connection: Downstream, head: RequestHead) -> Exchange:
+            return Exchange(proxy, connection, head)
+
+        listener = Listener(
+            name,
+            exchange,
+            proxy.refused,
+            self._deadlines,
+            self._clock,
+            header_timeout=self._config.header_timeout,
+            idle_timeout=self._config.idle_timeout,
+            limits=self._config.limits,
+            max_connections=self._config.max_connections,
+            max_per_address=self._config.max_connections_per_client,
+        )
+        self.listeners.append(listener)
+        return listener
