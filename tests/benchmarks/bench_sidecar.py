@@ -50,17 +50,21 @@ def fixed_rate(port: int, folder: Path) -> dict[str, float]:
 
 
 def throughput(
-    contenders: list[Contender], connections: int, seconds: int, rounds: int
+    contenders: list[Contender],
+    connections: int,
+    seconds: int,
+    rounds: int,
+    script: Path | None = None,
 ) -> dict[str, tuple[float, float]]:
     """name -> (median requests/s, median CPU microseconds a request), rounds interleaved."""
     rates: dict[str, list[float]] = {contender.name: [] for contender in contenders}
     costs: dict[str, list[float]] = {contender.name: [] for contender in contenders}
     for contender in contenders:  # warm
-        wrk(contender.port, connections, 1)
+        wrk(contender.port, connections, 1, script)
     for _ in range(rounds):
         for contender in contenders:
             before = contender.cpu_s()
-            rate = wrk(contender.port, connections, seconds)
+            rate = wrk(contender.port, connections, seconds, script)
             rates[contender.name].append(rate)
             costs[contender.name].append((contender.cpu_s() - before) / (rate * seconds) * 1e6)
     return {name: (statistics.median(rates[name]), statistics.median(costs[name])) for name in rates}

@@ -115,13 +115,13 @@ def start_backend(count: int = 2, size: int = 128) -> tuple[Contender, list[int]
     return start("backend", command, ports[-1], LOAD_CORE), ports
 
 
-def ours(upstreams: list[int], folder: Path) -> Contender:
+def ours(upstreams: list[int], folder: Path, *more: str) -> Contender:
     (port,) = free_ports(1)
     addresses = ",".join(f"127.0.0.1:{upstream}" for upstream in upstreams)
     command = [
         sys.executable, "-m", "sidecar", "--name", "bench-1", "--outbound", f"127.0.0.1:{port}",
         "--upstream", f"backend={addresses}", "--default-service", "backend",
-        "--access-log", str(folder / "mesh.log"),
+        "--access-log", str(folder / "mesh.log"), *more,
     ]  # fmt: skip
     return start("mesh sidecar", command, port, PROXY_CORE)
 
@@ -262,8 +262,10 @@ def nginx(upstreams: list[int], folder: Path) -> Contender | None:
     servers = "".join(f"server 127.0.0.1:{upstream};" for upstream in upstreams)
     path = folder / "nginx.conf"
     temporary = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in NGINX_TEMPORARY)
+    # bodies go to files in a folder of ours, which the worker's usual user could not write to
+    user = "user root;" if os.geteuid() == 0 else ""
     config = f"""
-daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/nginx.err;
+{user} daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/nginx.err;
 events {{ worker_connections 4096; }}
 http {{
   access_log {folder}/nginx.log; client_max_body_size 0; {temporary}
