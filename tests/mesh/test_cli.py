@@ -194,11 +194,9 @@ def test_logs_of_an_instance_are_told_apart_by_part(
 def test_every_command_stands_in_the_readme() -> None:
     """And the other way round: the README names no command that there is not."""
     readme = (Path(__file__).parents[2] / "README.md").read_text()
-    named = {
-        word
-        for row in re.findall(r"^\| `mesh (.+?)`", readme, re.MULTILINE)
-        for word in row.split()[0].split("\\|")
-    }
+    rows = re.findall(r"^\| (`mesh .+?) \| ", readme[readme.index("## The command") :], re.MULTILINE)
+    words = [word for row in rows for word in re.findall(r"`mesh (\S+)", row)]
+    named = {name.rstrip("`") for word in words for name in word.split("\\|")}
     assert named == {*COMMANDS, "export"}
 
 
@@ -236,6 +234,13 @@ def test_validate_takes_policies_too(capsys: pytest.CaptureFixture[str], elsewhe
         "",
     )
     assert said(capsys, "validate", ".")[0] == 0
+    (elsewhere / "more").mkdir()
+    (elsewhere / "more" / "b.yaml").write_text(RULE)
+    assert said(capsys, "validate", ".", "more") == (
+        2,
+        "",
+        "more/b.yaml: DestinationRule/orders: metadata.name: stands in b.json already; keep one\n",
+    )
     (elsewhere / "c.yml").write_text(POLICIES.replace("hosts", "hots") + "---\nkind: Gateway\n")
     code, out, err = said(capsys, "validate", ".")
     assert (code, out) == (2, "")
