@@ -17,7 +17,7 @@ from sidecar.routing.documents import Document, parse_document
 from sidecar.routing.errors import DocumentError, Problem
 from sidecar.routing.fault_document import FaultDocument
 from sidecar.routing.lint import lint
-from sidecar.routing.virtual_service import VirtualService
+from sidecar.routing.virtual_service import Destination, VirtualService
 
 Raw = Mapping[str, Any]
 
@@ -65,13 +65,47 @@ def read_policies(raws: Iterable[object], source: str = "document") -> list[Poli
 
 def problems_of(documents: Sequence[Document]) -> list[Problem]:
     """What any sidecar would refuse the whole set for; empty when all will take it."""
-    found: dict[Problem, None] = {}
+    found = _problems(documents, Identity())
     for identity in _identities(documents):
-        try:
-            compile_documents(documents, identity)
-        except DocumentError as error:
-            found.update(dict.fromkeys(error.problems))
+        # the documents that concern a service are few; the whole set is compiled for it only to be sure
+        if _problems(_concerning(documents, identity.service), identity).keys() - found.keys():
+            found |= _problems(documents, identity)
     return list(found)
+
+
+def _problems(documents: Sequence[Document], identity: Identity) -> dict[Problem, None]:
+    try:
+        compile_documents(documents, identity)
+    except DocumentError as error:
+        return dict.fromkeys(error.problems)
+    return {}
+
+
+def _concerning(documents: Sequence[Document], service: str) -> list[Document]:
+    """What leads to a service or is about it, and the rules of whatever else that leads to."""
+    hosts = {service}
+    found: list[Document] = []
+    for document in documents:
+        if isinstance(document, VirtualService):
+            targets = {service_name(target.host) for target in _targets(document)}
+            if service in targets:
+                hosts |= targets
+                found.append(document)
+        elif isinstance(document, FaultDocument) and service_name(document.spec.host) == service:
+            found.append(document)
+    return found + [
+        document
+        for document in documents
+        if isinstance(document, DestinationRule) and service_name(document.spec.host) in hosts
+    ]
+
+
+def _targets(document: VirtualService) -> Iterator[Destination]:
+    for block in document.spec.http:
+        yield from (arm.destination for arm in block.route)
+        yield from (extra.destination for extra in block.mirrors)
+        if block.mirror is not None:
+            yield block.mirror
 
 
 def check(documents: Sequence[Document]) -> None:
@@ -82,12 +116,11 @@ def check(documents: Sequence[Document]) -> None:
 
 
 def _identities(documents: Sequence[Document]) -> Iterator[Identity]:
-    """The ingress, and a sidecar of each service, version and instance that a document means.
+    """A sidecar of each service, version and instance that a document means.
 
     What only the called service compiles (faults, limits) is refused only there, so all must be asked.
     """
-    seen = {Identity().labels().__repr__()}
-    yield Identity()
+    seen = set()
     for service, instance, labels in _meant(documents):
         identity = Identity(service, instance, labels.get("version", ""), labels.get("zone", ""), labels)
         if (text := f"{instance}{identity.labels()}") not in seen:
@@ -107,7 +140,7 @@ def _meant(documents: Sequence[Document]) -> Iterator[tuple[str, str, Mapping[st
         if isinstance(document, FaultDocument):
             yield service_name(document.spec.host), document.spec.instance or "", document.spec.labels
         elif isinstance(document, VirtualService):
-            for target in (arm.destination for block in document.spec.http for arm in block.route):
+            for target in _targets(document):
                 service = service_name(target.host)
                 yield service, "", subsets.get((service, target.subset or ""), {})
 
