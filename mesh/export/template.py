@@ -49,7 +49,7 @@ x-sidecar-environment: &sidecar-environment
 x-sidecar: &sidecar
   <<: *ours
   command: [sidecar]
-  mem_limit: 56m # it takes 40
+  mem_limit: 64m # it takes 48
   cpus: 1
   depends_on: {consul: {condition: service_started}}
 
@@ -70,7 +70,7 @@ x-app: &app
   security_opt: ["no-new-privileges:true"]
   logging: *logging
   command: [services]
-  mem_limit: 64m # it takes 41
+  mem_limit: 56m # it takes 42
   cpus: 1
 
 services:
