@@ -112,3 +112,20 @@ def test_a_crash_is_started_again_and_a_kill_is_not(shop: Project) -> None:
     assert docker("inspect", "-f", "{{.State.Running}}", name).strip() == "false"
     shop.act("heal", "users-1")
     eventually(lambda: shop.instance("users-1")["healthy"], 60, "healed")
+
+
+def test_an_exemplar_of_a_number_leads_to_its_trace(shop: Project) -> None:
+    """Prometheus keeps trace ids beside the buckets of latency; Jaeger has those traces."""
+
+    def found() -> list[str]:
+        answer = shop.get(
+            "PROMETHEUS",
+            "/api/v1/query_exemplars",
+            query='istio_request_duration_milliseconds_bucket{reporter="source"}',
+            start=f"{time.time() - 60:.0f}",
+            end=f"{time.time():.0f}",
+        )
+        return [one["labels"]["trace_id"] for series in answer["data"] for one in series["exemplars"]]
+
+    trace_id = eventually(found, 40, "exemplars")[-1]
+    eventually(lambda: shop.get("JAEGER", f"/api/traces/{trace_id}")["data"], 20, "its trace in Jaeger")
