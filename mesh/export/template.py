@@ -16,7 +16,7 @@ HEAD = """\
 # Without the Docker socket in any container: CONTROL=0 docker compose up (docker kill and start still work,
 # but who starts a sidecar again then restarts its app, which else stays in the network of the dead one).
 #
-# All limits together are 2.9 GB; what runs takes about half of it.
+# All limits together are 2.9 GB; what runs takes about 1.8.
 #
 # Every replica is two containers, like a pod: the sidecar owns the network namespace, the app joins it.
 # Kill the app, and its sidecar says so; kill the sidecar, and the app is cut off.
@@ -117,6 +117,7 @@ AROUND = """\
       SIDECAR_OTLP: http://jaeger:4318
       SIDECAR_TRACE_SAMPLE: ${TRACE_SAMPLE:-0.1} # of requests that bring no trace of their own
       MESH_HEALTH: 15000/ready
+    mem_limit: 80m # all traffic goes through it, and all traces begin in it
     ports: ["127.0.0.1:${ENTRYPOINT_PORT:-<ingress_port>}:15001"]
     labels: {mesh.instance: ingress, mesh.part: sidecar, mesh.kind: ingress, mesh.service: ingress}
 
@@ -132,7 +133,7 @@ AROUND = """\
       LOADGEN_TRACE_SAMPLE: ${TRACE_SAMPLE:-0.1}
       LOADGEN_REPORT_EVERY: 60s
       MESH_HEALTH: 9100/status
-    mem_limit: 64m
+    mem_limit: 80m # it takes 33; requests that wait for a slow mesh are the rest
     cpus: 1
     healthcheck: {interval: 5s}
     labels: {mesh.instance: loadgen, mesh.part: app, mesh.kind: loadgen, mesh.service: loadgen}
@@ -170,9 +171,10 @@ AROUND = """\
     container_name: ${COMPOSE_PROJECT_NAME}-consul
     # everything is in its memory: who lives registers again, and policies are put by control
     command: ["agent", "-dev", "-client=0.0.0.0", "-hcl=telemetry { prometheus_retention_time = \\"1m\\" disable_hostname = true }"]
+    environment: {GOMEMLIMIT: 110MiB}
     restart: on-failure
     ports: ["127.0.0.1:${CONSUL_PORT:-8500}:8500"]
-    mem_limit: 96m
+    mem_limit: 128m
     cpus: 1
     logging: *logging
     healthcheck: {test: [CMD, consul, catalog, datacenters], interval: 5s, timeout: 10s, start_period: 60s}

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from ..side_try import Mirror
     from ..wire.events import RequestHead
 
-# At most this many finished spans wait for the exporter; more are dropped, never awaited.
-QUEUE_SPANS = 4096
+# At most this many finished spans wait for the exporter, at 2.5 KB each; more are dropped, never awaited.
+QUEUE_SPANS = 2048
 EXPORT_EVERY_MS = 1000
 
 _SCOPE = InstrumentationScope("sidecar")
@@ -62,7 +62,7 @@ class Tracer:
             or OTLPSpanExporter(endpoint=endpoint.rstrip("/") + "/v1/traces", session=session, timeout=2),
             max_queue_size=QUEUE_SPANS,
             schedule_delay_millis=EXPORT_EVERY_MS,
-            max_export_batch_size=QUEUE_SPANS // 8,
+            max_export_batch_size=QUEUE_SPANS // 4,
         )
         self._resource = Resource(
             {
