@@ -164,7 +164,8 @@ def paths() -> Document:
         "/api/explain/{trace_id}": {
             "get": _op(
                 "explain", "What every sidecar kept of a request: rule, candidates, attempts",
-                _object("trace_id", "exchanges", "silent"), "400", "404", parameters=[_BY_TRACE],
+                _object("trace_id", "exchanges", "silent"), "400", "404",
+                parameters=[_BY_TRACE, {"name": "maybe", "in": "query", "schema": {"type": "boolean"}}],
             )
         },
     }  # fmt: skip

@@ -20,7 +20,7 @@ from mesh.ports import LOOPBACK, Ports
 from mesh.traces import TraceStore
 from tests.fakes.clock import FakeClock
 from tests.fakes.registry import running_registry
-from tests.mesh.control.test_control import FakeOperator
+from tests.mesh.control.test_control import SERVICES, FakeOperator
 from tests.mesh.control.test_hub import GRAPH, FakeDriver
 
 TOKEN = "a-long-secret"
@@ -93,6 +93,10 @@ async def test_a_page_from_elsewhere_changes_nothing(served: Served, headers: di
         ("POST", "/api/instances/a-1/kill"),
         ("PUT", "/api/load"),
         ("POST", "/api/shutdown"),
+        ("PUT", "/api/services/a"),
+        ("DELETE", "/api/services/a"),
+        ("PUT", "/api/calls/a/b"),
+        ("DELETE", "/api/calls/a/b"),
         ("PUT", "/api/policies"),
         ("DELETE", "/api/policies/VirtualService/a"),
         ("POST", "/api/faults"),
@@ -102,6 +106,7 @@ async def test_a_page_from_elsewhere_changes_nothing(served: Served, headers: di
             assert answer.status == 403
             assert "control API" in (await answer.json())["error"]
     assert operator.asked == []
+    assert operator.draft().text == SERVICES
     assert hub.journal.since() == []
 
 
