@@ -148,6 +148,29 @@ async def test_a_service_that_calls_others_checks_its_way_out(topology: str) -> 
                 assert set(health["checks"]) == checks
 
 
+async def test_a_signal_makes_it_read_the_topology_again(topology: str) -> None:
+    """The next request is drawn from what it says now; a wrong file changes nothing, and is no end."""
+    flags = ("--topology", topology, "--listen", "127.0.0.1:0", "--service", "plain")
+    async with program(*flags) as running, aiohttp.ClientSession() as session:
+
+        async def becomes(status: int) -> None:
+            while (await session.get(running.base)).status != status:
+                pass
+
+        def say(text: str) -> None:
+            Path(topology).write_text(text)
+            running.process.send_signal(signal.SIGUSR1)
+
+        await becomes(200)
+        say(TOPOLOGY.replace("latency: 3ms", "errorRate: 100%"))
+        await becomes(500)
+        say("nonsense")
+        await becomes(500)
+        say(TOPOLOGY)
+        await becomes(200)
+        assert await running.stop() == (0, b"")
+
+
 async def test_every_flag_has_a_variable(topology: str) -> None:
     """In a container nothing but the environment is set; the number of the name picks the version."""
     variables = {

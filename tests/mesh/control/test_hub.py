@@ -21,12 +21,13 @@ class FakeDriver:
 
     def __init__(self) -> None:
         self.instances = [instance("a-1"), instance("b-1")]
+        self.found: dict[str, Any] = {}
 
     def status(self) -> dict[str, Any]:
         return {"phase": "up", "instances": self.instances, "extras": [], "load": {"running": False}}
 
     def snapshots(self) -> dict[str, Any]:
-        return {}
+        return self.found
 
     def admins(self) -> dict[str, str]:
         return {}
@@ -133,3 +134,27 @@ async def test_history_is_five_minutes(hub: Given) -> None:
     assert series is not None
     assert len(series["rows"]) == 300
     assert mine.history.of("nobody") is None
+
+
+async def test_another_topology_begins_every_page_anew(hub: Given) -> None:
+    """With the new graph; a call that nobody makes any more is shown for as long as somebody still does."""
+    mine, driver, _ = hub
+    messages = mine.stream()
+    for _ in range(3):
+        await anext(messages)
+    upstream = {"requests": 9, "window": {"rps": 2.0}, "endpoints": []}
+    driver.found = {"a-1": {"upstreams": {"b": upstream, "gone": upstream}}}
+    mine.history.take(1.0, {"nodes": {"old": {}}, "edges": {"a>old": {}}})
+    mine.rewired({**GRAPH, "services": [{"name": "a"}, {"name": "b"}], "calls": []})
+    kind, text = await anext(messages)
+    document = json.loads(text)
+    assert (kind, document["graph"]["calls"]) == ("hello", [])
+    assert "a>b" in document["picture"]["edges"]
+    assert mine.series("old") is None
+    assert mine.series("b") is not None
+    mine.look()
+    driver.found = {"a-1": {"upstreams": {"b": {**upstream, "window": {"rps": 0.0}}}}}
+    mine.look()
+    kind, text = await anext(messages)
+    assert (kind, "a>b" in json.loads(text)["picture"]["edges"]) == ("hello", False)
+    await messages.aclose()  # type: ignore[attr-defined]
