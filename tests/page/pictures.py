@@ -1,6 +1,7 @@
 """Takes the pictures of the live page that the README shows: `python -m tests.page.pictures`.
 
-Starts the shop, opens the page, kills and heals an instance, opens a trace; writes mesh/page/pictures/*.png.
+Starts the shop, opens the page, kills and heals an instance, opens a trace, adds a service; writes
+mesh/page/pictures/*.png.
 """
 
 import sys
@@ -13,6 +14,7 @@ from tests.page.browser import chromium, missing
 
 PICTURES = Path(__file__).parents[2] / "mesh" / "page" / "pictures"
 SIZE = {"width": 1440, "height": 810}
+RATE = "30"
 SETTLED_S = 12  # by then the charts have a line, and every breaker is calm
 NOTICED_S = 2.6  # the registry still knows it, the breakers are open
 
@@ -39,6 +41,16 @@ def take(mesh: RealMesh, browser: Any) -> None:
     page.mouse.move(1, 400)
     wait(SETTLED_S)
     page.screenshot(path=PICTURES / "light.png")
+    page.click("#theme")
+    page.click("#add")
+    page.fill("#adding-name", "reviews")
+    page.select_option("#adding-caller", "catalog")
+    page.click("#adding-submit")
+    page.wait_for_selector('[data-instance="reviews-2"].green')
+    page.click('[data-key="edit-reviews"] > summary')
+    page.hover('[data-service="reviews"] > header')
+    wait(SETTLED_S)
+    page.screenshot(path=PICTURES / "edit.png")
 
 
 # A trace in which the kill shows: one that was retried, or else the newest.
@@ -61,7 +73,7 @@ def main() -> int:
     PICTURES.mkdir(exist_ok=True)
     with (
         tempfile.TemporaryDirectory() as directory,
-        real_mesh(Path(directory), "shop") as mesh,
+        real_mesh(Path(directory), "shop", "--rate", RATE) as mesh,
         chromium() as browser,
     ):
         take(mesh, browser)

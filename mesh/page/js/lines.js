@@ -4,8 +4,10 @@ import { ms, percent, rate } from "./format.js";
 import { xAt, yAt } from "./routes.js";
 
 const LABEL_AT = 0.5;
-/** Of the retry budget; above it nobody needs to know. */
-const LOW_BUDGET = 0.5;
+/** Of the retry budget: a gauge that is as good as full says nothing; one below the other mark is red. */
+const FULL = 0.97;
+const LOW = 0.25;
+const GAUGE_PX = 40;
 const MANY_EDGES = 45;
 const NEAR = 9;
 const STEPS = 24;
@@ -85,11 +87,19 @@ function label(context, name, edge, routes, colours, light, scale) {
   if (!count || (!edge.rps && light <= 0)) return;
   context.globalAlpha = light < 0 ? 0.3 : 1;
   const bad = edge.error_rate >= 0.001;
-  const budget = edge.budget !== null && edge.budget < LOW_BUDGET ? `  budget ${percent(edge.budget)}` : "";
-  const words = `${injected.has(name.split(">")[1]) ? "fault  " : ""}${rate(edge.rps)}/s  ${ms(edge.p95_ms ?? edge.p99_ms)}${budget}${bad ? `  ${percent(edge.error_rate)}` : ""}`;
+  const words = `${injected.has(name.split(">")[1]) ? "fault  " : ""}${rate(edge.rps)}/s  ${ms(edge.p95_ms ?? edge.p99_ms)}${bad ? `  ${percent(edge.error_rate)}` : ""}`;
   const colour = edge.error_rate >= 0.1 ? colours.red : edge.error_rate >= 0.001 ? colours.yellow : light > 0 ? colours.text : colours.quiet;
   pill(context, x / count, y / count, words, colour, colours.stage, scale, 10.5);
+  if (edge.budget !== null && edge.budget < FULL) gauge(context, x / count, y / count + 10, edge.budget, colours);
   context.globalAlpha = 1;
+}
+
+/** What is left of the retry budget. @param {CanvasRenderingContext2D} context @param {number} x @param {number} y @param {number} share @param {Record<string, string>} colours */
+function gauge(context, x, y, share, colours) {
+  context.fillStyle = colours.line;
+  context.fillRect(x - GAUGE_PX / 2, y, GAUGE_PX, 3);
+  context.fillStyle = share < LOW ? colours.red : colours.yellow;
+  context.fillRect(x - GAUGE_PX / 2, y, GAUGE_PX * share, 3);
 }
 
 /** @param {CanvasRenderingContext2D} context @param {number} x @param {number} y @param {string} words @param {string} colour @param {string} ground @param {number} scale @param {number} size */
