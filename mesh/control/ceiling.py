@@ -5,6 +5,8 @@ from typing import Any
 
 # One late second is the machine's, not the mesh's; so many in a row are its limit.
 STRUGGLING_S = 4
+# A generator that is late but gets its answers says nothing of the most that is possible.
+SHORT = 0.95
 
 
 class Ceiling:
@@ -16,9 +18,10 @@ class Ceiling:
 
     def take(self, load: Mapping[str, Any]) -> None:
         """The load generator's status, once a second."""
-        answered = float((load.get("last_second") or {}).get("rps") or 0.0)
-        lamps = load.get("generator_ok") is False or load.get("system_ok") is False
-        if not load.get("running") or not lamps:
+        last = load.get("last_second") or {}
+        answered, asked = (float(last.get(key) or 0.0) for key in ("rps", "offered_rps"))
+        warned = load.get("generator_ok") is False or load.get("system_ok") is False
+        if not load.get("running") or not warned or answered >= SHORT * asked:
             self._answered.clear()
             if self.rate is not None and answered > self.rate:
                 self.forget()  # it can do more than was measured

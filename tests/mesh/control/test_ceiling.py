@@ -3,8 +3,9 @@
 from mesh.control.ceiling import STRUGGLING_S, Ceiling
 
 
-def load(answered: float, fine: bool) -> dict[str, object]:
-    return {"running": True, "generator_ok": True, "system_ok": fine, "last_second": {"rps": answered}}
+def load(answered: float, fine: bool, asked: float = 500) -> dict[str, object]:
+    last = {"rps": answered, "offered_rps": asked}
+    return {"running": True, "generator_ok": True, "system_ok": fine, "last_second": last}
 
 
 def test_nobody_knows_it_until_it_was_too_much() -> None:
@@ -15,6 +16,14 @@ def test_nobody_knows_it_until_it_was_too_much() -> None:
     for _ in range(STRUGGLING_S - 1):
         ceiling.take(load(100, fine=False))
     ceiling.take(load(100, fine=True))
+    assert ceiling.rate is None
+
+
+def test_a_generator_that_is_late_is_no_ceiling() -> None:
+    """All that it asked for was answered."""
+    ceiling = Ceiling()
+    for _ in range(20):
+        ceiling.take(load(30, fine=False, asked=30))
     assert ceiling.rate is None
 
 
