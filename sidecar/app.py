@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import random
 import signal
@@ -162,6 +163,8 @@ class Sidecar:
                     background.append(
                         self._tasks.create_task(self._flush(self._access_log), name="access log")
                     )
+                # What is here now stays: a full collection would walk it, and stop the traffic, for nothing.
+                gc.freeze()
                 announce(bound)
                 await self.stopping.wait()
                 await self._drain()
