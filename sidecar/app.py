@@ -274,7 +274,7 @@ class Sidecar:
             )
             app = LocalApp(spec, self._connection_policy(), self.app_health.refused, self.clock)
             self.inbound = Inbound(app, lambda: self._own_health()[0], *common)
-            LoopLag(self._deadlines, self.inbound.protection.observe, self.clock).start()
+            LoopLag(self._deadlines, self.inbound.protection.observe, time.process_time, self.clock).start()
         if config.outbound is not None:
             identity = (config.name, config.service, config.version)
             self.outbound = Outbound(destinations, identity, config.default_service is not None, *common)

@@ -209,7 +209,7 @@ def test_lag_is_measured_tick_by_tick_and_one_stop_is_no_overload(clock: FakeClo
     """A process that was stopped for a minute comes back with one late tick: it says nothing."""
     loop = FakeLoop(clock)
     seen: list[float] = []
-    LoopLag(Deadlines(loop.call_at, clock), seen.append, clock).start()
+    LoopLag(Deadlines(loop.call_at, clock), seen.append, clock, clock).start()
     loop.advance(5 * TICK_S + 0.01)
     assert seen == [0.0] * 5
     clock.now += 60.0
@@ -219,6 +219,20 @@ def test_lag_is_measured_tick_by_tick_and_one_stop_is_no_overload(clock: FakeClo
         clock.now += TICK_S + 0.3
         loop.advance(0.0)
     assert seen[-1] == pytest.approx(0.3, abs=0.15)
+
+
+def test_a_loop_that_others_keep_waiting_is_not_late(clock: FakeClock) -> None:
+    """Somebody else has the cores: this process used next to nothing, and must not turn anybody away."""
+    loop = FakeLoop(clock)
+    used = FakeClock()
+    seen: list[float] = []
+    LoopLag(Deadlines(loop.call_at, clock), seen.append, used, clock).start()
+    for share, late in ((0.1, 0.0), (0.9, 0.3)):
+        for _ in range(3):
+            used.now += share * (TICK_S + 0.3)
+            clock.now += TICK_S + 0.3
+            loop.advance(0.0)
+        assert seen[-1] == pytest.approx(late, abs=0.15)
 
 
 def test_the_load_report_says_health_lag_and_use(clock: FakeClock) -> None:
