@@ -22,7 +22,7 @@ pytestmark = pytest.mark.e2e
 
 LEDGER = Path(__file__).with_name("ledger.py")
 TOPOLOGY = f"""\
-load: {{rate: 100/s}}
+load: {{rate: 50/s}}
 services:
 - name: front
   isEntrypoint: true
@@ -288,18 +288,21 @@ def test_a_request_explains_itself(mesh: RealMesh) -> None:
         "retries": {"attempts": 2, "retryOn": "5xx"},
     }
     put(mesh, route("ledger", block), UNBROKEN)
-    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
-    status, _, _ = ask(mesh, "ledger", "/busy", traceparent=f"00-{trace}-00f067aa0ba902b7-01")
-    assert status == 503
+    numbers = iter(range(1, 100))
 
-    def told() -> list[dict[str, Any]]:
+    def outbound_of() -> dict[str, Any] | None:
+        # of many failures in one second only the first ones are kept, so not the first try of a test either
+        trace = f"4bf92f3577b34da6a3ce929d0e0e47{next(numbers):02}"
+        status, _, _ = ask(mesh, "ledger", "/busy", traceparent=f"00-{trace}-00f067aa0ba902b7-01")
+        assert status == 503
         answer = http(f"{control(mesh)}/api/explain/{trace}")
-        return list(answer.json()["exchanges"]) if answer.status == 200 else []
+        found = answer.json()["exchanges"] if answer.status == 200 else []
+        here = ("ingress", "outbound")
+        return next((each for each in found if (each["instance"], each["direction"]) == here), None)
 
-    found = until(told)
-    outbound = next(
-        each for each in found if (each["instance"], each["direction"]) == ("ingress", "outbound")
-    )
+    outbound = until(outbound_of)
+    assert outbound is not None
+    trace = outbound["trace_id"]
     assert [attempt["status"] for attempt in outbound["attempts"]] == [503, 503, 503], outbound
     assert outbound["route"] == "ledger/0"
     story = mesh.ok("explain", trace)
@@ -336,18 +339,18 @@ def test_a_post_that_was_begun_is_never_sent_again(mesh: RealMesh, path: str) ->
 
 def test_a_deadline_crosses_three_hops(mesh: RealMesh) -> None:
     """What the ingress allows is what is left at the last of four, minus the way; the slow end is cut off."""
-    block = {"route": [{"destination": {"host": "front"}}], "timeout": "800ms"}
+    block = {"route": [{"destination": {"host": "front"}}], "timeout": "3s"}
     put(mesh, route("front", block))
     status, _, _ = ask(mesh, "front")
     assert status == 200
     seen = [each for each in receipts(mesh) if each["method"] == "GET" and each["path"] == "/"][-1]
-    assert 0 < int(seen["x-envoy-expected-rq-timeout-ms"]) < 800
+    assert 0 < int(seen["x-envoy-expected-rq-timeout-ms"]) < 3000
     before = int(seen["x-envoy-expected-rq-timeout-ms"])
-    longer = {**block, "timeout": "4s"}
+    longer = {**block, "timeout": "12s"}
     put(mesh, route("front", longer))
     ask(mesh, "front")
     seen = [each for each in receipts(mesh) if each["method"] == "GET" and each["path"] == "/"][-1]
-    assert before < int(seen["x-envoy-expected-rq-timeout-ms"]) < 4000
+    assert before < int(seen["x-envoy-expected-rq-timeout-ms"]) < 12_000
 
 
 def test_a_fault_at_a_service_opens_its_caller_s_breaker_and_the_journal_says_why(mesh: RealMesh) -> None:
