@@ -53,7 +53,7 @@ def inbound_metrics(inbound: Inbound) -> Iterator[Metric]:
     )
     for lane in Lane:
         shed.add_metric((lane.name.lower(),), protection.shed.shed[lane])
-    lag = GaugeMetricFamily("mesh_event_loop_lag_seconds", "How late the event loop is by work of its own, smoothed")
+    lag = GaugeMetricFamily("mesh_event_loop_lag_seconds", "Lateness of the event loop by its own work")
     lag.add_metric((), protection.shed.lag_s)
     yield from (limited, enforced, blocked, places, shed, lag)
 

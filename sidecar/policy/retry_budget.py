@@ -72,4 +72,6 @@ class RetryBudget:
     def snapshot(self) -> dict[str, float]:
         """`tokens` left and the `max` that this window could hold."""
         tokens = self.tokens()
-        return {"tokens": round(tokens, 2), "max": round(tokens + self._window.bad, 2)}
+        held = round(tokens + self._window.bad, 2)
+        # Requests may leave the window before the retries that they paid for: nothing is left then, not less.
+        return {"tokens": max(0.0, round(tokens, 2)), "max": held}
