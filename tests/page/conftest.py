@@ -11,6 +11,7 @@ from tests.e2e.real_mesh import RealMesh, real_mesh
 from tests.page.browser import VIEWPORT, chromium, missing
 
 RATE = "40"
+LOAD_MS = 90_000  # a machine that runs other tests, too, has to load some thirty modules
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +43,7 @@ def page(browser: Any, mesh: RealMesh) -> Iterator[Any]:
     found.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
     found.on("pageerror", lambda error: said.append(str(error)))
     found.goto(mesh.status()["control"])
-    found.wait_for_selector('[data-instance="orders-1"]')
+    found.wait_for_selector('[data-instance="orders-1"]', timeout=LOAD_MS)
     yield found
     context.close()
     assert said == []
