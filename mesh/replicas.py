@@ -31,9 +31,8 @@ class ReplicaPlanner:
         self._control_url = control_url
 
     def plan(self, instance: Instance, fixed: int | None = None) -> InstancePlan:
-        """One replica; `fixed` is the app's port when it was reserved already."""
-        ports = {role: self._ports.free() for role in ("inbound", "outbound", "admin")}
-        ports["app"] = self._ports.free() if fixed is None else fixed
+        """One replica; `fixed` is the app's port when it was reserved already. OSError: not a port is kept."""
+        ports = self._reserve(fixed)
         service = instance.service
         flags = ["--service", service.name, "--version", instance.version]
         if instance.zone:
@@ -49,6 +48,18 @@ class ReplicaPlanner:
         return InstancePlan(
             instance.name, Kind.SERVICE, service.name, instance.version, instance.zone, parts, ports
         )
+
+    def _reserve(self, fixed: int | None) -> dict[str, int]:
+        ports: dict[str, int] = {}
+        try:
+            for role in ("inbound", "outbound", "admin"):
+                ports[role] = self._ports.free()
+            ports["app"] = self._ports.free() if fixed is None else fixed
+        except OSError:
+            for port in ports.values():
+                self._ports.release(port)
+            raise
+        return ports
 
     def release(self, plan: InstancePlan) -> None:
         """Give the ports of a replica back."""

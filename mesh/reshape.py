@@ -16,15 +16,14 @@ from mesh.changes import Changes
 from mesh.crew import Crew
 from mesh.difference import Difference, difference
 from mesh.draft import Draft
-from mesh.errors import UsageError
+from mesh.errors import MeshError, UsageError
 from mesh.fleet import Fleet
 from mesh.health import Poller
 from mesh.instance import Instance, Phase
-from mesh.plan import Part
+from mesh.plan import InstancePlan, Part
 from mesh.ports import allow_descriptors
 from mesh.replicas import ReplicaPlanner
 from mesh.state import StateDirectory
-from services.script import Instance as Replica
 from services.script import Topology
 
 log = logging.getLogger("mesh.reshape")
@@ -82,11 +81,12 @@ class Reshaper:
                 return False
             self._refuse_unknown_removal(step)
             allow_descriptors(len(self._fleet.services) + len(step.added))
+            plans = self._plan(step)
             self._state.write_topology(new.text)
             self.draft = new
             self._changed_at = self._clock()
             log.info("added %s, removed %s, changed %s", step.added, step.removed, sorted(step.changed))
-            added = [self._enlist(each) for each in step.added]
+            added = [self._enlist(plan) for plan in plans]
             if not step.removed:
                 self._tell()  # what comes is seen while it starts
             await self._start(added)
@@ -116,9 +116,21 @@ class Reshaper:
 
     # coming
 
-    def _enlist(self, instance: Replica) -> Instance:
-        found = self._fleet.enlist(self._replicas.plan(instance))
-        self._background(self._poller.watch(found), f"poll {instance.name}")
+    def _plan(self, step: Difference) -> list[InstancePlan]:
+        """Every port of the new replicas, or none of them."""
+        plans: list[InstancePlan] = []
+        try:
+            for replica in step.added:
+                plans.append(self._replicas.plan(replica))  # noqa: PERF401  # those made are given back
+        except OSError as error:
+            for plan in plans:
+                self._replicas.release(plan)
+            raise MeshError(f"no ports for {len(step.added)} more replicas: {error.strerror}") from error
+        return plans
+
+    def _enlist(self, plan: InstancePlan) -> Instance:
+        found = self._fleet.enlist(plan)
+        self._background(self._poller.watch(found), f"poll {plan.name}")
         return found
 
     async def _start(self, added: list[Instance]) -> None:
