@@ -31,7 +31,7 @@ class ReplicaPlanner:
         self._control_url = control_url
 
     def plan(self, instance: Instance, fixed: int | None = None) -> InstancePlan:
-        """One replica; `fixed` is the app's port when it was reserved already. OSError: not a port is kept."""
+        """One replica; `fixed` is the app's port when it was reserved already. OSError: none is kept."""
         ports = self._reserve(fixed)
         service = instance.service
         flags = ["--service", service.name, "--version", instance.version]
