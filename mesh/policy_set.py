@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from mesh.errors import DocumentsRefused
-from sidecar.routing.compile import Identity, compile_documents, version_of
+from sidecar.routing.compile import compile_documents, version_of
 from sidecar.routing.compile_rule import service_name
+from sidecar.routing.compiled import Identity
 from sidecar.routing.destination_rule import DestinationRule
 from sidecar.routing.documents import Document, parse_document
 from sidecar.routing.errors import DocumentError, Problem

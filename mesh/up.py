@@ -25,8 +25,15 @@ if TYPE_CHECKING:
     from mesh.show import Show
     from services.script import Topology
 
-# The fork server imports these by name, what starts first first.
-PROGRAMS = ("registry.__main__", "sidecar.__main__", "services.__main__", "loadgen.__main__")
+# The fork server imports these by name, what starts first first. A sidecar reads policies only when there are
+# some; imported here they cost all sidecars together what they would else cost each of them.
+PROGRAMS = (
+    "registry.__main__",
+    "sidecar.__main__",
+    "services.__main__",
+    "loadgen.__main__",
+    "sidecar.routing.compile",
+)
 
 SUPERVISOR, FORK_SERVER = "supervisor", "forkserver"
 PROCESS = "process"  # the part of these two in the names of their logs

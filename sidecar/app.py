@@ -16,7 +16,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
@@ -45,10 +45,12 @@ from .policies import Policies, read_files
 from .policy.events import PolicyEvent
 from .policy.settings import ConnectionPolicy, UpstreamPolicy
 from .registration import registration
-from .routing.compile import Compiled, Identity, compile_documents
-from .routing.compile_rule import Destination as Meaning
-from .routing.documents import Document
+from .routing.compiled import Compiled, Identity, nothing
+from .routing.compiled import Destination as Meaning
 from .stack import Upstream
+
+if TYPE_CHECKING:
+    from .routing.documents import Document
 
 log = logging.getLogger("sidecar")
 
@@ -215,6 +217,10 @@ class Sidecar:
             return destinations.knows(name) or (destinations.names is None and config.default_service is None)
 
         def compile(documents: list[Document]) -> Compiled:
+            if not documents:
+                return nothing(base, config.default_service, known, self.rng)
+            from .routing.compile import compile_documents  # see routing/compiled.py
+
             return compile_documents(documents, identity, base, config.default_service, known, self.rng)
 
         def apply(compiled: Compiled) -> None:

@@ -17,8 +17,8 @@ from .io.deadlines import Deadlines, Timer
 from .io.pool import Pool, Spawn
 from .observe.events import EventLog
 from .observe.window import Window
-from .routing.compile import Compiled, Identity, compile_documents
-from .routing.compile_rule import Destination as Meaning
+from .routing.compiled import Compiled, nothing
+from .routing.compiled import Destination as Meaning
 from .stack import Upstream
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ FIRST_ANSWER_S = 1.0
 MAX_WAITING = 1024
 Health: TypeAlias = Literal["passing", "warning", "critical"]
 HEALTH: dict[str, Health] = {"passing": "passing", "warning": "warning"}
-NO_POLICY = compile_documents([], Identity())
+NO_POLICY = nothing()
 # How many names an error message lists.
 NAMES_SHOWN = 12
 

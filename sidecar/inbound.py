@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .direct import DirectAnswer
     from .errors import MeshError
     from .exchange import Exchange
-    from .routing.compile import Inbound as InboundRules
+    from .routing.compiled import Inbound as InboundRules
     from .tries import Tries
     from .wire.events import RequestHead
 

@@ -12,13 +12,15 @@ import json
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .errors import ConfigError
 from .observe.events import EventLog
-from .routing.compile import Compiled
-from .routing.documents import Document, parse_document, parse_text
+from .routing.compiled import Compiled
 from .routing.errors import DocumentError, Problem
+
+if TYPE_CHECKING:
+    from .routing.documents import Document
 
 log = logging.getLogger("sidecar.policies")
 
@@ -81,7 +83,7 @@ class Policies:
         documents = dict(self._files)
         for entry in entries:
             try:
-                document = parse_document(_json(entry), entry.key)
+                document = _parse(entry)
                 documents[document.key] = document
             except DocumentError as error:
                 problems.extend(error.problems)
@@ -136,6 +138,8 @@ def read_files(paths: Iterable[Path]) -> list[Document]:
     """
     found: list[Document] = []
     for path in paths:
+        from .routing.documents import parse_text  # see routing/compiled.py
+
         try:
             found += parse_text(path.read_text(encoding="utf-8"), str(path))
         except OSError as error:
@@ -145,8 +149,11 @@ def read_files(paths: Iterable[Path]) -> list[Document]:
     return found
 
 
-def _json(entry: Entry) -> object:
+def _parse(entry: Entry) -> Document:
+    from .routing.documents import parse_document  # see routing/compiled.py
+
     try:
-        return json.loads(entry.value)
+        raw = json.loads(entry.value)
     except ValueError as error:
         raise DocumentError([Problem(entry.key, "", f"is no JSON: {error}")]) from error
+    return parse_document(raw, entry.key)

@@ -21,7 +21,7 @@ from .policy.rate_limit import Limited, RateLimiter
 from .policy.shedding import LoadShed, SheddingPolicy
 
 if TYPE_CHECKING:
-    from .routing.compile import RateLimitRule
+    from .routing.compiled import RateLimitRule
     from .wire.events import RequestHead
 
 # Overload passes by itself or by moving load: one second is the shortest time that the header can say.

@@ -9,7 +9,6 @@ import hashlib
 import json
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from ..policy.adaptive import AdaptivePolicy
 from ..policy.errors import PolicyError
@@ -18,8 +17,9 @@ from ..policy.hash_key import HashKey
 from ..policy.rate_limit import Rate, RateLimitPolicy
 from ..policy.settings import UpstreamPolicy
 from .annotations import ConcurrencyNote, RateLimitNote, RateNote
-from .compile_rule import Destination, compile_rule, service_name
+from .compile_rule import compile_rule, service_name
 from .compile_service import ServiceCompiler, compile_match
+from .compiled import VERSION_DIGITS, Compiled, Destination, Identity, Inbound, RateLimitRule
 from .destination_rule import DestinationRule
 from .documents import Document, notes
 from .errors import DocumentError, Problem
@@ -29,59 +29,10 @@ from .table import RouteTable, Rule
 from .virtual_service import VirtualService
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Whose sidecar it is. `service` is '' for the ingress."""
-
-    service: str = ""
-    instance: str = ""
-    version: str = ""
-    zone: str = ""
-    meta: Mapping[str, str] = field(default_factory=dict)
-
-    def labels(self) -> dict[str, str]:
-        """What sourceLabels and subset labels are compared with."""
-        return {**self.meta, "app": self.service, "version": self.version, "zone": self.zone}
-
-
-@dataclass(frozen=True, slots=True)
-class RateLimitRule:
-    """A limit for the requests that one of `matches` means (none = all)."""
-
-    name: str
-    matches: tuple[Match, ...]
-    policy: RateLimitPolicy
-
-
-@dataclass(frozen=True, slots=True)
-class Inbound:
-    """What applies to requests for the app behind this sidecar."""
-
-    faults: tuple[FaultRule, ...] = ()
-    rate_limits: tuple[RateLimitRule, ...] = ()
-    concurrency: AdaptivePolicy | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Compiled:
-    """`destination(key)` knows every key that a route of `table` can have."""
-
-    version: str
-    table: RouteTable
-    inbound: Inbound
-    base: UpstreamPolicy
-    destinations: Mapping[str, Destination]
-
-    def destination(self, key: str) -> Destination:
-        """A service without a DestinationRule has the program's own settings."""
-        found = self.destinations.get(key)
-        return found if found is not None else Destination(key, key, self.base)
-
-
 def version_of(documents: Sequence[Document]) -> str:
     """12 hex digits; the same for the same set in any order."""
     parts = sorted(json.dumps(document.model_dump(mode="json"), sort_keys=True) for document in documents)
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:VERSION_DIGITS]
 
 
 def compile_documents(
@@ -293,4 +244,4 @@ def _fault_document(document: FaultDocument, identity: Identity) -> list[FaultRu
     ]
 
 
-__all__ = ["Compiled", "Destination", "Identity", "Inbound", "compile_documents", "version_of"]
+__all__ = ["compile_documents", "version_of"]

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from ..policy.admission import AdmissionPolicy
@@ -13,6 +13,7 @@ from ..policy.retry_budget import BudgetPolicy
 from ..policy.settings import BalancePolicy, Balancer, EmptyRule, UpstreamPolicy
 from ..policy.trip_rules import BreakerPolicy
 from .annotations import AdmissionNote, BreakerNote, FallbackNote, HedgeNote
+from .compiled import Destination
 from .destination_rule import (
     ConnectionPool,
     ConsistentHash,
@@ -33,19 +34,6 @@ _BALANCERS: Final[dict[str | None, Balancer]] = {
     "ROUND_ROBIN": "round_robin",
 }
 EJECTION_MAX_S: Final = 300.0  # Envoy's max_ejection_time
-
-
-@dataclass(frozen=True, slots=True)
-class Destination:
-    """What a route's `upstream` key means: a service, the labels of a subset, the settings of its
-    upstream.
-    """
-
-    key: str
-    service: str
-    policy: UpstreamPolicy
-    labels: Mapping[str, str] = field(default_factory=dict)
-    when_empty: EmptyRule = "reject"
 
 
 def service_name(host: str) -> str:

@@ -26,7 +26,8 @@ from sidecar.policy.rate_limit import Rate, RateLimiter, RateLimitPolicy
 from sidecar.policy.retry_budget import BudgetPolicy, RetryBudget
 from sidecar.policy.settings import BalancePolicy, UpstreamPolicy
 from sidecar.policy.shedding import LoadShed, SheddingPolicy
-from sidecar.routing.compile import Identity, compile_documents
+from sidecar.routing.compile import compile_documents
+from sidecar.routing.compiled import Identity
 from sidecar.routing.documents import parse_text
 from sidecar.routing.table import RouteTable
 from sidecar.stack import Pick, Upstream

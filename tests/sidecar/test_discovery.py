@@ -15,7 +15,7 @@ from sidecar.discovery import FIRST_ANSWER_S, Destinations
 from sidecar.errors import Flag, MeshError
 from sidecar.io.deadlines import Deadlines
 from sidecar.observe.events import EventLog
-from sidecar.routing.compile_rule import Destination as Meaning
+from sidecar.routing.compiled import Destination as Meaning
 from sidecar.stack import Upstream
 from tests.fakes.clock import FakeClock
 

@@ -20,7 +20,7 @@ from sidecar.observe.explain import Explain
 from sidecar.observe.metrics import Metrics, Peer
 from sidecar.policy.fault import HELD_MAX_S, Action, Delay, FaultRule, Shape
 from sidecar.policy.settings import ConnectionPolicy
-from sidecar.routing.compile import Inbound as Rules
+from sidecar.routing.compiled import Inbound as Rules
 from sidecar.routing.match import Match, Text
 from sidecar.wire.events import RequestHead
 from sidecar.wire.limits import DEFAULT_LIMITS

@@ -12,7 +12,8 @@ import pytest
 from sidecar.errors import ConfigError
 from sidecar.observe.events import EventLog
 from sidecar.policies import PREFIX, PROBLEM_CHARS, Policies, read_files
-from sidecar.routing.compile import Compiled, Identity, compile_documents
+from sidecar.routing.compile import compile_documents
+from sidecar.routing.compiled import Compiled, Identity
 from sidecar.routing.documents import Document, parse_text
 from tests.fakes.clock import FakeClock
 

@@ -15,7 +15,7 @@ from sidecar.policy.adaptive import AdaptivePolicy
 from sidecar.policy.lanes import Lane
 from sidecar.policy.rate_limit import Rate, RateLimitPolicy
 from sidecar.protection import Protection, caller_of, lane_of_head
-from sidecar.routing.compile import RateLimitRule
+from sidecar.routing.compiled import RateLimitRule
 from sidecar.routing.match import Match, Text
 from sidecar.wire.events import RequestHead
 from sidecar.wire.limits import DEFAULT_LIMITS

@@ -30,8 +30,9 @@ from sidecar.observe.tracing import Tracer
 from sidecar.outbound import Outbound
 from sidecar.policy.settings import ConnectionPolicy, UpstreamPolicy
 from sidecar.proxy import Proxy
-from sidecar.routing.compile import Identity, compile_documents
-from sidecar.routing.compile_rule import Destination as Meaning
+from sidecar.routing.compile import compile_documents
+from sidecar.routing.compiled import Destination as Meaning
+from sidecar.routing.compiled import Identity
 from sidecar.routing.documents import parse_text
 from sidecar.stack import Upstream
 from sidecar.wire.events import RequestHead

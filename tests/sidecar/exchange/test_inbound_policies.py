@@ -13,8 +13,8 @@ from sidecar.policy.adaptive import AdaptivePolicy
 from sidecar.policy.fault import Action, Delay, FaultRule
 from sidecar.policy.machine import State
 from sidecar.policy.rate_limit import Rate, RateLimitPolicy
-from sidecar.routing.compile import Inbound as Rules
-from sidecar.routing.compile import RateLimitRule
+from sidecar.routing.compiled import Inbound as Rules
+from sidecar.routing.compiled import RateLimitRule
 from tests.fakes.upstream import OK, Gone, Peer, Script, ScriptedUpstream, replies
 from tests.sidecar.exchange.harness import Rig, Truncated, clock, until
 

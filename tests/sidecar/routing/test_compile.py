@@ -4,6 +4,8 @@ refused.
 
 import math
 import random
+import subprocess
+import sys
 from collections import Counter
 
 import pytest
@@ -12,7 +14,8 @@ from hypothesis import strategies as st
 
 from sidecar.policy.fault import Action
 from sidecar.policy.settings import UpstreamPolicy
-from sidecar.routing.compile import Compiled, Identity, compile_documents, version_of
+from sidecar.routing.compile import compile_documents, version_of
+from sidecar.routing.compiled import Compiled, Identity, nothing
 from sidecar.routing.documents import parse_text
 from sidecar.routing.errors import DocumentError
 from sidecar.routing.lint import lint
@@ -427,3 +430,22 @@ def test_no_swap_of_documents_leaves_a_service_without_a_route(
             found = made.table.match(host, b"GET", b"/" + tail, ())
             assert found is not None
             assert made.destination(found.upstream).service == host
+
+
+def test_the_empty_set_is_the_same_with_and_without_the_models() -> None:
+    """`nothing` exists so that a sidecar without documents never imports them."""
+    lean, full = nothing(default_service="web"), compile_documents([], Identity("web"), default_service="web")
+    assert lean.version == full.version == version_of([])
+    assert lean.table.describe() == full.table.describe()
+    assert (lean.inbound, lean.base, lean.destination("x")) == (
+        full.inbound,
+        full.base,
+        full.destination("x"),
+    )
+
+
+def test_a_sidecar_without_documents_imports_no_models() -> None:
+    """They would take 11 MB in each container."""
+    code = "import sys, sidecar.__main__; print('pydantic' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "False\n"
