@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import sys
+import time
 from collections.abc import Sequence
 
 import uvloop
@@ -15,6 +16,11 @@ from .admin.server import LEVELS
 from .app import run
 from .config import parse
 from .errors import ConfigError
+
+
+def announce(bound: dict[str, str]) -> None:
+    """The ready line."""
+    print(json.dumps(bound), flush=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,7 +33,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             format=f"%(asctime)s %(levelname)s {config.name} %(name)s: %(message)s",
         )
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(run(config, lambda bound: print(json.dumps(bound), flush=True)))
+            if config.workers > 1:
+                from .workers.manager import manage  # only who wants workers pays for them
+
+                runner.run(manage(config, announce, time.monotonic, time.time))
+            else:
+                runner.run(run(config, announce))
     except ConfigError as error:
         print(f"sidecar: {error}", file=sys.stderr)
         return 2

@@ -73,6 +73,8 @@ class Sidecar:
         self.draining = False
         self.inbound: Inbound | None = None
         self.outbound: Outbound | None = None
+        self.destinations: Destinations | None = None
+        self.snapshot: Snapshot | None = None
         self.app_health: AppHealth | None = None
         self.tcp_metrics = TcpMetrics(config.service, config.version)
         self._loop = asyncio.get_running_loop()
@@ -116,7 +118,7 @@ class Sidecar:
                 )
             self._tasks = await stack.enter_async_context(asyncio.TaskGroup())
             background: list[asyncio.Task[None]] = []
-            destinations = Destinations(
+            self.destinations = destinations = Destinations(
                 self._client, self._make_upstream, self._spawn, self._deadlines, self.events, self.clock
             )
             for name, addresses in config.upstreams:
@@ -127,7 +129,7 @@ class Sidecar:
                 destinations.static(name, specs)
             self._make_proxies(destinations)
             self._policies = policies = self._make_policies(destinations)
-            snapshot = Snapshot(self, destinations, policies)
+            self.snapshot = snapshot = Snapshot(self, destinations, policies)
             self.collectors.register(self.metrics)
             self.collectors.register(ProcessCollector(registry=None))
             self.collectors.register(PlatformCollector(registry=None))
@@ -140,9 +142,9 @@ class Sidecar:
                 self.explain,
                 self.collectors,
                 self.events,
-                self._not_ready,
+                self.not_ready,
                 self._fail_health,
-                self._begin_drain,
+                self.begin_drain,
                 self.stopping.set,
             )
             try:
@@ -299,7 +301,7 @@ class Sidecar:
         if self._heartbeat is not None:
             self._heartbeat.nudge()
 
-    def _not_ready(self) -> str | None:
+    def not_ready(self) -> str | None:
         if self.draining:
             return "draining"
         if self.app_health is not None and self.app_health.status == "critical":
@@ -317,7 +319,7 @@ class Sidecar:
 
     # -- ending ----------------------------------------------------------------------------------------
 
-    def _begin_drain(self) -> None:
+    def begin_drain(self) -> None:
         """From here on every answer says `Connection: close`."""
         if not self.draining:
             self.draining = True
@@ -329,7 +331,7 @@ class Sidecar:
                     proxy.draining = True
 
     async def _drain(self) -> None:
-        self._begin_drain()
+        self.begin_drain()
         if self._heartbeat is not None:
             await self._heartbeat.stop()
             await asyncio.sleep(PROPAGATION_S)
@@ -353,10 +355,19 @@ async def run(config: Config, announce: Callable[[dict[str, str]], None]) -> Non
     """Serve until told to end.
 
     Raises:
+        ConfigError: when an address cannot be bound, or a file cannot be used.
+    """
+    await serve(Sidecar(config), announce)
+
+
+async def serve(sidecar: Sidecar, announce: Callable[[dict[str, str]], None]) -> None:
+    """Serve until told to end.
+
+    Raises:
         ConfigError: as itself, not in the group that its task group makes of it.
     """
     try:
-        await Sidecar(config).run(announce)
+        await sidecar.run(announce)
     except BaseExceptionGroup as group:
         wrong, others = group.split(ConfigError)
         if wrong is None or others is not None:

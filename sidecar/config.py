@@ -17,6 +17,8 @@ from .io.timeouts import DEFAULT_TIMEOUTS, Timeouts
 from .wire.limits import DEFAULT_LIMITS, Limits
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+# More than one for each core gains nothing, and each is a Python process.
+MAX_WORKERS = 128
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 EXAMPLE = """\
@@ -72,6 +74,8 @@ class Config:
     max_connections: int = MAX_CONNECTIONS
     max_connections_per_client: int = MAX_CONNECTIONS_PER_ADDRESS
     log_level: str = "info"
+    workers: int = 1
+    worker: int = 0  # the number of this one, set by who starts it; 0 = the only one
 
 
 def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
@@ -110,6 +114,11 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
         raise ConfigError("nothing to listen on: name --inbound HOST:PORT, --outbound HOST:PORT or both")
     if values.get("advertise") and not values.get("inbound"):
         raise ConfigError("--advertise needs --inbound HOST:PORT, the listener that callers reach there")
+    if values.get("workers", 1) != 1 and (values.get("inbound") or values.get("app")):
+        raise ConfigError(
+            "--workers is for an entrypoint: callers need one registration and one concurrency limit "
+            "for what is behind --inbound; start more replicas instead"
+        )
     name = str(values["name"])
     values.setdefault("service", re.sub(r"-\d+$", "", name))
     values["upstreams"] = values.pop("upstream", ())
@@ -176,6 +185,13 @@ def _parser() -> argparse.ArgumentParser:
         "--upstream-timeout", metavar="TIME", help="for an answer to begin, all tries together (default: 15s)"
     )
     add("--drain-timeout", metavar="TIME", help="for requests under way to end after SIGTERM (default: 5s)")
+    add(
+        "--workers",
+        metavar="N",
+        help="processes that share the listeners of a sidecar without --inbound (default: 1); each has its "
+        "own limits, pools and retry budget, the admin listener answers for all; "
+        "macOS does not spread connections evenly",
+    )
     add_flags(parser)
     add("--log-level", metavar="LEVEL", help="debug, info, warning or error (default: info)")
     add("--config", metavar="FILE", help="YAML with the same names as the flags")
@@ -202,6 +218,8 @@ def _convert(key: str, value: object, source: str) -> object:
         return parse_address(text, source)
     if key == "advertise":
         return str(parse_advertised(text, source)).removesuffix(":0")
+    if key == "workers":
+        return _parse_workers(text, source)
     if key in LIMIT_FLAGS:
         return int(_number(text, source, LIMIT_FLAGS[key].low, LIMIT_FLAGS[key].high))
     if key == "tcp":
@@ -233,6 +251,12 @@ def _number(text: str, source: str, low: float, high: float) -> float:
     if not low <= number <= high:
         raise ConfigError(f"{source}: {text!r} is not a number from {low:g} to {high:g}")
     return number
+
+
+def _parse_workers(text: str, source: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_WORKERS):
+        raise ConfigError(f"{source}: {text!r} is not a whole number from 1 to {MAX_WORKERS}")
+    return int(text)
 
 
 def parse_address(text: str, source: str) -> Address:

@@ -54,6 +54,7 @@ class Listening:
             ConfigError: when an address cannot be bound.
         """
         config, bound = self._config, dict[str, str]()
+        shared = config.worker > 0  # with the other workers, by SO_REUSEPORT
         try:
             for name, proxy, address in (
                 ("inbound", inbound, config.inbound),
@@ -61,13 +62,15 @@ class Listening:
             ):
                 if proxy is not None and address is not None:
                     at = name, address
-                    bound[name] = await self._listener(name, proxy).open(address.host, address.port)
+                    bound[name] = await self._listener(name, proxy).open(
+                        address.host, address.port, reuse_port=shared
+                    )
             for service, address in config.tcp:
                 at = "tcp", address
                 listener = self._tcp_listener(
                     f"tcp:{service}", "source", service, functools.partial(destinations.find, service)
                 )
-                bound[listener.name] = await listener.open(address.host, address.port)
+                bound[listener.name] = await listener.open(address.host, address.port, reuse_port=shared)
             if config.admin is not None:
                 at = "admin", config.admin
                 bound["admin"] = await admin.open(config.admin.host, config.admin.port)

@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
 
 from ..observe.events import EventLog
-from ..observe.explain import Explain
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 Snapshot = Callable[[], dict[str, Any]]
+
+
+class Exchanges(Protocol):
+    """Kept exchanges, as `observe.explain.Explain`."""
+
+    def find(self, trace_id: str = "") -> list[dict[str, Any]]: ...
 
 
 class Admin:
@@ -25,19 +30,22 @@ class Admin:
     Args:
         ready: why not, or None.
         fail: make the health check fail (True) or true again (False). drain: begin to drain. quit: end.
+        level: set the log level. refresh: called with the path before a GET is answered.
     """
 
     def __init__(
         self,
         snapshot: Snapshot,
         config_dump: Snapshot,
-        explain: Explain,
-        registry: CollectorRegistry,
+        explain: Exchanges,
+        registry: Collector,
         events: EventLog,
         ready: Callable[[], str | None],
         fail: Callable[[bool], None],
         drain: Callable[[], None],
         quit: Callable[[], None],
+        level: Callable[[int], None] = logging.root.setLevel,
+        refresh: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
         self._snapshot = snapshot
         self._config_dump = config_dump
@@ -48,6 +56,8 @@ class Admin:
         self._fail = fail
         self._drain = drain
         self._quit = quit
+        self._set_level = level
+        self._refresh = refresh
         self._runner: web.AppRunner | None = None
 
     async def open(self, host: str, port: int) -> str:
@@ -87,6 +97,8 @@ class Admin:
         origin = request.headers.get("Origin")
         if request.method != "GET" and origin is not None and origin != f"http://{request.host}":
             return web.Response(status=403, text="requests from other origins are refused\n")
+        if self._refresh is not None and request.method == "GET":
+            await self._refresh(request.path)
         return await handler(request)
 
     async def _help(self, request: web.Request) -> web.Response:
@@ -164,7 +176,7 @@ class Admin:
         name = request.query.get("level", "")
         if name not in LEVELS:
             return web.Response(status=400, text=f"level={name!r}: use one of {', '.join(LEVELS)}\n")
-        logging.getLogger().setLevel(LEVELS[name])
+        self._set_level(LEVELS[name])
         return web.Response(text=f"level is {name}\n")
 
 

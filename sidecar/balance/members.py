@@ -181,6 +181,25 @@ class Members:
         self._rebuild()
         return True
 
+    def hear(self, endpoint_id: str, verdict: Verdict | None) -> None:
+        """Another worker of the same sidecar opened its breaker for this verdict, or closed it (None).
+
+        Its evidence is as good as ours, so it opens here too (the floor permitting) before a request of ours
+        fails; that it is well again is a reason to ask at once, and only good answers close it.
+        """
+        endpoint = self.endpoints.get(endpoint_id)
+        if endpoint is None:
+            return
+        now, breaker = self._clock(), endpoint.breaker
+        if verdict is None:
+            breaker.reprobe(now)
+            self._outlier.touch(breaker)
+            self._find_due()
+        elif breaker.state is State.CLOSED and not breaker.held and breaker.forced is None:
+            opens = breaker.opens
+            self._outlier.trip(breaker, verdict, now)
+            breaker.opens = opens  # counted where it was seen
+
     # ---- inside ------------------------------------------------------------------------------------
 
     def _advance(self, now: float) -> None:
