@@ -64,7 +64,7 @@ def test_a_service_comes_is_called_and_goes(mesh: RealMesh) -> None:
     assert names(mesh) == ["front-1", "front-2", "orders-1", "orders-2", "orders-3", "spare-1"]
     assert not any(alive(pid) for pid in gone["pids"].values())
     assert not any(listens(port) for port in gone["ports"].values())
-    assert mesh.endpoint("orders-1", "reviews-1") is None
+    until(lambda: mesh.endpoint("orders-1", "reviews-1") is None, 30)
     assert ["orders", "reviews"] not in ok(mesh, "GET", "topology")["calls"]
     assert "orders>reviews" not in until(lambda: _calm(mesh), 20)["edges"]
     assert mesh.load()["failed"] == 0
