@@ -157,8 +157,8 @@ class Crew:
         while not self._stopping:
             began = self._clock()
             words = await self._live(place)
+            self._gone(place, words)  # it still has its last answers
             place.ended()
-            self._gone(place, words)
             if self._stopping:
                 return
             if not place.first.done():

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -256,4 +257,10 @@ async def manage(
         ConfigError: as `Manager.run`.
     """
     with contextlib.ExitStack() as keep:
-        await Manager(reserve(config, keep), clock, wall_clock).run(announce)
+
+        def serving(bound: dict[str, str]) -> None:
+            if sys.platform == "darwin":
+                keep.close()  # a BSD kernel may choose a bound socket for a connection though it does not listen
+            announce(bound)
+
+        await Manager(reserve(config, keep), clock, wall_clock).run(serving)

@@ -13,7 +13,7 @@ from ..errors import ConfigError
 def reserve(config: Config, keep: contextlib.ExitStack) -> Config:
     """The same settings with a number for every port 0; the numbers are ours as long as `keep` is open.
 
-    A socket that does not listen gets no connection, so nobody waits at it in vain.
+    On Linux a socket that does not listen gets no connection, so nobody waits at it in vain.
 
     Raises:
         ConfigError: when an address cannot be bound.

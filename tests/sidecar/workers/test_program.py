@@ -25,9 +25,10 @@ pytestmark = pytest.mark.timeout(240)
 async def until(condition: Callable[[], Awaitable[Any]]) -> Any:
     """The first true value of a condition."""
     async with asyncio.timeout(PATIENCE_S):
-        while not (value := await condition()):
+        while True:
+            if value := await condition():
+                return value
             await asyncio.sleep(0.02)
-        return value
 
 
 class Backend:
@@ -84,8 +85,10 @@ class Client:
             assert await self._reader.readexactly(5) == b"hello", head
         return int(head.split()[1])
 
-    def close(self) -> None:
+    async def close(self) -> None:
         self._writer.close()
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
 
 
 class Crew:
@@ -95,6 +98,7 @@ class Crew:
         self.process = process
         self.ready = ready
         self.session = aiohttp.ClientSession()
+        self._clients: list[Client] = []
 
     async def admin(self, path: str) -> str:
         async with self.session.get(f"http://{self.ready['admin']}{path}") as answer:
@@ -112,26 +116,36 @@ class Crew:
         lines = (await self.admin("/metrics")).splitlines()
         return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(start))
 
+    async def connect(self, listener: str) -> Client:
+        client = await Client.connect(self.ready[listener])
+        self._clients.append(client)
+        return client
+
     async def clients_of_both(self) -> dict[int, Client]:
         """A client of each worker; `SO_REUSEPORT` chooses, so there may have to be more."""
         found: dict[int, Client] = {}
         before = [worker["requests"] for worker in (await self.snapshot())["workers"]]
         async with asyncio.timeout(PATIENCE_S):
             while len(found) < 2:
-                client = await Client.connect(self.ready["outbound"])
+                client = await self.connect("outbound")
                 assert await client.get() == 200
                 after = [worker["requests"] for worker in (await self.snapshot())["workers"]]
                 (number,) = [index for index in (0, 1) if after[index] > before[index]]
                 before = after
                 if found.setdefault(number + 1, client) is not client:
-                    client.close()
+                    await client.close()
         return found
+
+    async def close(self) -> None:
+        """Our own connections."""
+        for client in self._clients:
+            await client.close()
+        await self.session.close()
 
     async def stop(self) -> int:
         if self.process.returncode is None:
             self.process.send_signal(signal.SIGTERM)
         await asyncio.wait_for(self.process.wait(), PATIENCE_S)
-        await self.session.close()
         assert self.process.returncode is not None
         return self.process.returncode
 
@@ -165,7 +179,8 @@ async def backends() -> AsyncIterator[list[Backend]]:
 async def crew(backends: list[Backend]) -> AsyncIterator[Crew]:
     """Two workers in front of two backends; none of them outlives the test."""
     process = await spawn(
-        *("--outbound", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--drain-timeout", f"{PATIENCE_S}s"),
+        *("--outbound", "127.0.0.1:0", "--tcp", "127.0.0.1:0=web", "--admin", "127.0.0.1:0"),
+        *("--drain-timeout", f"{PATIENCE_S}s"),
         *("--upstream", "web=" + ",".join(backend.address for backend in backends)),
     )
     assert process.stdout is not None
@@ -175,10 +190,11 @@ async def crew(backends: list[Backend]) -> AsyncIterator[Crew]:
     crew = Crew(process, json.loads(line))
     pids = await crew.pids()
     yield crew
-    await crew.session.close()
     if process.returncode is None:
         with contextlib.suppress(aiohttp.ClientError):
             pids += await crew.pids()
+    await crew.close()
+    if process.returncode is None:
         process.kill()
         await process.wait()
     for pid in pids:
@@ -196,14 +212,20 @@ async def test_every_request_is_counted_once(crew: Crew) -> None:
     assert await crew.metric("istio_requests_total{") == sent + 30
     assert await crew.metric("istio_request_duration_milliseconds_count{") == sent + 30
     assert await crew.metric("mesh_workers ") == 2
+    raw = await crew.connect("tcp:web")
+    assert await raw.get() == 200
+    assert await crew.metric("istio_tcp_connections_opened_total{") == 1
     snapshot = await crew.snapshot()
     assert snapshot["outbound"]["requests"] == snapshot["upstreams"]["web"]["requests"] == sent + 30
-    assert sum(row["requests"] for row in snapshot["upstreams"]["web"]["endpoints"]) == sent + 30
+    # the TCP connection is an attempt too
+    assert sum(row["requests"] for row in snapshot["upstreams"]["web"]["endpoints"]) == sent + 31
     assert snapshot["connections"]["downstream"] == await crew.metric("mesh_downstream_connections{")
     assert snapshot["addresses"] == crew.ready
     assert await crew.admin("/ready") == "LIVE\n"
     assert json.loads(await crew.admin("/config_dump"))["bootstrap"]["workers"] == 2
-    assert json.loads(await crew.admin("/explain"))["exchanges"] == []
+    kept = json.loads(await crew.admin("/explain"))["exchanges"]
+    assert {exchange["worker"] for exchange in kept} <= {1, 2}
+    assert kept == sorted(kept, key=lambda exchange: exchange["at"], reverse=True)
     assert "::breaker::closed" in await crew.admin("/clusters")
     pids = await crew.pids()
     assert await crew.stop() == 0
@@ -286,7 +308,7 @@ async def test_sigterm_loses_no_request(crew: Crew, backends: list[Backend]) -> 
 
     async def closed() -> bool:
         try:
-            (await Client.connect(crew.ready["outbound"])).close()
+            await (await Client.connect(crew.ready["outbound"])).close()
         except OSError:
             return True
         return False
