@@ -260,7 +260,7 @@ async def manage(
 
         def serving(bound: dict[str, str]) -> None:
             if sys.platform == "darwin":
-                keep.close()  # a BSD kernel may choose a bound socket for a connection though it does not listen
+                keep.close()  # a BSD kernel may give a connection to a socket that is bound, listening or not
             announce(bound)
 
         await Manager(reserve(config, keep), clock, wall_clock).run(serving)

@@ -214,6 +214,7 @@ async def test_every_request_is_counted_once(crew: Crew) -> None:
     assert await crew.metric("mesh_workers ") == 2
     raw = await crew.connect("tcp:web")
     assert await raw.get() == 200
+    await raw.close()  # a drain waits for it: TCP has no word for "please leave"
     assert await crew.metric("istio_tcp_connections_opened_total{") == 1
     snapshot = await crew.snapshot()
     assert snapshot["outbound"]["requests"] == snapshot["upstreams"]["web"]["requests"] == sent + 30
