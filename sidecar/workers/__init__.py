@@ -2,7 +2,7 @@
 
     manager.py    starts the crew, serves the public admin listener, ends everything in order
     crew.py       one process for each place: started, heard, started again
-    __main__.py   what each of them runs: an ordinary sidecar with a `link.py` to the manager
+    work.py       what each of them runs: an ordinary sidecar with a `link.py` to the manager
     metrics.py, snapshot.py    many answers as one: counts add up, of states the worst is shown
     breakers.py   what one worker learnt of an endpoint, for the others
 

@@ -1,6 +1,6 @@
 """JSON objects, one a line, both ways between the manager and a worker; each sees at once if the other dies.
 
-manager -> {"config": TEXT}                              first of all, see `__main__.py`
+manager -> {"config": TEXT}                              first of all, see `work.py`
         -> {"ask": 7, "what": "metrics"}                 or snapshot, config, explain, ready
         -> {"do": "drain"} {"do": "level", "value": 10}
         -> {"news": NEWS}                                see `breakers.py`

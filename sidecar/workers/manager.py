@@ -96,6 +96,8 @@ class Manager:
                     await stopped
                 else:
                     starting.cancel()
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await starting
             except ConfigError as error:
                 refused = error
             finally:

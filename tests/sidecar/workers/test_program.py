@@ -323,6 +323,13 @@ async def test_sigterm_loses_no_request(crew: Crew, backends: list[Backend]) -> 
     assert await crew.stop() == 0
 
 
+def test_who_works_alone_does_not_pay() -> None:
+    """Not even an import."""
+    code = "import sys, sidecar.__main__; print([name for name in sys.modules if 'workers' in name])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "[]\n"
+
+
 async def test_what_cannot_work_is_one_line_and_exit_2(backends: list[Backend], tmp_path: Path) -> None:
     """A port of somebody else, and a fault that only the workers find: nothing is left running."""
     policy = tmp_path / "policy.yaml"
