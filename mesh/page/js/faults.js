@@ -114,7 +114,7 @@ function showFaults(list, found) {
     : faults.length ? [h("table.rows", null, h("tbody", null, faults.map((/** @type {any} */ fault) => h("tr", { "data-key": fault.name, "data-fault": fault.name },
       h("td", null, fault.instance ?? fault.host), h("td", null, fault.what, h("div.quiet", null, fault.which === "all" ? "" : fault.which)), h("td.num", null, fault.ends_in_s === null ? "" : `${Math.round(fault.ends_in_s)} s`),
       h("td", null, h("button", { type: "button", "data-end": fault.name, "aria-label": `End the fault at ${fault.instance ?? fault.host}` }, "End")))))),
-    faults.length > 1 && h("p.buttons", { "data-key": "all" }, h("button", { type: "button", "data-end": "" }, "End all"))]
+    ...(faults.length > 1 ? [h("p.buttons", { "data-key": "all" }, h("button", { type: "button", "data-end": "" }, "End all"))] : [])]
       : [h("p.note", null, "None. A fault ends by itself when its time is over.")]);
   if (form) form.hidden = !found || !source.live;
 }
