@@ -23,11 +23,12 @@ up: env
 down: env
 	@$(BIN)/mesh down
 
-# First everything that only computes or uses its own sockets, in parallel; then the tests that
-# start whole meshes and measure them, one at a time, because they would disturb each other.
+# First everything that only computes or uses its own sockets, in parallel; then the tests that start
+# whole meshes and measure them, and those that start containers, one at a time: they would disturb each other.
 test: env
 	$(BIN)/python -m pytest -n 2 -m "not e2e and not docker"
-	$(BIN)/python -m pytest -m "e2e or docker"
+	$(BIN)/python -m pytest -m e2e
+	$(BIN)/python -m pytest -m docker
 
 lint: env
 	$(BIN)/ruff check .

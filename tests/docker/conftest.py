@@ -26,7 +26,7 @@ def engine() -> None:
         pytest.skip(words)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # its forty containers must not stay up beside the tests that follow
 def shop(engine: None) -> Iterator[Project]:
     """The committed compose.yaml, up and healthy."""
     # a fifth of the requests is traced: enough to find one, little enough for two cores
