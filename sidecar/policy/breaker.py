@@ -338,8 +338,13 @@ class Breaker:
             self.reprobe(now)
 
     def reprobe(self, now: float) -> None:
-        """Outside news (a new process, the registry saw it come back): probe now instead of later."""
+        """Outside news (a new process, the registry saw it come back): probe now instead of later.
+
+        What it did before the news says little: a probe that comes too early for a process that is just
+        getting up costs the shortest open time, not the next step of a backoff that others earned.
+        """
         if self.forced is None and (self.state is State.OPEN or self.held):
+            self.level = 0
             self.until = now
             self._schedule()
 

@@ -518,3 +518,25 @@ def test_what_an_open_breaker_kept_from_its_endpoint_is_counted() -> None:
     for _ in range(5):
         bench.answer()
     assert kept_away() == before, "an endpoint that is not open is kept from nothing"
+
+
+def test_who_is_said_to_be_back_does_not_inherit_its_backoff() -> None:
+    """A process that gets up fails its first probe: the next one comes after the shortest open time."""
+    bench = Bench(3)
+    for _ in range(10):
+        bench.answer()
+    bench.fail_at("orders-1")
+    breaker = bench.endpoint("orders-1").breaker
+    for _ in range(4):  # probes while it is down
+        bench.clock.advance(60.0)
+        pick = bench.pick()
+        assert (pick.endpoint.id, pick.probe) == ("orders-1", True)
+        bench.up.settle(pick, Outcome.CONNECT_FAILURE, 0.001)
+    assert breaker.level == 4
+    for health in ("critical", "passing"):
+        bench.up.update([spec(1, health=health), spec(2), spec(3)])
+    pick = bench.pick()
+    assert (pick.endpoint.id, pick.probe) == ("orders-1", True)
+    bench.up.settle(pick, Outcome.TIMEOUT_TRY, 0.15)
+    assert breaker.state is State.OPEN
+    assert breaker.until - bench.clock() <= 4 * bench.up.policy.breaker.open_s
