@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from mesh.errors import MeshError, UsageError
 
@@ -122,7 +122,9 @@ def record(
 
 
 def _opened(raw: IO[bytes], path: Path) -> IO[bytes]:
-    return gzip.GzipFile(fileobj=raw, mode="wb") if path.suffix == ".gz" else raw  # type: ignore[return-value]
+    if path.suffix != ".gz":
+        return raw
+    return cast(IO[bytes], gzip.GzipFile(fileobj=raw, mode="wb"))  # it is one by shape only
 
 
 def _lines(

@@ -89,7 +89,7 @@ class Attempt:
         self.number = number
         self.endpoint = endpoint = pick.endpoint
         breaker = endpoint.breaker  # the app behind an inbound listener has none
-        self.breaker = State.CLOSED if breaker is None else breaker.state  # type: ignore[redundant-expr]
+        self.breaker = State.CLOSED if breaker is None else breaker.state  # type: ignore[redundant-expr]  # its type says it cannot be None
         self.probe = pick.probe
         self.started = started
         self.connected = 0.0

@@ -30,7 +30,7 @@ ISTIO_QUERIES = [
 
 def test_everything_is_healthy(shop: Project) -> None:
     """Control sees every replica healthy; the seconds of a warm start are printed."""
-    print(f"up --wait took {shop.took:.1f} s")  # noqa: T201
+    print(f"up --wait took {shop.took:.1f} s")  # noqa: T201 - the figure that README names comes from here
     status = shop.get("CONTROL", "/api/status")
     assert len(status["instances"]) == len(INSTANCES)
     eventually(

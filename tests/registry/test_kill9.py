@@ -169,4 +169,4 @@ async def test_two_hundred_kills_lose_nothing_that_was_acknowledged(tmp_path: Pa
     assert expected.acknowledged > ROUNDS * 5, "the load was a load"
     assert snapshots > ROUNDS / 2, "snapshots were made under it"
     elapsed = time.perf_counter() - began  # noqa: TID251
-    print(f"{ROUNDS} kills, {expected.acknowledged} acknowledged writes, {torn} torn tails, {elapsed:.0f} s")  # noqa: T201
+    print(f"{ROUNDS} kills, {expected.acknowledged} acknowledged writes, {torn} torn tails, {elapsed:.0f} s")  # noqa: T201 - how much was tried
