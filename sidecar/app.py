@@ -31,6 +31,7 @@ from .errors import ConfigError
 from .inbound import Inbound, LocalApp
 from .io.deadlines import Deadlines
 from .io.files import raise_limit
+from .io.outbox import Outbox
 from .listening import Listening
 from .loop_lag import LoopLag
 from .observe.access_log import FLUSH_S, AccessLog
@@ -82,8 +83,9 @@ class Sidecar:
             lambda at, call: self._loop.call_later(max(0.0, at - self.clock()), call), self.clock
         )
         self._access_log = self._open_access_log()
+        outbox = Outbox(self._loop.call_soon)
         self._listening = Listening(
-            config, self._access_log, self.tcp_metrics, self._spawn, self._deadlines, self.clock
+            config, self._access_log, self.tcp_metrics, self._spawn, self._deadlines, outbox, self.clock
         )
         self.listeners = self._listening.listeners
         self._tracer = (

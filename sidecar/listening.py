@@ -15,6 +15,7 @@ from .inbound import Inbound
 from .io.deadlines import Deadlines
 from .io.downstream import Downstream
 from .io.listener import Listener
+from .io.outbox import Outbox
 from .io.pool import Spawn
 from .io.tcp import TcpListener
 from .observe.access_log import AccessLog
@@ -35,6 +36,7 @@ class Listening:
         tcp_metrics: TcpMetrics,
         spawn: Spawn,
         deadlines: Deadlines,
+        outbox: Outbox,
         clock: Callable[[], float],
     ) -> None:
         self._config = config
@@ -42,6 +44,7 @@ class Listening:
         self._tcp_metrics = tcp_metrics
         self._spawn = spawn
         self._deadlines = deadlines
+        self._outbox = outbox
         self._clock = clock
         self.listeners: list[Listener | TcpListener] = []
 
@@ -94,7 +97,7 @@ class Listening:
             self._config.timeouts,
             self._clock,
         )
-        listener = TcpListener(name, tcp.session, tcp.refused, self._config.max_connections)
+        listener = TcpListener(name, tcp.session, tcp.refused, self._config.max_connections, self._outbox)
         self.listeners.append(listener)
         return listener
 
@@ -103,6 +106,7 @@ class Listening:
             app = proxy.app
             return self._tcp_listener(name, "destination", self._config.service, lambda session: app)
         proxy.timeouts = self._config.timeouts
+        proxy.outbox = self._outbox
 
         def exchange(connection: Downstream, head: RequestHead) -> Exchange:
             return Exchange(proxy, connection, head)
@@ -118,6 +122,7 @@ class Listening:
             limits=self._config.limits,
             max_connections=self._config.max_connections,
             max_per_address=self._config.max_connections_per_client,
+            outbox=self._outbox,
         )
         self.listeners.append(listener)
         return listener

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from .io.deadlines import Deadlines
+from .io.outbox import AT_ONCE, Outbox
 from .io.pool import Pool, Spawn
 from .io.timeouts import DEFAULT_TIMEOUTS, Timeouts
 from .io.tunnel import RawPeer, Tunnel
@@ -57,6 +58,7 @@ class Proxy(ABC):
     trusted = True
     attempt_spans = False  # whether each try is a span of its own
     timeouts: Timeouts = DEFAULT_TIMEOUTS
+    outbox: Outbox = AT_ONCE
 
     def __init__(
         self,
@@ -184,6 +186,7 @@ class Proxy(ABC):
                 connect_timeout=policy.connect_timeout_s,
                 idle_timeout=policy.idle_timeout_s,
                 max_requests=policy.max_requests,
+                outbox=self.outbox,
             )
         return pool
 

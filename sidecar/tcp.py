@@ -155,7 +155,7 @@ class TcpSession:
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(self._service.timeouts.connect):
             _, upstream = await loop.create_connection(
-                lambda: TcpSide(lambda side: None), endpoint.host, endpoint.port
+                lambda: TcpSide(lambda side: None, self._client.outbox), endpoint.host, endpoint.port
             )
         if upstream.transport is None:
             raise ConnectionError("closed as soon as it was open")

@@ -10,15 +10,17 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import Protocol
 
 from ..errors import Flag
 from ..wire.events import END, ProtocolError, RequestEvent, RequestHead
 from ..wire.limits import Limits
 from ..wire.request_parser import RequestParser
 from ..wire.serialize import own_answer
+from .connection import Connection
 from .deadlines import Deadlines, Timer
-from .flow import HIGH_WATER, LOW_WATER, Hold, end_writing, reset, write_all
+from .flow import Hold
+from .outbox import Outbox
 from .tunnel import Tunnel
 
 log = logging.getLogger(__name__)
@@ -54,6 +56,7 @@ class Host(Protocol):
 
     limits: Limits
     deadlines: Deadlines
+    outbox: Outbox
     clock: Callable[[], float]
     header_timeout: float
     idle_timeout: float
@@ -66,15 +69,16 @@ class Host(Protocol):
         """A message was refused before an exchange began: count and log it."""
 
 
-class Downstream(asyncio.Protocol):
+class Downstream(Connection):
     """A client connection. The exchange writes its answer with `write` and ends with `finished`."""
 
     __slots__ = (
         "_blocked", "_closing", "_exchange", "_go_on", "_holds", "_host", "_lingered", "_parser",
-        "_receiving", "_running", "_timer", "_tunnel", "_unsent", "exchange_timer", "peer", "transport",
+        "_receiving", "_running", "_timer", "_tunnel", "_unsent", "exchange_timer", "peer",
     )  # fmt: skip
 
     def __init__(self, host: Host) -> None:
+        super().__init__(host.outbox)
         self._host = host
         self._parser = RequestParser(host.limits)
         self._exchange: RequestHandler | None = None
@@ -90,13 +94,9 @@ class Downstream(asyncio.Protocol):
         self._timer = Timer(self._connection_timeout)
         self.exchange_timer = Timer(self._exchange_timeout)
         """Armed by the exchange; kept here so that each connection has one, not each request."""
-        self.transport: asyncio.Transport | None = None
         self.peer = ""
 
     # -- for the exchange --------------------------------------------------------------------------
-
-    def write(self, pieces: list[bytes]) -> None:
-        write_all(self.transport, pieces)
 
     def arm(self, at: float) -> None:
         """Set the exchange's timer."""
@@ -141,7 +141,7 @@ class Downstream(asyncio.Protocol):
         """Cut the connection: the client must see that the answer is not complete."""
         self._exchange = None
         self._closing = True
-        reset(self.transport)
+        self.abort_raw()
 
     def tunnel_through(self, tunnel: Tunnel) -> bytes:
         """From here on bytes are relayed as they are; returns those that came behind the Upgrade."""
@@ -171,10 +171,9 @@ class Downstream(asyncio.Protocol):
     # -- asyncio.Protocol --------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport = cast(asyncio.Transport, transport)  # uvloop's is one by shape only
+        super().connection_made(transport)
         peername = transport.get_extra_info("peername")
         self.peer = peername[0] if peername else ""
-        transport.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
         if not self._host.opened(self):
             self._refuse(ProtocolError(503, "too many connections"), Flag.UO)
             return
@@ -282,42 +281,30 @@ class Downstream(asyncio.Protocol):
         log.exception("an error of our own, while a request was handled")
         exchange, self._exchange = self._exchange, None
         self._closing = True
-        reset(self.transport)
+        self.abort_raw()
         if exchange is not None:
             exchange.crashed()
 
     def pause_writing(self) -> None:
-        if self._tunnel is not None:
-            self._tunnel.writable(self, False)
-            return
-        self._blocked = True
-        if self._exchange is not None:
-            self._exchange.client_writable(False)
+        self._writable(False)
 
     def resume_writing(self) -> None:
+        self._writable(True)
+
+    def _writable(self, writable: bool) -> None:
         if self._tunnel is not None:
-            self._tunnel.writable(self, True)
+            self._tunnel.writable(self, writable)
             return
-        self._blocked = False
+        self._blocked = not writable
         if self._exchange is not None:
-            self._exchange.client_writable(True)
-        elif self._go_on and not self._running:
+            try:
+                self._exchange.client_writable(writable)
+            except Exception:
+                self._crash()
+        elif writable and self._go_on and not self._running:
             self._run()
 
     # -- RawPeer -----------------------------------------------------------------------------------
-
-    def write_raw(self, data: bytes) -> None:
-        write_all(self.transport, [data])
-
-    def end_raw(self) -> None:
-        end_writing(self.transport)
-
-    def close_raw(self) -> None:
-        if self.transport is not None:
-            self.transport.close()
-
-    def abort_raw(self) -> None:
-        reset(self.transport)
 
     def read_raw(self, on: bool) -> None:
         if on:
@@ -338,10 +325,10 @@ class Downstream(asyncio.Protocol):
             return
         wait_s = LINGER_S
         if self._receiving or self._holds:
-            transport.write_eof()
+            self.end_raw()
             self.release(~Hold.NONE)
         else:
-            transport.close()  # nothing is on its way to us
+            self.close_raw()  # nothing is on its way to us
             wait_s = self._host.idle_timeout
         # Either way a client that does not take its answer must not keep the connection for ever.
         self._unsent = transport.get_write_buffer_size()
@@ -376,4 +363,4 @@ class Downstream(asyncio.Protocol):
         elif self._parser.head_started:
             self._refuse(ProtocolError(408, "the request head did not arrive in time"), Flag.DPE)
         elif self._exchange is None:
-            transport.abort() if self._blocked else transport.close()
+            transport.abort() if self._blocked else self.close_raw()

@@ -10,6 +10,7 @@ from ..wire.limits import DEFAULT_LIMITS, Limits
 from .acceptor import Acceptor
 from .deadlines import Deadlines
 from .downstream import Downstream, RequestHandler
+from .outbox import AT_ONCE, Outbox
 
 # A full head must be here this long after its first byte (and the first byte after the connect).
 HEADER_TIMEOUT_S = 10.0
@@ -39,6 +40,7 @@ class Listener(Acceptor[Downstream]):
         idle_timeout: float = IDLE_TIMEOUT_S,
         max_connections: int = MAX_CONNECTIONS,
         max_per_address: int = MAX_CONNECTIONS_PER_ADDRESS,
+        outbox: Outbox = AT_ONCE,
     ) -> None:
         super().__init__(name)
         self.limits = limits
@@ -46,6 +48,7 @@ class Listener(Acceptor[Downstream]):
         self.clock = clock
         self.header_timeout = header_timeout
         self.idle_timeout = idle_timeout
+        self.outbox = outbox
         self.draining = False
         self._exchange = exchange
         self._refused = refused

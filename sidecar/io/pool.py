@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeAlias
 from ..errors import Flag, MeshError
 from ..wire.limits import DEFAULT_LIMITS, Limits
 from .deadlines import Deadlines, Timer
+from .outbox import AT_ONCE, Outbox
 from .upstream import UpstreamConnection
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ class Pool:
     """
 
     __slots__ = (
-        "_clock", "_closed", "_connecting", "_deadlines", "_idle", "_limits", "_spawn", "_timer",
+        "_clock", "_closed", "_connecting", "_deadlines", "_idle", "_limits", "_outbox", "_spawn", "_timer",
         "_wait_timer", "_waiters", "active", "connect_timeout", "host", "idle_timeout", "max_connections",
         "max_requests", "max_wait", "max_waiting", "port", "tunnels",
     )  # fmt: skip
@@ -73,6 +74,7 @@ class Pool:
         idle_timeout: float = IDLE_TIMEOUT_S,
         connect_timeout: float = CONNECT_TIMEOUT_S,
         max_requests: int = 0,
+        outbox: Outbox = AT_ONCE,
     ) -> None:
         self.host = host
         self.port = port
@@ -88,6 +90,7 @@ class Pool:
         self._deadlines = deadlines
         self._clock = clock
         self._limits = limits
+        self._outbox = outbox
         self._idle: deque[UpstreamConnection] = deque()
         self._waiters: deque[tuple[Waiter, float]] = deque()  # with the time when its wait is over
         self._connecting = 0
@@ -152,7 +155,7 @@ class Pool:
         spent = 0 < self.max_requests <= connection.used
         if spent or not connection.reusable or self._closed:
             if connection.request_done:
-                connection.close()
+                connection.close_raw()
             else:
                 connection.abort()
             return  # `lost` counts it out
@@ -191,7 +194,7 @@ class Pool:
         self._timer.cancel()
         while self._idle:
             self.active += 1  # `lost` counts it out
-            self._idle.pop().close()
+            self._idle.pop().close_raw()
 
     # -- inside ------------------------------------------------------------------------------------
 
@@ -208,7 +211,7 @@ class Pool:
             return
         now = self._clock()
         if now - connection.born > MAX_AGE_S:
-            connection.close()
+            connection.close_raw()
             return
         self.active -= 1
         connection.idle_since = now
@@ -220,7 +223,7 @@ class Pool:
         before = self._clock() - self.idle_timeout + 0.001
         while self._idle and self._idle[0].idle_since <= before:
             self.active += 1  # `lost` counts it out
-            self._idle.popleft().close()
+            self._idle.popleft().close_raw()
         if self._idle:
             self._deadlines.arm(self._timer, self._idle[0].idle_since + self.idle_timeout)
 
@@ -245,7 +248,7 @@ class Pool:
         try:
             async with asyncio.timeout(self.connect_timeout):
                 _, connection = await loop.create_connection(
-                    lambda: UpstreamConnection(self, self._limits), self.host, self.port
+                    lambda: UpstreamConnection(self, self._limits, self._outbox), self.host, self.port
                 )
         except TimeoutError:
             reason = f"not connected within {self.connect_timeout:g} s"
@@ -258,7 +261,7 @@ class Pool:
             connection.adopted = True
             connection.born = self._clock()
             if self._closed and not self._waiters:
-                connection.close()
+                connection.close_raw()
             else:
                 self._place(connection)
         elif self._waiters:

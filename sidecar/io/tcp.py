@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Protocol, TypeAlias, cast
+from typing import Protocol, TypeAlias
 
 from .acceptor import Acceptor
-from .flow import HIGH_WATER, LOW_WATER, end_writing, reset, write_all
+from .connection import Connection
+from .outbox import AT_ONCE, Outbox
 from .tunnel import Tunnel
 
 log = logging.getLogger(__name__)
@@ -25,16 +26,16 @@ class Session(Protocol):
         """The client left before it had a backend."""
 
 
-class TcpSide(asyncio.Protocol):
+class TcpSide(Connection):
     """One side of a relay; what is read before it has its `tunnel` is kept, one read at most."""
 
-    __slots__ = ("_early", "_early_end", "_lost", "transport", "tunnel")
+    __slots__ = ("_early", "_early_end", "_lost", "tunnel")
 
-    def __init__(self, lost: Callable[[TcpSide], None]) -> None:
+    def __init__(self, lost: Callable[[TcpSide], None], outbox: Outbox) -> None:
+        super().__init__(outbox)
         self._lost = lost
         self._early = b""
         self._early_end = False
-        self.transport: asyncio.Transport | None = None
         self.tunnel: Tunnel | None = None
 
     def begin(self, tunnel: Tunnel) -> None:
@@ -48,10 +49,6 @@ class TcpSide(asyncio.Protocol):
             tunnel.ended(self)
 
     # -- asyncio.Protocol --------------------------------------------------------------------------
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport = cast(asyncio.Transport, transport)  # uvloop's is one by shape only
-        transport.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
 
     def data_received(self, data: bytes) -> None:
         if self.tunnel is not None:
@@ -84,19 +81,6 @@ class TcpSide(asyncio.Protocol):
 
     # -- RawPeer -----------------------------------------------------------------------------------
 
-    def write_raw(self, data: bytes) -> None:
-        write_all(self.transport, [data])
-
-    def end_raw(self) -> None:
-        end_writing(self.transport)
-
-    def close_raw(self) -> None:
-        if self.transport is not None:
-            self.transport.close()
-
-    def abort_raw(self) -> None:
-        reset(self.transport)
-
     def read_raw(self, on: bool) -> None:
         transport = self.transport
         if transport is not None and not transport.is_closing():
@@ -115,7 +99,7 @@ class TcpClient(TcpSide):
     __slots__ = ("_listener", "_session", "peer")
 
     def __init__(self, listener: TcpListener) -> None:
-        super().__init__(self._gone)
+        super().__init__(self._gone, listener.outbox)
         self._listener = listener
         self._session: Session | None = None
         self.peer = ""
@@ -125,14 +109,14 @@ class TcpClient(TcpSide):
         peername = transport.get_extra_info("peername")
         self.peer = peername[0] if peername else ""
         if not self._listener.opened(self):
-            reset(self.transport)
+            self.abort_raw()
             return
         self._session = self._listener.session(self)
         try:
             self._session.start()
         except Exception:
             log.exception("an error of our own, while a connection was placed")
-            reset(self.transport)
+            self.abort_raw()
 
     def cut(self) -> None:
         """End of the grace."""
@@ -157,8 +141,10 @@ class TcpListener(Acceptor[TcpClient]):
         session: SessionFactory,
         refused: Callable[[str, str], None],
         max_connections: int = MAX_TCP_CONNECTIONS,
+        outbox: Outbox = AT_ONCE,
     ) -> None:
         super().__init__(name)
+        self.outbox = outbox
         self.session = session
         self._refused = refused
         self._max_connections = max_connections

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from typing import Protocol, cast
+from typing import Protocol
 
 from ..wire.events import END, ProtocolError, ResponseHead
 from ..wire.limits import Limits
 from ..wire.response_parser import ResponseParser
-from .flow import HIGH_WATER, LOW_WATER, end_writing, reset, write_all
+from .connection import Connection
+from .outbox import Outbox
 from .tunnel import Tunnel
 
 log = logging.getLogger(__name__)
@@ -41,20 +41,20 @@ class ConnectionOwner(Protocol):
     def lost(self, connection: UpstreamConnection) -> None: ...
 
 
-class UpstreamConnection(asyncio.Protocol):
+class UpstreamConnection(Connection):
     """A backend connection. `begin` an exchange on it, `write`, and give it back to the pool."""
 
     __slots__ = (
         "_limits", "_paused", "_pool", "_tunnel", "adopted", "born", "handler", "idle_since", "keep_alive",
-        "parser", "request_done", "transport", "used",
+        "parser", "request_done", "used",
     )  # fmt: skip
 
-    def __init__(self, pool: ConnectionOwner, limits: Limits) -> None:
+    def __init__(self, pool: ConnectionOwner, limits: Limits, outbox: Outbox) -> None:
+        super().__init__(outbox)
         self._pool = pool
         self._limits = limits
         self.parser = ResponseParser(limits)
         self.handler: ResponseHandler | None = None
-        self.transport: asyncio.Transport | None = None
         self.adopted = False  # the pool counts it
         self.used = 0  # exchanges begun
         self.born = 0.0
@@ -90,10 +90,6 @@ class UpstreamConnection(asyncio.Protocol):
         self.keep_alive = True
         self.parser.expect(method)
 
-    def write(self, pieces: list[bytes]) -> None:
-        """Send; nothing happens on a connection that is gone, for its loss is told separately."""
-        write_all(self.transport, pieces)
-
     def detach(self) -> None:
         """The exchange is through with this connection; no more events reach it."""
         self.handler = None
@@ -103,11 +99,7 @@ class UpstreamConnection(asyncio.Protocol):
     def abort(self) -> None:
         """Cut the connection now: a clean close could make half a request look whole."""
         self.handler = None
-        reset(self.transport)
-
-    def close(self) -> None:
-        if self.transport is not None:
-            self.transport.close()
+        self.abort_raw()
 
     def pause_reading(self) -> None:
         self._paused = True
@@ -127,10 +119,6 @@ class UpstreamConnection(asyncio.Protocol):
         return unread
 
     # -- asyncio.Protocol --------------------------------------------------------------------------
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport = cast(asyncio.Transport, transport)  # uvloop's is one by shape only
-        transport.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
 
     def data_received(self, data: bytes) -> None:
         if self._tunnel is not None:
@@ -198,30 +186,20 @@ class UpstreamConnection(asyncio.Protocol):
         self._pool.lost(self)
 
     def pause_writing(self) -> None:
-        if self._tunnel is not None:
-            self._tunnel.writable(self, False)
-        elif self.handler is not None:
-            self.handler.upstream_writable(False)
+        self._writable(False)
 
     def resume_writing(self) -> None:
+        self._writable(True)
+
+    def _writable(self, writable: bool) -> None:
+        handler = self.handler
         if self._tunnel is not None:
-            self._tunnel.writable(self, True)
-        elif self.handler is not None:
-            self.handler.upstream_writable(True)
-
-    # -- RawPeer -----------------------------------------------------------------------------------
-
-    def write_raw(self, data: bytes) -> None:
-        write_all(self.transport, [data])
-
-    def end_raw(self) -> None:
-        end_writing(self.transport)
-
-    def close_raw(self) -> None:
-        self.close()
-
-    def abort_raw(self) -> None:
-        self.abort()
+            self._tunnel.writable(self, writable)
+        elif handler is not None:
+            try:
+                handler.upstream_writable(writable)
+            except Exception:
+                self._crash(handler)
 
     def read_raw(self, on: bool) -> None:
         if on:

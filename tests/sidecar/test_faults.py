@@ -15,6 +15,7 @@ from sidecar.faults import Faults, describe
 from sidecar.inbound import Inbound, LocalApp
 from sidecar.io.deadlines import Deadlines
 from sidecar.io.downstream import Downstream
+from sidecar.io.outbox import AT_ONCE
 from sidecar.observe.events import EventLog
 from sidecar.observe.explain import Explain
 from sidecar.observe.metrics import Metrics, Peer
@@ -50,6 +51,7 @@ class World:
         self.clock = FakeClock()
         self.loop = FakeLoop(self.clock)
         self.deadlines = Deadlines(self.loop.call_at, self.clock)
+        self.outbox = AT_ONCE
         self.events = EventLog("orders-1", self.clock)
         self.connects = 0
         spec = EndpointSpec("orders-1", "127.0.0.1", 1)

@@ -21,6 +21,7 @@ from sidecar.inbound import Inbound, LocalApp
 from sidecar.io.deadlines import Deadlines
 from sidecar.io.downstream import Downstream
 from sidecar.io.listener import Listener
+from sidecar.io.outbox import Outbox
 from sidecar.io.pool import Pool
 from sidecar.io.timeouts import DEFAULT_TIMEOUTS, Timeouts
 from sidecar.observe.events import EventLog
@@ -205,6 +206,7 @@ class Rig:
         rng = random.Random(5)
         self._group = await asyncio.TaskGroup().__aenter__()
         self.deadlines = Deadlines(lambda at, call: loop.call_later(max(0.0, at - clock()), call), clock)
+        self.outbox = Outbox(loop.call_soon)
         events = EventLog("test-1", clock)
         metrics = Metrics(Peer("test", "v1"))
         self.explain = Explain("test-1", lambda: "0123456789ab", clock, clock)
@@ -232,6 +234,7 @@ class Rig:
 
     async def _listen(self, name: str, proxy: Proxy) -> None:
         proxy.timeouts = self._timeouts
+        proxy.outbox = self.outbox
 
         def exchange(connection: Downstream, head: RequestHead) -> Exchange:
             return Exchange(proxy, connection, head)
@@ -243,6 +246,7 @@ class Rig:
             self.deadlines,
             clock,
             limits=self._limits,
+            outbox=self.outbox,
             **self._listener,
         )
         bound = await listener.open("127.0.0.1", 0)

@@ -76,7 +76,7 @@ async def tcp_rig(
             timeouts or Timeouts(),
             clock,
         )
-        listener = TcpListener("tcp:svc", service.session, service.refused, 8)
+        listener = TcpListener("tcp:svc", service.session, service.refused, 8, rig.outbox)
         address = await listener.open("127.0.0.1", 0)
         try:
             yield TcpRig(rig, listener, metrics, int(address.rpartition(":")[2]))
