@@ -16,7 +16,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
@@ -42,16 +42,13 @@ from .observe.snapshot import Snapshot
 from .observe.tcp_metrics import TcpMetrics
 from .observe.tracing import Tracer
 from .outbound import Outbound
-from .policies import Policies, read_files
+from .policies import Policies
 from .policy.events import PolicyEvent
-from .policy.settings import ConnectionPolicy, UpstreamPolicy
+from .policy.settings import ConnectionPolicy
+from .policy_wiring import make_policies
 from .registration import registration
-from .routing.compiled import Compiled, Identity, nothing
 from .routing.compiled import Destination as Meaning
 from .stack import Upstream
-
-if TYPE_CHECKING:
-    from .routing.documents import Document
 
 log = logging.getLogger("sidecar")
 
@@ -130,7 +127,16 @@ class Sidecar:
                 ]
                 destinations.static(name, specs)
             self._make_proxies(destinations)
-            self._policies = policies = self._make_policies(destinations)
+            self._policies = policies = make_policies(
+                config,
+                self._connection_policy(),
+                destinations,
+                self.inbound,
+                self.outbound,
+                self.events,
+                time.time,
+                self.rng,
+            )
             self.snapshot = snapshot = Snapshot(self, destinations, policies)
             self.collectors.register(self.metrics)
             self.collectors.register(ProcessCollector(registry=None))
@@ -209,32 +215,6 @@ class Sidecar:
         )
         upstream.set_zone(self.config.zone)
         return upstream
-
-    def _make_policies(self, destinations: Destinations) -> Policies:
-        config = self.config
-        service = config.service if config.app is not None else ""  # without an app: the ingress
-        identity = Identity(service, config.name, config.version, config.zone)
-        base = UpstreamPolicy(connection=self._connection_policy())
-
-        def known(name: str) -> bool:
-            # before the registry's first answer a name may be anything; but an ingress is called by any name
-            return destinations.knows(name) or (destinations.names is None and config.default_service is None)
-
-        def compile(documents: list[Document]) -> Compiled:
-            if not documents:
-                return nothing(base, config.default_service, known, self.rng)
-            from .routing.compile import compile_documents  # see routing/compiled.py
-
-            return compile_documents(documents, identity, base, config.default_service, known, self.rng)
-
-        def apply(compiled: Compiled) -> None:
-            destinations.apply(compiled)
-            if self.outbound is not None:
-                self.outbound.apply(compiled.table)
-            if self.inbound is not None:
-                self.inbound.apply(compiled.inbound)
-
-        return Policies(read_files(config.policies), compile, apply, self.events, time.time)
 
     def _connection_policy(self) -> ConnectionPolicy:
         return ConnectionPolicy(connect_timeout_s=self.config.timeouts.connect)

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from .direct import DirectAnswer
     from .errors import MeshError
     from .exchange import Exchange
+    from .exchange_state import ExchangeState
     from .routing.compiled import Inbound as InboundRules
-    from .tries import Tries
     from .wire.events import RequestHead
 
 # One listener feeds one app: past this many at once, waiting only makes all of them late.
@@ -149,12 +149,12 @@ class Inbound(Proxy):
         adaptive = self.protection.adaptive
         return self.app.in_flight / MAX_IN_FLIGHT if adaptive is None else adaptive.utilisation()
 
-    def route(self, head: RequestHead, exchange: Tries) -> Target | DirectAnswer | MeshError | None:
+    def route(self, head: RequestHead, exchange: ExchangeState) -> Target | DirectAnswer | MeshError | None:
         if self.faults.rules or self.protection.active:
             return Entry(self, cast("Exchange", exchange)).begin()
         return self.app
 
-    def request_fields(self, exchange: Tries) -> list[bytes]:
+    def request_fields(self, exchange: ExchangeState) -> list[bytes]:
         lines = [b"x-request-id: %b\r\n" % exchange.request_id]
         count = exchange.head.fields.get(b"x-envoy-attempt-count")
         if count is not None:
@@ -164,7 +164,7 @@ class Inbound(Proxy):
     def attempt_fields(self, number: int, remaining_s: float) -> list[bytes]:
         return [b"x-envoy-expected-rq-timeout-ms: %d\r\n" % max(1, int(remaining_s * 1000))]
 
-    def response_fields(self, exchange: Tries) -> list[bytes]:
+    def response_fields(self, exchange: ExchangeState) -> list[bytes]:
         lines = [
             b"x-envoy-upstream-service-time: %d\r\n" % int(exchange.upstream_s * 1000),
             b"endpoint-load-metrics: %b\r\n" % self.load.value(),
@@ -177,7 +177,7 @@ class Inbound(Proxy):
     def own_fields(self) -> Sequence[tuple[bytes, bytes]]:
         return ((b"endpoint-load-metrics", self.load.value()),)
 
-    def retried(self, exchange: Tries) -> None:
+    def retried(self, exchange: ExchangeState) -> None:
         """Never happens: `LocalApp` refuses every retry."""
 
     def series(self, exchange: Exchange) -> RequestSeries:

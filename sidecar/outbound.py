@@ -20,7 +20,7 @@ from .wire.serialize import join_head
 if TYPE_CHECKING:
     from .attempt import Target
     from .exchange import Exchange
-    from .tries import Tries
+    from .exchange_state import ExchangeState
     from .wire.events import RequestHead
 
 # Host values seen lately; past this the cache starts anew, for anybody may send any Host.
@@ -65,7 +65,7 @@ class Outbound(Proxy):
         self.table = table
         self._hosts.clear()
 
-    def route(self, head: RequestHead, exchange: Tries) -> Target | DirectAnswer | MeshError | None:
+    def route(self, head: RequestHead, exchange: ExchangeState) -> Target | DirectAnswer | MeshError | None:
         via = head.fields.get(b"via")
         if via is not None and self._pseudonym in [part.strip() for part in via.split(b",")]:
             return MeshError(Flag.LOOP, "this sidecar's own outbound listener sent it")
@@ -77,7 +77,7 @@ class Outbound(Proxy):
             key = found
         return self.destinations.get(key) or self._unready(key, exchange)
 
-    def _match(self, head: RequestHead, exchange: Tries) -> str | DirectAnswer | MeshError:
+    def _match(self, head: RequestHead, exchange: ExchangeState) -> str | DirectAnswer | MeshError:
         """The key of the destination; what the route wants besides is put into the exchange."""
         authority = head.host.decode("latin-1").lower()
         rules, route = self.table.resolve(authority)
@@ -107,7 +107,7 @@ class Outbound(Proxy):
     def _unknown(self, name: str) -> MeshError:
         return MeshError(Flag.NC, f"no service is named {name!r}; known are {self.destinations.names_text()}")
 
-    def _unready(self, key: str, exchange: Tries) -> Target | MeshError | None:
+    def _unready(self, key: str, exchange: ExchangeState) -> Target | MeshError | None:
         """Nobody has gone there yet; or the service left the registry since its host was looked up."""
         name = key.partition("|")[0]
         if not self.destinations.knows(name) and self.destinations.names is not None:
@@ -121,7 +121,7 @@ class Outbound(Proxy):
     def destination(self, key: str) -> Target | None:
         return self.destinations.at_once(key)
 
-    def mirror(self, exchange: Tries, key: str, body: list[bytes], limit: float) -> None:
+    def mirror(self, exchange: ExchangeState, key: str, body: list[bytes], limit: float) -> None:
         """Send a copy of a request to another destination; nobody waits for it."""
         target = admit(key, self)
         if target is None:
@@ -142,7 +142,7 @@ class Outbound(Proxy):
         copy = Mirror(exchange, span, target, pick, attempt, now + limit)
         copy.send([join_head(lines), *body])
 
-    def request_fields(self, exchange: Tries) -> list[bytes]:
+    def request_fields(self, exchange: ExchangeState) -> list[bytes]:
         lines = [*self._self_fields, b"x-request-id: %b\r\n" % exchange.request_id]
         if not self.trusted:
             lines += [
@@ -158,7 +158,7 @@ class Outbound(Proxy):
             b"x-envoy-expected-rq-timeout-ms: %d\r\n" % max(1, int(remaining_s * 1000)),
         ]
 
-    def response_fields(self, exchange: Tries) -> list[bytes]:
+    def response_fields(self, exchange: ExchangeState) -> list[bytes]:
         lines = [b"x-envoy-upstream-service-time: %d\r\n" % int(exchange.upstream_s * 1000)]
         if not self.trusted:
             lines += [
@@ -180,7 +180,7 @@ class Outbound(Proxy):
             )
         return series
 
-    def retried(self, exchange: Tries) -> None:
+    def retried(self, exchange: ExchangeState) -> None:
         service = self.destinations.record(exchange.target_name)
         if service is not None:
             service.retries += 1

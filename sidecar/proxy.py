@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .direct import DirectAnswer
     from .errors import MeshError
     from .exchange import Exchange
+    from .exchange_state import ExchangeState
     from .observe.access_log import AccessLog
     from .observe.events import EventLog
     from .observe.explain import Explain
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from .routing.route import Route
     from .side_try import Mirror
     from .stack import Upstream
-    from .tries import Tries
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ class Proxy(ABC):
     # -- what an exchange asks ---------------------------------------------------------------------
 
     @abstractmethod
-    def route(self, head: RequestHead, exchange: Tries) -> Target | DirectAnswer | MeshError | None:
+    def route(self, head: RequestHead, exchange: ExchangeState) -> Target | DirectAnswer | MeshError | None:
         """Where the request goes; None = `exchange.routed` is called when that is known."""
 
     def destination(self, key: str) -> Target | None:
@@ -107,11 +107,11 @@ class Proxy(ABC):
         """What a request went to, if it is more than the app."""
         return None
 
-    def mirror(self, exchange: Tries, key: str, body: list[bytes], limit: float) -> None:
+    def mirror(self, exchange: ExchangeState, key: str, body: list[bytes], limit: float) -> None:
         """Send a copy of a request to another destination; nobody waits for it."""
         raise NotImplementedError  # only routes mirror, and an inbound listener has none
 
-    def request_lines(self, exchange: Tries) -> list[bytes]:
+    def request_lines(self, exchange: ExchangeState) -> list[bytes]:
         """Request line and fields that are the same for all attempts, as the route wants them."""
         head, route = exchange.head, exchange.route
         host = head.host or exchange.target_name.encode()
@@ -124,7 +124,7 @@ class Proxy(ABC):
         return lines + operations.lines + self.request_fields(exchange)
 
     @abstractmethod
-    def request_fields(self, exchange: Tries) -> list[bytes]:
+    def request_fields(self, exchange: ExchangeState) -> list[bytes]:
         """Field lines that are the same for all attempts."""
 
     @abstractmethod
@@ -132,7 +132,7 @@ class Proxy(ABC):
         """Field lines of one attempt."""
 
     @abstractmethod
-    def response_fields(self, exchange: Tries) -> list[bytes]:
+    def response_fields(self, exchange: ExchangeState) -> list[bytes]:
         """Field lines added to the answer."""
 
     def own_fields(self) -> Sequence[tuple[bytes, bytes]]:
@@ -205,7 +205,7 @@ class Proxy(ABC):
     # -- what an exchange tells --------------------------------------------------------------------
 
     @abstractmethod
-    def retried(self, exchange: Tries) -> None:
+    def retried(self, exchange: ExchangeState) -> None:
         """Another try is on its way; `exchange.flag` and `.detail` say what became of the last."""
 
     def count_mirror(self, destination: str, result: str) -> None:

@@ -14,6 +14,7 @@ from .stack import Pick
 from .wire.events import ProtocolError, ResponseHead
 
 if TYPE_CHECKING:
+    from .exchange_state import ExchangeState
     from .observe.trace_context import TraceContext
     from .proxy import Proxy
     from .tries import Tries
@@ -98,7 +99,13 @@ class Mirror(SideTry):
     __slots__ = ("_timer", "head", "of", "request_id", "span")
 
     def __init__(
-        self, exchange: Tries, span: TraceContext, target: Target, pick: Pick, attempt: Attempt, until: float
+        self,
+        exchange: ExchangeState,
+        span: TraceContext,
+        target: Target,
+        pick: Pick,
+        attempt: Attempt,
+        until: float,
     ) -> None:
         proxy = exchange.proxy
         super().__init__(proxy, target, pick, attempt, exchange.head.method)

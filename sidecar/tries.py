@@ -1,7 +1,7 @@
-"""The backend's half of an exchange: pick, attempt, classify, retry, relay. `exchange.py` is the other half.
+"""The tries of an exchange: pick, attempt, retry, hedge; `relay.py` has the answer, `exchange.py` the rest.
 
-One object, for each of its events comes a hundred thousand times a second; two files, because neither
-half needs the other one's details: from here an answer goes out by `_reply` and everything ends by `_end`.
+One object, for each of its events comes ten thousand times a second; three files, because no part needs the
+others' details: from here an answer of our own goes out by `_reply` and everything ends by `_end`.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ from .attempt import FLAG_OF, STALE_CONNECTION, Attempt, Target, retry_after
 from .detour import is_empty, other_arm
 from .direct import pairs
 from .errors import Flag, MeshError
-from .exchange_state import NEVER, ExchangeState
+from .exchange_state import NEVER
 from .io.flow import Hold
 from .io.pool import MAX_TUNNELS
 from .io.upstream import UpstreamConnection
 from .policy.outcome import Outcome
 from .policy.retry import Refusal
+from .relay import Relay
 from .side_try import Hedge
-from .stack import Pick, Rejection, Upstream
-from .wire.events import Body, ProtocolError, ResponseHead
+from .stack import Pick, Rejection
+from .wire.events import ProtocolError, ResponseHead
 from .wire.serialize import join_head
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from .routing.route import Route
 
 
-class Tries(ExchangeState):
-    """From the pick to the last byte of the answer; `proxy` has everything that outlives the request."""
+class Tries(Relay):
+    """From the pick to the verdict on its answer."""
 
     __slots__ = ()
 
@@ -243,109 +244,6 @@ class Tries(ExchangeState):
         self.target_name = target.name
         self._lines = None
         self._tried = []
-
-    # -- from the backend --------------------------------------------------------------------------
-
-    def response_head(self, head: ResponseHead) -> None:
-        answer = self.answer
-        if head.interim:
-            answer.interim(head)
-            return
-        attempt = self.attempts[-1]
-        attempt.status = head.status
-        self.upstream_s = self.proxy.clock() - attempt.started
-        report = head.fields.get(b"endpoint-load-metrics")
-        if report is not None and self._target is not None:
-            self._target.report(attempt.endpoint, report)
-        if head.body is Body.TUNNEL:
-            self._upgrade(head)
-            return
-        answer.begin(head)
-        if not answer.held and not self._refused(head, complete=False):
-            self._commit(head)
-
-    def response_body(self, data: bytes) -> None:
-        self.answer.body(data)
-
-    def response_flush(self) -> None:
-        if self.answer.committed:
-            self.answer.flush()
-            self._try_deadline = self.proxy.clock() + self.proxy.timeouts.stream_idle
-            self._arm()
-
-    def response_end(self) -> None:
-        answer = self.answer
-        head = answer.head
-        assert head is not None
-        if answer.held:
-            if self._refused(head, complete=True):
-                return
-            self._keep(head)
-            self._commit(head)
-        whole = answer.end()
-        if not self._complete:
-            answer.keep_alive = False  # an early answer: the rest of the upload is not read
-        self._settle(self.proxy.classify(head))
-        connection, self._connection = self._connection, None
-        if connection is not None and self._pool is not None:
-            self._pool.release(connection)
-        if whole:
-            self._end(None, "", cut=False)
-        else:  # the fault that slows it down sends the rest, and then calls `passed_on`
-            self._try_deadline = NEVER
-            self._arm()
-
-    def upstream_writable(self, writable: bool) -> None:
-        self._upstream_slow = not writable
-        if writable:
-            self._client.release(Hold.SLOW_PEER)
-        else:
-            self._client.hold(Hold.SLOW_PEER)
-
-    def _keep(self, head: ResponseHead) -> None:
-        """A good answer may have to stand in for a later one, if a policy says so."""
-        target = self._target
-        if isinstance(target, Upstream) and target.last_good is not None and self.head.method == b"GET":
-            drop = self.proxy.drop_response
-            fields = [(name, value) for name, low, value in head.headers if low not in drop]
-            host = self.head.host.decode("latin-1")
-            target.last_good.keep(host, self.head.target, head.status, fields, self.answer.kept())
-
-    def _commit(self, head: ResponseHead) -> None:
-        """From here on the answer belongs to the client."""
-        self.status = head.status
-        route, fields = self.route, self.proxy.response_fields(self)
-        if self._fell_back:
-            fields.append(b"x-mesh-fallback: %b\r\n" % self._fell_back.encode())
-        if route is None:
-            self.answer.commit(fields, self._complete)
-        else:
-            cors = [] if route.cors is None else route.cors.answer(pairs(self.head))
-            self.answer.commit(fields, self._complete, route.response_headers, cors)
-        if not self.proxy.deadline_covers_body(self.head) and (route is None or route.timeout_s is None):
-            self._deadline = NEVER
-        self._hedge_at = NEVER
-        if self._side is not None:
-            self._side.over(Outcome.CANCELLED)
-
-    def _upgrade(self, head: ResponseHead) -> None:
-        """101: check that the protocol is the one asked for, then relay bytes both ways."""
-        connection, client, pool = self._connection, self._client, self._pool
-        assert connection is not None
-        assert pool is not None
-        asked = self.head.upgrade
-        if asked != b"websocket" or head.fields.get(b"upgrade", b"").strip(b" \t").lower() != asked:
-            self._try_failed(Outcome.APP_FAILURE, Flag.UPE, "upgraded to a protocol that was not asked for")
-            return
-        self.status = 101
-        self._settle(Outcome.SUCCESS)
-        self._connection = None
-        pool.keep_out(connection)
-        tunnel = self.proxy.tunnel(client, connection, lambda _: pool.tunnel_over())
-        self.answer.upgrade(head, self.proxy.response_fields(self), connection.tunnel_through(tunnel))
-        if early := client.tunnel_through(tunnel):
-            connection.write([early])
-        self._end(None, "", cut=False)
 
     # -- time ------------------------------------------------------------------------
 

@@ -82,3 +82,12 @@ def is_safe_value(value: bytes) -> bool:
 def is_host(value: bytes) -> bool:
     """Whether a Host value is one host with an optional port."""
     return _HOST.fullmatch(value) is not None
+
+
+def keeps_alive(http11: bool, connection: bytes | None) -> bool:
+    """Whether a sender with this Connection value wants the connection to stay (RFC 9112 section 9.3)."""
+    if connection is None:
+        return http11
+    if has_token(connection, b"close"):
+        return False
+    return http11 or has_token(connection, b"keep-alive")

@@ -8,8 +8,6 @@ are exact, and what a client sends behind a request stays bytes until that one i
 
 from __future__ import annotations
 
-import re
-
 from httptools import (
     HttpParserError,
     HttpParserInvalidMethodError,
@@ -20,11 +18,11 @@ from httptools import (
 
 from .events import END, Body, Header, ProtocolError, RequestEvent, RequestHead
 from .framing import FRAMING_FIELDS, request_framing
-from .headers import has_token, is_host
+from .headers import is_host, keeps_alive
 from .limits import DEFAULT_LIMITS, Limits
 from .serialize import framing_line
+from .target import other_form
 
-_ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 _STAND_IN = b"POST / HTTP/1.1\r\n"
 _HEAD_END = b"\r\n\r\n"  # LF alone ends no line in llhttp's strict mode
 
@@ -331,7 +329,7 @@ class RequestParser:
             if not is_host(host):
                 raise ProtocolError(400, "bad Host")
         if not target.startswith(b"/"):
-            target, host = self._other_form(method, target, host)
+            target, host = other_form(method, target, host)
         if b"#" in target:
             raise ProtocolError(400, "fragment in the request target")
         upgrade = b""
@@ -354,33 +352,6 @@ class RequestParser:
             fields,
             body,
             length,
-            self._keep_alive(http11, fields.get(b"connection")),
+            keeps_alive(http11, fields.get(b"connection")),
             upgrade,
         )
-
-    @staticmethod
-    def _keep_alive(http11: bool, connection: bytes | None) -> bool:
-        if connection is None:
-            return http11
-        if has_token(connection, b"close"):
-            return False
-        return http11 or has_token(connection, b"keep-alive")
-
-    @staticmethod
-    def _other_form(method: bytes, target: bytes, host: bytes) -> tuple[bytes, bytes]:
-        """Absolute-form wins over Host (RFC 9112 section 3.2.2); '*' goes with OPTIONS alone."""
-        if method == b"CONNECT":
-            raise ProtocolError(405, "CONNECT is not for a sidecar")
-        if target == b"*":
-            if method != b"OPTIONS":
-                raise ProtocolError(400, "'*' goes with OPTIONS only")
-            return target, host
-        absolute = _ABSOLUTE.fullmatch(target)
-        if absolute is None:
-            raise ProtocolError(400, "bad request target")
-        authority, path = absolute.groups()
-        if not is_host(authority):
-            raise ProtocolError(400, "bad authority in the request target")
-        if not path.startswith(b"/"):
-            path = b"*" if method == b"OPTIONS" and not path else b"/" + path
-        return path, authority
