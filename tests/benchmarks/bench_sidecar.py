@@ -39,11 +39,11 @@ def wrk(port: int, connections: int, seconds: int, script: Path | None = None) -
 
 
 def fixed_rate(port: int, folder: Path) -> dict[str, float]:
-    """Service-time percentiles at FIXED_RATE requests/s, from our own load generator."""
+    """Service-time percentiles of one round at FIXED_RATE requests/s, from our own load generator."""
     path = folder / "load.json"
     url = f"http://127.0.0.1:{port}/"
     command = [*pinned(LOAD_CORE), sys.executable, "-m", "loadgen", url, "--rate", str(FIXED_RATE)]
-    command += ["--duration", "8s", "--json", str(path)]
+    command += ["--duration", f"{SECONDS}s", "--json", str(path)]
     subprocess.run(command, capture_output=True, check=True)
     result: dict[str, float] = json.loads(path.read_text(encoding="utf-8"))["result"]
     return result
@@ -71,8 +71,8 @@ def throughput(
 
 
 def run() -> str:
-    with scratch() as name:
-        folder = Path(name)
+    with scratch() as directory:
+        folder = Path(directory)
         backend, ports = start_backend()
         contenders: list[Contender] = []
         try:
@@ -91,18 +91,17 @@ def run() -> str:
                 lines.append(f"| {contender.name} | {rate:,.0f} | {cost:.1f} | {base / rate:.2f} |")
             lines += [
                 "",
-                f"Added at a fixed {FIXED_RATE:,} requests/s (service time seen by the load generator):",
+                f"Added at a fixed {FIXED_RATE:,} requests/s (service time seen by the load generator; "
+                f"medians of {ROUNDS} interleaved rounds of {SECONDS} s):",
                 "",
                 "| through | p50 ms | p99 ms |",
                 "| --- | ---: | ---: |",
             ]
-            for contender in [backend, *contenders]:
-                port = ports[0] if contender is backend else contender.port
-                summary = fixed_rate(port, folder)
-                lines.append(
-                    f"| {'nothing (direct)' if contender is backend else contender.name} "
-                    f"| {summary['service_p50_ms']:.2f} | {summary['service_p99_ms']:.2f} |"
-                )
+            ends = [("nothing (direct)", ports[0]), *((one.name, one.port) for one in contenders)]
+            rounds = [[fixed_rate(port, folder) for _, port in ends] for _ in range(ROUNDS)]
+            for (name, _), told in zip(ends, zip(*rounds, strict=True), strict=True):
+                p50, p99 = (statistics.median(one[f"service_p{q}_ms"] for one in told) for q in (50, 99))
+                lines.append(f"| {name} | {p50:.2f} | {p99:.2f} |")
             return "\n".join(lines)
         finally:
             for contender in [*contenders, backend]:
