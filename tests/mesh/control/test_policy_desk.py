@@ -108,6 +108,19 @@ async def test_a_dry_run_writes_nothing_and_warns(world: PolicyWorld) -> None:
     assert world.events == []
 
 
+async def test_subsets_are_said_to_be_unused_only_where_no_route_is_left(world: PolicyWorld) -> None:
+    """Not when the pair is applied, in either order or again; when its routes go, of what stays behind."""
+    assert (await apply(world, *reversed(PAIR)))["warnings"] == []
+    assert (await apply(world, *PAIR))["warnings"] == []
+    left = (await delete(world, "VirtualService/orders"))["warnings"]
+    assert [warning.partition("no route")[2] for warning in left] == [
+        " names the subset 'v1': it does nothing",
+        " names the subset 'v2': it does nothing",
+    ]
+    assert (await apply(world, PAIR[0]))["warnings"] == []
+    assert (await delete(world, "VirtualService/orders", "DestinationRule/orders"))["warnings"] == []
+
+
 async def test_who_is_behind_is_named_with_its_reason(world: PolicyWorld) -> None:
     """A frozen sidecar that is known to be paused is not waited for."""
     world.sidecars["payments-1"].stuck = {"version": "0" * 12, "problem": "no space left"}
