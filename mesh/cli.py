@@ -9,19 +9,12 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from mesh import cli_explain, cli_fault, cli_policies, cli_record
-from mesh.console import Json
-from mesh.console import containers as _containers
-from mesh.console import control_client as _client
-from mesh.console import print_json as _print_json
-from mesh.console import print_line as _print
-from mesh.console import state as _state
+from mesh import cli_explain, cli_fault, cli_instances, cli_policies, cli_record, cli_scale, console
 from mesh.errors import MeshError, UsageError
 from mesh.identity import process_age
 
@@ -44,20 +37,8 @@ export = typer.Typer(
 app.add_typer(export, name="export")
 
 WATCH_EVERY_S = 1.0
-FOLLOW_EVERY_S = 0.2
 PLAIN_COLUMNS = 160
 
-
-class PartChoice(StrEnum):
-    """What `--part` takes."""
-
-    APP = "app"
-    SIDECAR = "sidecar"
-    BOTH = "both"
-
-
-InstanceName = Annotated[str, typer.Argument(metavar="INSTANCE", show_default=False)]
-PartOption = Annotated[PartChoice, typer.Option(help="Which of its processes.")]
 Rate = Annotated[float | None, typer.Option(metavar="N", min=0, help="Requests per second.")]
 
 
@@ -119,23 +100,23 @@ def down() -> int:
     """End the mesh that was started here, also one whose supervisor was killed."""
     from mesh.down import down as run_down
 
-    _print(run_down(_state(), time.monotonic, time.sleep))
+    console.print_line(run_down(console.state(), time.monotonic, time.sleep))
     return 0
 
 
 @app.command(epilog="Example: mesh status --json")
 def status(
-    as_json: Json = False,
+    as_json: console.Json = False,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Again each second, until Ctrl-C.")] = False,
 ) -> int:
     """Show every instance: processes, health, breakers, traffic."""
-    client = _client()
+    client = console.control_client()
     with contextlib.suppress(KeyboardInterrupt):
         if as_json:
-            _print_json(client.status(), compact=watch)
+            console.print_json(client.status(), compact=watch)
             while watch:
                 time.sleep(WATCH_EVERY_S)
-                _print_json(client.status(), compact=True)
+                console.print_json(client.status(), compact=True)
             return 0
         from rich.console import Console
         from rich.live import Live
@@ -143,51 +124,20 @@ def status(
         from mesh.table import status_table
 
         # a pipe or a file has no width: nothing is cut there
-        console = Console() if sys.stdout.isatty() else Console(width=PLAIN_COLUMNS)
+        screen = Console() if sys.stdout.isatty() else Console(width=PLAIN_COLUMNS)
         if not watch:
-            console.print(status_table(client.status(), console.width))
+            screen.print(status_table(client.status(), screen.width))
             return 0
-        with Live(console=console, auto_refresh=False) as live:
+        with Live(console=screen, auto_refresh=False) as live:
             while True:
-                live.update(status_table(client.status(), console.width), refresh=True)
+                live.update(status_table(client.status(), screen.width), refresh=True)
                 time.sleep(WATCH_EVERY_S)
     return 0
 
 
-@app.command(epilog="Example: mesh kill orders-1 --part app")
-def kill(instance: InstanceName, part: PartOption = PartChoice.BOTH, as_json: Json = False) -> int:
-    """Kill an instance at once (SIGKILL); it stays down until `mesh heal`."""
-    return _act("kill", instance, part, as_json)
-
-
-@app.command(epilog="Example: mesh pause payments-2")
-def pause(instance: InstanceName, part: PartOption = PartChoice.BOTH, as_json: Json = False) -> int:
-    """Freeze an instance (SIGSTOP): it accepts connections and answers nothing."""
-    return _act("pause", instance, part, as_json)
-
-
-@app.command(epilog="Example: mesh resume payments-2")
-def resume(instance: InstanceName, part: PartOption = PartChoice.BOTH, as_json: Json = False) -> int:
-    """Let a paused instance go on."""
-    return _act("resume", instance, part, as_json)
-
-
-@app.command(epilog="Example: mesh drain users-1")
-def drain(instance: InstanceName, as_json: Json = False) -> int:
-    """Let an instance finish what it has and take nothing new; `mesh heal` brings it back."""
-    return _act("drain", instance, PartChoice.BOTH, as_json)
-
-
-@app.command(epilog="Example: mesh cut orders-2")
-def cut(instance: InstanceName, as_json: Json = False) -> int:
-    """Cut a container off from the network (docker compose only); `mesh heal` connects it again."""
-    return _act("cut", instance, PartChoice.BOTH, as_json)
-
-
-@app.command(epilog="Example: mesh heal orders-1")
-def heal(instance: InstanceName, part: PartOption = PartChoice.BOTH, as_json: Json = False) -> int:
-    """Bring an instance back: start what is down on its own ports, resume what is paused."""
-    return _act("heal", instance, part, as_json)
+# here and not at the end: --help lists the commands in the order in which they are added
+cli_instances.add(app)
+cli_scale.add(app)
 
 
 @app.command(epilog='Example: mesh load --rate 300 --pattern "sine:amplitude=0.5,period=30s"')
@@ -196,50 +146,18 @@ def load(
     pattern: Annotated[
         str | None, typer.Option(metavar="P", help="constant, poisson, ramp, step, sine or spike.")
     ] = None,
-    as_json: Json = False,
+    as_json: console.Json = False,
 ) -> int:
     """Change the traffic while it runs; without options, show it."""
     from mesh.show import load_line
 
-    client = _client()
+    client = console.control_client()
     change = {key: value for key, value in (("rate", rate), ("pattern", pattern)) if value is not None}
     document = client.set_load(change) if change else client.status()["load"]
     if as_json:
-        _print_json(document)
+        console.print_json(document)
     else:
-        _print(load_line(document))
-    return 0
-
-
-@app.command(epilog="Example: mesh logs orders-1 --part sidecar --follow")
-def logs(
-    instance: InstanceName,
-    part: PartOption = PartChoice.BOTH,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines.")] = 100,
-) -> int:
-    """Print what an instance's processes wrote; also after the mesh is down."""
-    from mesh.logs import Follower, log_files, tail
-
-    if _containers() is not None:
-        if follow:
-            return _follow_containers(instance, part, lines)
-        found = _client().logs(instance, part.value, lines)
-        for name, written in found.items():
-            for line in written:
-                _print(line if len(found) == 1 else f"{name:7} | {line}")
-        return 0
-    files = log_files(_state(), instance, None if part is PartChoice.BOTH else part.value)
-    followers = {name: Follower(path) for name, path in files.items()}
-    for name, path in files.items():
-        for line in tail(path, lines):
-            _print(_labelled(name, line, files))
-    with contextlib.suppress(KeyboardInterrupt):
-        while follow:
-            for name, follower in followers.items():
-                for line in follower.lines():
-                    _print(_labelled(name, line, files))
-            time.sleep(FOLLOW_EVERY_S)
+        console.print_line(load_line(document))
     return 0
 
 
@@ -265,7 +183,7 @@ def validate(
             sys.stderr.write(f"{each}\n")
         return UsageError.exit_code
     services, instances = len(topology.services), len(topology.instances())
-    _print(
+    console.print_line(
         f"{file}: valid: {services} services, {instances} instances, entrypoint {topology.entrypoint.name}"
     )
     return 0
@@ -301,16 +219,6 @@ def export_compose(
     return 0
 
 
-def _act(action: str, instance: str, part: PartChoice, as_json: bool) -> int:
-    document = _client().act(action, instance, part.value)
-    if as_json:
-        _print_json(document)
-    else:
-        reason = f" ({document['reason']})" if document["reason"] else ""
-        _print(f"{document['name']} is {document['state']}{reason}")
-    return 0
-
-
 def _make_show() -> Any:
     from mesh.show import PlainShow, TerminalShow
 
@@ -327,21 +235,6 @@ def _registry_url(text: str | None) -> str | None:
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UsageError(f'--registry: "{text}" is not a URL such as http://127.0.0.1:8500')
     return url.rstrip("/")
-
-
-def _follow_containers(instance: str, part: PartChoice, lines: int) -> int:
-    client, after = _client(), ""
-    with contextlib.suppress(KeyboardInterrupt):
-        while True:
-            written, after = client.follow(instance, part.value, lines, after)
-            for name, line in written:
-                _print(line if part is not PartChoice.BOTH else f"{name:7} | {line}")
-            time.sleep(FOLLOW_EVERY_S)
-    return 0
-
-
-def _labelled(name: str, line: str, files: dict[str, Path]) -> str:
-    return line if len(files) == 1 else f"{name:7} | {line}"
 
 
 cli_policies.add(app)

@@ -10,6 +10,8 @@ from mesh.errors import DocumentsRefused, MeshError, UsageError
 
 # An action waits for its effect (a few seconds at most); a supervisor that needs longer hangs.
 TIMEOUT_S = 15.0
+# New replicas are waited for, those that go finish what they have, and one change waits for the other.
+SCALE_TIMEOUT_S = 60.0
 
 
 class ControlClient:
@@ -41,6 +43,15 @@ class ControlClient:
         query = urlencode({"part": part, "lines": lines, "after": after})
         answer = self._call("GET", f"/api/instances/{quote(name, safe='')}/follow?{query}")
         return [(part, text) for part, text in answer["lines"]], answer["next"]
+
+    def service(self, name: str) -> dict[str, Any]:
+        """As the topology has it now."""
+        return self._call("GET", f"/api/services/{quote(name, safe='')}")
+
+    def scale(self, name: str, replicas: int) -> dict[str, Any]:
+        """Give the service so many replicas; returns it as it then is, and whether anything changed."""
+        path = f"/api/services/{quote(name, safe='')}"
+        return self._call("PUT", path, {"numReplicas": replicas}, SCALE_TIMEOUT_S)
 
     def set_load(self, change: Mapping[str, Any]) -> dict[str, Any]:
         """`rate`, `pattern` or both; returns the load."""
@@ -103,8 +114,10 @@ class ControlClient:
         finally:
             connection.close()
 
-    def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        connection = http.client.HTTPConnection(self._host, self._port, timeout=TIMEOUT_S)
+    def _call(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, timeout_s: float = TIMEOUT_S
+    ) -> dict[str, Any]:
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=timeout_s)
         try:
             text = None if body is None else json.dumps(body)
             kind = {"Content-Type": "application/json"} if text else {}

@@ -78,7 +78,7 @@ def _calm(mesh: RealMesh) -> Any:
 def test_replicas_come_and_go_without_an_error(mesh: RealMesh) -> None:
     """A new one gets its share; one that goes finishes what it has, also when it is paused or dead."""
     mesh.reset_load()
-    ok(mesh, "PUT", "services/orders", b'{"numReplicas": 5}')
+    assert mesh.ok("scale", "orders", "5") == "orders: 5 replicas (3 before)\n"
     until(lambda: requests(mesh, "orders-5") > 10)
     leaving = [mesh.instance(name)["pids"]["app"] for name in ("orders-4", "orders-5")]
     ok(mesh, "PUT", "services/orders", b'{"numReplicas": 3}')
@@ -126,6 +126,14 @@ def test_a_wrong_change_changes_nothing(mesh: RealMesh) -> None:
         answer = say(mesh, method, path, body)
         assert (answer.status, "\n" in answer.json()["error"]) == (status, False), answer.body
         assert words in answer.json()["error"]
+    for service, number, words in (
+        ("order", "2", 'no service is named "order" (did you mean "orders"?)'),
+        ("orders", "0", "orders: numReplicas: 0 is out of range"),
+        ("orders", "1001", "orders: numReplicas: 1001 is out of range"),
+    ):
+        ran = mesh.run("scale", service, number)
+        assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
+        assert ran.err.startswith(f"mesh scale: {words}")
     assert (names(mesh), ok(mesh, "GET", "topology"), mesh.state.topology_path.read_text()) == before
 
 

@@ -24,6 +24,7 @@ COMMANDS = [
     "drain",
     "heal",
     "cut",
+    "scale",
     "load",
     "logs",
     "validate",
@@ -74,6 +75,8 @@ def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[st
         (["up", "--port", "65536"], "'--port'"),
         (["kill"], "'INSTANCE'"),
         (["kill", "a-1", "--part", "leg"], "'leg'"),
+        (["scale", "orders"], "'N'"),
+        (["scale", "orders", "many"], "'N'"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(
@@ -103,6 +106,7 @@ def test_a_registry_that_is_no_url_is_refused(capsys: pytest.CaptureFixture[str]
         ["status"],
         ["kill", "a-1"],
         ["heal", "a-1"],
+        ["scale", "a", "2"],
         ["load"],
         ["load", "--rate", "5"],
         ["get", "vs"],
