@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from registry.client.cursor import ANSWER_SLACK, WAIT, Backoff, Cursor, Pace, jittered_wait
 from registry.client.last_good import LastGood
@@ -15,6 +15,8 @@ from registry.client.transport import CALL_TIMEOUT, Line, NewConnection
 from registry.durations import format_duration
 from registry.errors import RegistryError
 from registry.model import KVEntry
+
+T = TypeVar("T")
 
 MIN_WAIT = 0.1
 """Seconds; a recheck that is due needs no shorter blocking query than this."""
@@ -107,19 +109,26 @@ class Query:
         return index, value, another
 
 
+class Belief(Protocol[T]):
+    """`last_good.py` and `settle.py`: what answers add up to."""
+
+    def lost(self) -> None:
+        """A query failed."""
+
+    def recheck_in(self, now: float) -> float | None:
+        """Seconds until the same answer may mean something else."""
+
+    def observe(self, now: float, seen: T, *, reset: bool) -> T | None:
+        """Take an answer; what is believed now, if that changed."""
+
+
 async def follow_health(
     query: Query, believed: LastGood, clock: Callable[[], float]
 ) -> AsyncIterator[HealthView]:
     """A view for every change of what is believed about one service."""
     while True:
-        answer = await query.next(at_most=believed.recheck_in(clock()))
-        if answer is None:
-            believed.lost()
-            continue
-        index, doubt, value = answer
-        changed = believed.observe(clock(), instances_from(value), reset=doubt)
-        if changed is not None:
-            yield HealthView(changed, index, believed.held)
+        index, changed = await _change(query, believed, instances_from, clock)
+        yield HealthView(changed, index, believed.held)
 
 
 async def follow_services(
@@ -127,14 +136,7 @@ async def follow_services(
 ) -> AsyncIterator[frozenset[str]]:
     """The names of all services, at first and after every change of what is believed."""
     while True:
-        answer = await query.next(at_most=settle.recheck_in(clock()))
-        if answer is None:
-            settle.lost()
-            continue
-        _, doubt, value = answer
-        changed = settle.observe(clock(), frozenset(value or ()), reset=doubt)
-        if changed is not None:
-            yield changed
+        yield (await _change(query, settle, lambda value: frozenset(value or ()), clock))[1]
 
 
 async def follow_kv(
@@ -142,11 +144,19 @@ async def follow_kv(
 ) -> AsyncIterator[tuple[KVEntry, ...]]:
     """The entries under a prefix, at first and after every change."""
     while True:
-        answer = await query.next(at_most=settle.recheck_in(clock()))
+        yield (await _change(query, settle, lambda value: tuple(map(kv_from, value or ())), clock))[1]
+
+
+async def _change(
+    query: Query, belief: Belief[T], read: Callable[[Any], T], clock: Callable[[], float]
+) -> tuple[int, T]:
+    """Ask until belief changes; the index of that answer, and what is believed now."""
+    while True:
+        answer = await query.next(at_most=belief.recheck_in(clock()))
         if answer is None:
-            settle.lost()
+            belief.lost()
             continue
-        _, doubt, value = answer
-        changed = settle.observe(clock(), tuple(kv_from(row) for row in value or ()), reset=doubt)
+        index, doubt, value = answer
+        changed = belief.observe(clock(), read(value), reset=doubt)
         if changed is not None:
-            yield changed
+            return index, changed

@@ -8,12 +8,15 @@ instance). Topics without an index: "node/NAME", "node-checks/NAME", "service-ch
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TypeVar
 
 from registry.errors import RegistryError
 from registry.model import CRITICAL, Check, Node, Service
 from registry.store.documents import COORDINATE, delete_document
 from registry.store.sessions import invalidate_of_check, invalidate_of_node
 from registry.store.state import NodeKey, State, Write
+
+_Row = TypeVar("_Row", Node, Service, Check)
 
 
 class CatalogError(RegistryError):
@@ -25,13 +28,21 @@ def service_index(name: str) -> str:
     return f"service/{name}"
 
 
+def _stamped(write: Write, row: _Row, old: _Row | None) -> _Row | None:
+    """The row with the indexes to keep it with; None when it is there already as it is."""
+    if old is None:
+        return replace(row, create_index=write.index, modify_index=write.index)
+    if replace(row, create_index=old.create_index, modify_index=old.modify_index) == old:
+        return None
+    return replace(row, create_index=old.create_index, modify_index=write.index)
+
+
 def ensure_node(write: Write, node: Node) -> None:
     """Insert or update a node; the same node again changes nothing."""
-    old = write.state.nodes.get(node.name)
-    if old is not None and replace(node, create_index=old.create_index, modify_index=old.modify_index) == old:
+    row = _stamped(write, node, write.state.nodes.get(node.name))
+    if row is None:
         return
-    created = old.create_index if old else write.index
-    write.put("nodes", node.name, replace(node, create_index=created, modify_index=write.index))
+    write.put("nodes", node.name, row)
     write.touch("nodes")
     write.wake(f"node/{node.name}")
     _touch_services_on(write, node.name)
@@ -44,13 +55,10 @@ def ensure_service(write: Write, service: Service) -> None:
         raise CatalogError("Missing node registration")
     key = (service.node, service.id)
     old = state.services.get(key)
-    if (
-        old is not None
-        and replace(service, create_index=old.create_index, modify_index=old.modify_index) == old
-    ):
+    row = _stamped(write, service, old)
+    if row is None:
         return
-    created = old.create_index if old else write.index
-    write.put("services", key, replace(service, create_index=created, modify_index=write.index))
+    write.put("services", key, row)
     if old is not None and old.name != service.name:
         _service_left(write, old.name)
     write.touch("services", service_index(service.name))
@@ -98,13 +106,10 @@ def ensure_check(write: Write, check: Check) -> None:
         check = replace(check, service_name=service.name, service_tags=service.tags)
     key = (check.node, check.check_id)
     old = state.checks.get(key)
-    if (
-        old is not None
-        and replace(check, create_index=old.create_index, modify_index=old.modify_index) == old
-    ):
+    row = _stamped(write, check, old)
+    if row is None:
         return
-    created = old.create_index if old else write.index
-    write.put("checks", key, replace(check, create_index=created, modify_index=write.index))
+    write.put("checks", key, row)
     _check_changed(write, check)
     if old is not None and old.service_name and old.service_name != check.service_name:
         write.wake(f"service-checks/{old.service_name}")

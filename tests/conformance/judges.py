@@ -18,7 +18,7 @@ def refused(result: Result) -> str:
     if result.seen.heads:
         return f"passed on ({result.status or 'no answer'})"
     if not result.responses:
-        return "cut, no answer" if result.closed else "no answer"
+        return silence(result)
     if not 400 <= result.status <= 599:
         return f"answered {result.status}"
     if len(result.responses) > 1:
@@ -29,6 +29,20 @@ def refused(result: Result) -> str:
 def ends(result: Result) -> bool:
     """Whether nothing more can be said on this connection; Envoy says `close` and does it a second later."""
     return result.closed or b"\r\nconnection: close" in result.responses[-1].head.lower()
+
+
+def silence(result: Result) -> str:
+    """What to call it that there was no answer."""
+    return "cut, no answer" if result.closed else "no answer"
+
+
+def misses(head: bytes, has: bytes, lacks: bytes) -> str:
+    """What of a head (in lower case) should have passed the proxy and did not, or the other way round."""
+    if has and has not in head:
+        return "not passed on: " + has.decode("latin-1").strip()
+    if lacks and lacks in head:
+        return "passed on: " + lacks.decode("latin-1").strip()
+    return ""
 
 
 def refused_as(*statuses: int) -> Judge:
@@ -54,14 +68,11 @@ def passed_with(*, has: bytes = b"", lacks: bytes = b"", body: bytes | None = No
     """Of what the backend saw: head with, head without (both in lower case), and the body."""
 
     def judge(result: Result) -> str:
-        wrong = passed(result)
-        if wrong:
+        if wrong := passed(result):
             return wrong
         head = result.seen.heads[0].lower()
-        if has and has not in head:
-            return "not passed on: " + has.decode("latin-1").strip()
-        if lacks and lacks in head:
-            return "passed on: " + lacks.decode("latin-1").strip()
+        if wrong := misses(head, has, lacks):
+            return wrong
         if body is not None and result.seen.bodies[0] != body:
             return "another body"
         return ""
@@ -72,7 +83,7 @@ def passed_with(*, has: bytes = b"", lacks: bytes = b"", body: bytes | None = No
 def bad_gateway(result: Result) -> str:
     """A 5xx of the proxy's own, in place of what cannot be trusted."""
     if not result.responses:
-        return "cut, no answer" if result.closed else "no answer"
+        return silence(result)
     return (
         "" if 500 <= result.status <= 599 and len(result.responses) == 1 else f"passed on ({result.status})"
     )
@@ -97,10 +108,8 @@ def answered(
         if one.body != body:
             return "another body"
         head = one.head.lower() + b"\r\n"
-        if has and has not in head:
-            return "not passed on: " + has.decode("latin-1").strip()
-        if lacks and lacks in head:
-            return "passed on: " + lacks.decode("latin-1").strip()
+        if wrong := misses(head, has, lacks):
+            return wrong
         if interim is not None and result.interim != interim:
             return f"interim {result.interim}"
         return ""
@@ -125,7 +134,7 @@ def chunk_refused(result: Result) -> str:
     if result.seen.bodies:
         return f"passed on ({result.status or 'no answer'})"
     if not result.responses:
-        return "cut, no answer" if result.closed else "no answer"
+        return silence(result)
     return "" if 400 <= result.status <= 599 and ends(result) else f"answered {result.status}"
 
 

@@ -80,18 +80,22 @@ def test_a_published_port_in_use_is_one_clear_line(engine: None) -> None:
         project.down()
 
 
-def test_no_docker_is_one_clear_line() -> None:
-    """Control says so and ends with 1."""
-    environment = {**os.environ, "DOCKER_HOST": "unix:///nowhere/docker.sock", "MESH_PROJECT": "shop"}
-    done = subprocess.run(
+def control(**settings: str) -> subprocess.CompletedProcess[str]:
+    """Of a project `shop`, with these settings; it must end by itself."""
+    return subprocess.run(
         [sys.executable, "-m", "mesh.docker"],
         cwd=ROOT,
-        env=environment,
+        env={**os.environ, "MESH_PROJECT": "shop", **settings},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
+
+
+def test_no_docker_is_one_clear_line() -> None:
+    """Control says so and ends with 1."""
+    done = control(DOCKER_HOST="unix:///nowhere/docker.sock")
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("mesh.docker: no Docker engine answers")
@@ -99,16 +103,7 @@ def test_no_docker_is_one_clear_line() -> None:
 
 def test_an_unreadable_topology_is_one_clear_line() -> None:
     """Control refuses it with file and reason, and exit code 2."""
-    environment = {**os.environ, "MESH_TOPOLOGY": "/nowhere/shop.yaml", "MESH_PROJECT": "shop"}
-    done = subprocess.run(
-        [sys.executable, "-m", "mesh.docker"],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = control(MESH_TOPOLOGY="/nowhere/shop.yaml")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "/nowhere/shop.yaml: no such file" in done.stderr

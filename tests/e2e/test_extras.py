@@ -1,9 +1,5 @@
 """What stands around the services: the ingress dies and comes back; the registry may be somebody's own."""
 
-import json
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,34 +7,6 @@ import pytest
 from tests.e2e.real_mesh import http, listens, real_mesh, until
 
 pytestmark = pytest.mark.e2e
-
-POLICY = """\
-policies:
-- apiVersion: networking.istio.io/v1
-  kind: VirtualService
-  metadata: {name: front}
-  spec:
-    hosts: [front]
-    http:
-    - timeout: 5s
-      route:
-      - destination: {host: front}
-"""
-
-
-@pytest.fixture
-def own_registry() -> Iterator[str]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "registry", "--http", "127.0.0.1:0", "--ephemeral"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert process.stdout is not None
-    yield f"http://{json.loads(process.stdout.readline())['http']}"
-    process.terminate()
-    process.wait(10)
-    process.stdout.close()
 
 
 def instances_of(registry: str, service: str) -> list[str]:
@@ -58,9 +26,9 @@ def test_somebody_s_own_registry_is_used_and_left_clean(tmp_path: Path, own_regi
 
 
 def test_the_ingress_dies_and_comes_back_where_it_was(tmp_path: Path) -> None:
-    """On the port that people know; the policies of the file are in the registry, after its death too."""
+    """On the port that people know."""
     topology = tmp_path / "front.yaml"
-    topology.write_text(f"services:\n- name: front\n  isEntrypoint: true\n{POLICY}")
+    topology.write_text("services:\n- name: front\n  isEntrypoint: true\n")
     with real_mesh(tmp_path, str(topology), "--no-load") as mesh:
         entrypoint = mesh.status()["entrypoint"]
         assert http(entrypoint).json()["instance"] == "front-1"
@@ -70,11 +38,6 @@ def test_the_ingress_dies_and_comes_back_where_it_was(tmp_path: Path) -> None:
         assert http(entrypoint).json()["instance"] == "front-1"
         ran = mesh.run("kill", "ingress", "--part", "app")
         assert (ran.code, ran.err) == (2, "mesh kill: ingress has no app (it has only its sidecar)\n")
-        key = f"{mesh.status()['registry']}/v1/kv/mesh/policy/VirtualService/front?raw"
-        assert http(key).json()["spec"]["http"][0]["timeout"] == "5s"
-        mesh.ok("kill", "registry")
-        mesh.ok("heal", "registry")
-        assert until(lambda: http(key).status == 200, 5)
 
 
 def test_the_load_starts_when_it_is_asked_for(tmp_path: Path) -> None:

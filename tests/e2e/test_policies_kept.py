@@ -1,9 +1,6 @@
 """Policies outlive the registry that keeps them, and do not outlive their mesh."""
 
 import json
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,21 +32,6 @@ spec:
   trafficPolicy:
     connectionPool: {tcp: {connectTimeout: 1s}}
 """
-
-
-@pytest.fixture
-def own_registry() -> Iterator[str]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "registry", "--http", "127.0.0.1:0", "--ephemeral"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    assert process.stdout is not None
-    yield f"http://{json.loads(process.stdout.readline())['http']}"
-    process.terminate()
-    process.wait(10)
-    process.stdout.close()
 
 
 def kept(mesh: RealMesh) -> list[str]:

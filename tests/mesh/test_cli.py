@@ -11,8 +11,9 @@ import jsonschema_rs
 import pytest
 import yaml
 
-from mesh.cli import app, run
+from mesh.cli import app
 from mesh.state import StateDirectory, describe
+from tests.mesh.said import said
 
 COMMANDS = [
     "up",
@@ -47,12 +48,6 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """No mesh runs here."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def said(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
-    code = run(words)
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
 
 
 def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
@@ -208,20 +203,13 @@ POLICIES = """\
 apiVersion: networking.istio.io/v1
 kind: VirtualService
 metadata: {name: orders}
-spec:
-  hosts: [orders]
-  http:
-  - route:
-    - destination: {host: orders, subset: v1}
+spec: {hosts: [orders], http: [{route: [{destination: {host: orders, subset: v1}}]}]}
 """
 RULE = """\
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
 metadata: {name: orders}
-spec:
-  host: orders
-  subsets:
-  - {name: v1, labels: {version: v1}}
+spec: {host: orders, subsets: [{name: v1, labels: {version: v1}}]}
 """
 
 
@@ -265,7 +253,7 @@ def test_validate_judges_the_policies_of_a_topology(
     )
     code, out, err = said(capsys, "validate", "mesh.yaml")
     assert (code, out) == (2, "")
-    assert err.startswith("mesh.yaml:11: policies[0].spec.http[0].route[0].destination.subset: ")
+    assert err.startswith("mesh.yaml:7: policies[0].spec.http[0].route[0].destination.subset: ")
 
 
 @pytest.mark.parametrize(

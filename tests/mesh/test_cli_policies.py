@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from mesh.cli import run
 from mesh.errors import DocumentsRefused
 from tests.mesh.control.policy_world import destination_rule, virtual_service
+from tests.mesh.said import said
 
 VERSION = "0123456789ab"
 ALL = {"version": VERSION, "total": 3, "current": 3, "behind": [], "paused": []}
@@ -90,12 +90,6 @@ def control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeControl:
     Path("pair.yaml").write_text(yaml.safe_dump_all([virtual_service(), destination_rule()]))
     Path("one.yaml").write_text(yaml.safe_dump(virtual_service()))
     return fake
-
-
-def said(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
-    code = run(words)
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
 
 
 def test_apply_says_each_change_and_who_acts_on_it(

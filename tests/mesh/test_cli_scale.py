@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from mesh.cli import run
 from mesh.errors import UsageError
+from tests.mesh.said import said
 
 
 class FakeControl:
@@ -32,12 +32,6 @@ def control(monkeypatch: pytest.MonkeyPatch) -> FakeControl:
     fake = FakeControl()
     monkeypatch.setattr("mesh.console.control_client", lambda: fake)
     return fake
-
-
-def said(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
-    code = run(words)
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
 
 
 def test_it_says_how_many_there_were(control: FakeControl, capsys: pytest.CaptureFixture[str]) -> None:
