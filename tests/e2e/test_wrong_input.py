@@ -1,7 +1,5 @@
 """Wrong input: one clear line with file, line and field, exit code 2, and nothing started."""
 
-import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,14 +9,6 @@ from tests.e2e.real_mesh import RealMesh
 pytestmark = pytest.mark.e2e
 
 FRONT = "services:\n- name: front\n  isEntrypoint: true\n"
-
-
-@pytest.fixture
-def busy() -> Iterator[int]:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        yield listener.getsockname()[1]
 
 
 WRONG = {

@@ -1,4 +1,4 @@
-"""The command line: exact words of its errors, exit codes, help, and how quickly it starts."""
+"""The command line: exact words of its errors, exit codes, help, and what it imports."""
 
 import json
 import os
@@ -38,9 +38,6 @@ COMMANDS = [
     "record",
     "replay",
 ]
-
-# Of processor time, which a busy machine does not change much; 0.1 s was measured.
-START_S = 0.3
 
 
 @pytest.fixture(autouse=True)
@@ -309,18 +306,13 @@ def test_the_schema_is_one_for_all_kinds(capsys: pytest.CaptureFixture[str]) -> 
         assert not validator.is_valid(yaml.safe_load(text.replace("host", "hots")))
 
 
-def test_it_starts_quickly() -> None:
-    """The best of three starts: nothing heavy is imported before it is needed."""
+def test_nothing_heavy_is_imported_before_it_is_needed() -> None:
+    """It is what makes a command start in a tenth of a second."""
     code = (
-        "import sys, time\n"
+        "import sys\n"
         "from mesh.__main__ import main\n"
         "main(['down'])\n"
-        "heavy = {'aiohttp', 'asyncio', 'rich', 'services', 'uvloop', 'yaml'} & set(sys.modules)\n"
-        "import json; print(json.dumps([time.process_time(), sorted(heavy)]))"
+        "print(sorted({'aiohttp', 'asyncio', 'rich', 'services', 'uvloop', 'yaml'} & set(sys.modules)))"
     )
-    runs = []
-    for _ in range(3):
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        runs.append(json.loads(done.stdout.splitlines()[-1]))
-    assert min(run[0] for run in runs) < START_S
-    assert runs[0][1] == []
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"

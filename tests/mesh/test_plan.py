@@ -1,6 +1,5 @@
 """The start plan of a topology: every process, argument, port and environment, before anything starts."""
 
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,14 +30,6 @@ def ports() -> Iterator[Ports]:
     reserved = Ports()
     yield reserved
     reserved.close()
-
-
-@pytest.fixture
-def busy() -> Iterator[int]:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        yield listener.getsockname()[1]
 
 
 def planned(ports: Ports, text: str = TOPOLOGY, options: Options | None = None) -> MeshPlan:
