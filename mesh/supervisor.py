@@ -1,13 +1,8 @@
-"""Runs a planned mesh: starts it in order, keeps it, does what is asked of it, and ends it.
-
-Order of the start: registry; then of every instance the sidecar and its app, several instances at once;
-the ingress; when all are healthy, the load. The end goes the other way round, so that nobody sees an error.
-"""
+"""Runs a planned mesh: starts it, keeps it, does what is asked of it, and ends it."""
 
 import asyncio
 import logging
 import os
-import signal
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from enum import StrEnum
@@ -25,30 +20,19 @@ from mesh.fleet import Fleet
 from mesh.health import Poller
 from mesh.instance import Instance, Phase
 from mesh.load import Load
-from mesh.logs import last_line, tail
+from mesh.logs import tail
 from mesh.plan import LOADGEN, MeshPlan, Part
 from mesh.policies import PolicyStore
 from mesh.ports import Ports
 from mesh.processes import Processes
 from mesh.reshape import Reshaper
+from mesh.stages import Stages
 from mesh.state import StateDirectory, describe
 from mesh.view import mesh_view
 from mesh.words import unknown_name
 from services.script import Topology
 
 log = logging.getLogger("mesh.supervisor")
-
-REGISTRY_READY_S = 10.0
-# What is not healthy by then is said, and the load starts without it.
-ALL_HEALTHY_S = 30.0
-# Starting many more at once than there are cores only makes each of them later.
-STARTS_AT_ONCE = 2 * (os.cpu_count() or 2)
-STARTED_S = 5.0  # after which an instance gives its place to the next, ready or not
-# A graceful end: the load first, then what it ran through, then the registry. After these, SIGKILL.
-LOAD_END_S = 0.5
-INGRESS_END_S = 0.5
-INSTANCES_END_S = 1.2
-REGISTRY_END_S = 0.4
 
 
 class MeshPhase(StrEnum):
@@ -100,7 +84,7 @@ class Supervisor:
         self._first_draft = Draft(state.topology_path.read_text(encoding="utf-8"), plan.file.name)
         self._load = Load(plan, self._loadgen, session)
         self._poller = Poller(session, self.changes, len(self._services))
-        self._crew: Crew | None = None
+        self._stages: Stages | None = None
         self._actions: Actions | None = None
         self._reshaper: Reshaper | None = None
         self.reshaped: list[Callable[[Topology], None]] = []  # called with each topology after the first
@@ -114,21 +98,24 @@ class Supervisor:
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
-                self._crew = Crew(self._processes, self._ports, self.changes, tasks, self._changed)
-                self._actions = Actions(self._crew, self.changes, self._poller.nudge, self._session)
-                self._reshaper = self._make_reshaper(self._crew)
+                crew = Crew(self._processes, self._ports, self.changes, tasks, self._changed)
+                self._stages = Stages(crew, self._processes, self.changes)
+                self._actions = Actions(crew, self.changes, self._poller.nudge, self._session)
+                self._reshaper = self._make_reshaper(crew)
                 for instance in (*self._services, self._ingress):
                     self._background(self._poller.watch(instance), f"poll {instance.plan.name}")
                 self._background(self._load.watch(), "poll load")
                 self._background(self._watch_fork_server(), "watch fork server")
-                self._background(self._start(), "start")
+                self._background(self._start(self._stages), "start")
                 await self._stop.wait()
                 self.phase = MeshPhase.STOPPING
                 self.changes.notify()
-                self._crew.dismiss()
                 for task in list(self._background_tasks):
                     task.cancel()
-                await self._end()
+                registry = [each for each in self._extras if each.plan is self.plan.registry]
+                await self._stages.end(
+                    self._loadgen, self._ingress, self._services, registry, self._stop_at_once
+                )
         except* MeshError as group:
             raise _first_leaf(group) from None
 
@@ -227,9 +214,8 @@ class Supervisor:
 
     async def set_load(self, rate: float | None, pattern: str | Mapping[str, Any] | None) -> dict[str, Any]:
         """Change the traffic, and start the load generator when it was not; raises MeshError."""
-        if self._crew is not None and self._loadgen.parts[Part.APP].phase in (Phase.IDLE, Phase.ENDED):
-            await self._crew.start(self._loadgen, Part.APP)
-            await self.changes.wait_for(lambda: self._loadgen.healthy, STARTED_S)
+        if self._stages is not None and self._loadgen.parts[Part.APP].phase in (Phase.IDLE, Phase.ENDED):
+            await self._stages.start_load(self._loadgen)
         return await self._load.change(rate, pattern)
 
     async def logs(self, name: str, part: Part | None, lines: int) -> dict[str, list[str]]:
@@ -262,55 +248,19 @@ class Supervisor:
 
     # start
 
-    async def _start(self) -> None:
+    async def _start(self, stages: Stages) -> None:
         self.write_state()
-        await self._start_registry()
-        places = asyncio.Semaphore(STARTS_AT_ONCE)
-        async with asyncio.TaskGroup() as starts:
-            for instance in (self._ingress, *self._services):
-                starts.create_task(self._start_instance(instance, places), name=f"start {instance.plan.name}")
-        if await self.changes.wait_for(self._all_healthy, ALL_HEALTHY_S):
+        if self.plan.registry is None:
+            await self._begin_policies()
+        else:
+            await stages.start_registry(self._everything[self.plan.registry.name])
+        if await stages.start_instances(self._ingress, self._services):
             self.ready_s = round(self._clock() - self._began, 3)
         if self.plan.load:
-            await self._crew_start(self._loadgen)
-            record = self._loadgen.parts[Part.APP]
-            await self.changes.wait_for(lambda: record.phase is not Phase.STARTING, STARTED_S)
+            await stages.start_load(self._loadgen)
         self.phase = MeshPhase.UP
         self.write_state()
         self.changes.notify()
-
-    async def _start_registry(self) -> None:
-        if self.plan.registry is None:
-            await self._begin_policies()
-            return
-        registry = self._everything[self.plan.registry.name]
-        record = registry.parts[Part.APP]
-        await self._crew_start(registry)
-        await self.changes.wait_for(lambda: registry.healthy or record.phase is Phase.ENDED, REGISTRY_READY_S)
-        if not registry.healthy:
-            path = self.plan.registry.parts[Part.APP].log
-            words = record.words or f"is not ready after {REGISTRY_READY_S:g} s"
-            raise MeshError(f"the registry {words}: {last_line(path) or 'no output'} (its log: {path})")
-
-    async def _start_instance(self, instance: Instance, places: asyncio.Semaphore) -> None:
-        async with places:
-            for part in instance.parts:  # the sidecar first
-                await self._crew_start(instance, part)
-            await self.changes.wait_for(
-                lambda: (
-                    not any(
-                        record.phase in (Phase.IDLE, Phase.STARTING) for record in instance.parts.values()
-                    )
-                ),
-                STARTED_S,
-            )
-
-    async def _crew_start(self, instance: Instance, part: Part = Part.APP) -> None:
-        assert self._crew is not None
-        await self._crew.start(instance, part)
-
-    def _all_healthy(self) -> bool:
-        return self._ingress.healthy and all(instance.healthy for instance in self._services)
 
     async def _begin_policies(self) -> None:
         """Those of an earlier mesh in somebody else's registry are not ours."""
@@ -352,30 +302,6 @@ class Supervisor:
         await self._processes.lost.wait()
         if not self._stop.is_set():
             raise ForkServerLost("the fork server died, and the mesh with it")
-
-    # end
-
-    async def _end(self) -> None:
-        assert self._crew is not None
-        registry = [each for each in self._extras if each.plan is self.plan.registry]
-        async with asyncio.TaskGroup() as tasks:
-            graceful = tasks.create_task(self._end_in_order(self._crew, registry), name="end")
-            at_once = tasks.create_task(self._stop_at_once.wait(), name="second stop")
-            await asyncio.wait((graceful, at_once), return_when=asyncio.FIRST_COMPLETED)
-            graceful.cancel()
-            at_once.cancel()
-        for process in self._processes.running():
-            self._processes.signal(process, signal.SIGKILL)
-
-    async def _end_in_order(self, crew: Crew, registry: list[Instance]) -> None:
-        for group, seconds in (
-            ([self._loadgen], LOAD_END_S),
-            ([self._ingress], INGRESS_END_S),
-            (self._services, INSTANCES_END_S),
-            (registry, REGISTRY_END_S),
-        ):
-            crew.terminate(group)
-            await crew.ended(group, seconds)
 
 
 def _first_leaf(group: BaseExceptionGroup[MeshError]) -> BaseException:

@@ -17,8 +17,9 @@ from ..policy.hash_key import HashKey
 from ..policy.rate_limit import Rate, RateLimitPolicy
 from ..policy.settings import UpstreamPolicy
 from .annotations import ConcurrencyNote, RateLimitNote, RateNote
+from .compile_match import compile_match
 from .compile_rule import compile_rule, service_name
-from .compile_service import ServiceCompiler, compile_match
+from .compile_service import ServiceCompiler
 from .compiled import VERSION_DIGITS, Compiled, Destination, Identity, Inbound, RateLimitRule
 from .destination_rule import DestinationRule
 from .documents import Document, notes

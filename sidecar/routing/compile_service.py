@@ -7,39 +7,26 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from ..policy.backoff import BackoffPolicy
 from ..policy.fault import Action, Delay, FaultRule
 from ..policy.hash_key import HashKey
-from ..policy.retry import CONDITIONS, RetryPolicy
+from .compile_match import compile_below, compile_match, compile_text
+from .compile_retry import compile_retry
 from .compile_rule import key_of
 from .cors import Cors
 from .errors import Problem
-from .fields import StringMatch
 from .headers import FORBIDDEN, HeaderOps
-from .match import Match, Text
+from .match import Match
 from .route import DirectResponse, Mirror, Redirect, Rewrite, Route, Split
 from .table import Rule
 from .virtual_service import (
     CorsPolicy,
     HeaderValues,
     HTTPMatchRequest,
-    HTTPRetry,
     HTTPRoute,
     VirtualService,
 )
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_REFUSED_CONDITIONS: Final = {
-    **dict.fromkeys(
-        ("cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable"),
-        "is about gRPC, which is not honoured here",
-    ),
-    "retriable-4xx": "is not honoured: a 4xx would be the same again",
-    "retriable-headers": "is not honoured: use status codes",
-    "http3-post-connect-failure": "is not honoured: there is no HTTP/3",
-}
-PEER_HEADER: Final = b"x-envoy-peer-metadata-id"  # instance~service~version
-BACKOFF_CAP: Final = 10.0  # x base, as in Envoy
 
 
 class ServiceCompiler:
@@ -119,7 +106,7 @@ class ServiceCompiler:
             name=name,
             upstream="",
             timeout_s=block.timeout or None,  # 0s = none of its own, as in Istio
-            retry=self._retry(block.retries, path),
+            retry=compile_retry(block.retries, f"{path}.retries", self._unsafe_too, self._wrong),
             redirect=redirect,
             direct=direct,
             request_headers=self._operations(block.headers.request, f"{path}.headers.request"),
@@ -181,13 +168,7 @@ class ServiceCompiler:
 
     def matches_below(self, block: HTTPRoute) -> list[Match]:
         """A rule's matches as the called service sees its requests."""
-        found = []
-        for request in block.match:
-            match = _as_rewritten(compile_match(request), block)
-            if request.sourceLabels:  # below, the caller is known by the header that its sidecar sends
-                match = replace(match, headers=(*match.headers, (PEER_HEADER, _peer(request.sourceLabels))))
-            found.append(match)
-        return found
+        return [compile_below(request, block) for request in block.match]
 
     # ---- pieces ------------------------------------------------------------------------------------
 
@@ -217,82 +198,10 @@ class ServiceCompiler:
             remove=frozenset(name.lower().encode() for name in values.remove),
         )
 
-    def _retry(self, block: HTTPRetry | None, path: str) -> RetryPolicy | None:
-        if block is None:
-            return RetryPolicy(unsafe_too=True) if self._unsafe_too else None
-        policy = RetryPolicy(max_attempts=block.attempts + 1, unsafe_too=self._unsafe_too)
-        if block.attempts == 0:
-            return policy
-        policy = replace(policy, max_connect_attempts=max(block.attempts + 1, policy.max_connect_attempts))
-        if block.perTryTimeout:
-            policy = replace(policy, per_try_s=block.perTryTimeout)
-        if block.backoff:
-            policy = replace(policy, backoff=BackoffPolicy(block.backoff, BACKOFF_CAP * block.backoff))
-        if block.retryOn is not None:
-            conditions, statuses = set(), set()
-            for word in filter(None, (part.strip() for part in block.retryOn.split(","))):
-                if word.isdigit():
-                    if word == "429":
-                        conditions.add("rate-limited")
-                    elif 500 <= int(word) <= 599:
-                        conditions.add("retriable-status-codes")
-                        statuses.add(int(word))
-                    else:
-                        self._wrong(f"{path}.retries.retryOn", f"{word} is no failure of the service")
-                elif word == "envoy-ratelimited":
-                    conditions.add("rate-limited")
-                elif word in CONDITIONS:
-                    conditions.add(word)
-                else:
-                    known = ", ".join(sorted(CONDITIONS))
-                    words = _REFUSED_CONDITIONS.get(word, f"is unknown; known are status codes and {known}")
-                    self._wrong(f"{path}.retries.retryOn", f"{word!r} {words}")
-            policy = replace(policy, retry_on=frozenset(conditions), statuses=frozenset(statuses))
-        return policy
-
     def _wrong(self, path: str, words: str) -> None:
         problem = Problem(self.document.key, path, words)
         if problem not in self.problems:
             self.problems.append(problem)
-
-
-def compile_match(request: HTTPMatchRequest) -> Match:
-    """The conditions that a request itself can meet; sourceLabels and gateways are about who asks."""
-    return Match(
-        path=_text(request.uri, request.ignoreUriCase),
-        method=_text(request.method),
-        authority=_text(request.authority),
-        headers=_named(request.headers, lower=True),
-        without=_named(request.withoutHeaders, lower=True),
-        query=_named(request.queryParams, lower=False),
-    )
-
-
-def _peer(labels: Mapping[str, str]) -> Text:
-    """The caller's `app` and `version`; other labels are not sent along, so they match nobody."""
-    if set(labels) - {"app", "version"}:
-        return Text("regex", b"(?!)")
-    app, version = (re.escape(labels[name]) if name in labels else "[^~]*" for name in ("app", "version"))
-    return Text("regex", f"[^~]*~{app}~{version}".encode())
-
-
-def _named(conditions: Mapping[str, StringMatch], lower: bool) -> tuple[tuple[bytes, Text], ...]:
-    return tuple(
-        ((name.lower() if lower else name).encode(), _must(condition))
-        for name, condition in conditions.items()
-    )
-
-
-def _text(match: StringMatch | None, ignore_case: bool = False) -> Text | None:
-    return None if match is None else _must(match, ignore_case)
-
-
-def _must(match: StringMatch, ignore_case: bool = False) -> Text:
-    if match.exact is not None:
-        return Text("exact", match.exact.encode(), ignore_case)
-    if match.prefix is not None:
-        return Text("prefix", match.prefix.encode(), ignore_case)
-    return Text("regex", (match.regex or "").encode(), ignore_case)
 
 
 def _joined(first: HeaderOps, then: HeaderOps) -> HeaderOps:
@@ -319,20 +228,10 @@ def _rewrite(block: HTTPRoute, match: Match) -> Rewrite | None:
     return Rewrite(path=given.uri.encode(), prefix=prefix, authority=authority)
 
 
-def _as_rewritten(match: Match, block: HTTPRoute) -> Match:
-    """The match as the called service sees the request, after the caller rewrote its path."""
-    if block.rewrite is None or match.path is None:
-        return match
-    if block.rewrite.uri is None or match.path.kind == "regex":
-        return replace(match, path=None) if block.rewrite.uriRegexRewrite is not None else match
-    return replace(match, path=Text(match.path.kind, block.rewrite.uri.encode(), match.path.ignore_case))
-
-
 def _fault(name: str, match: Match | None, block: HTTPRoute) -> FaultRule:
-    fault = block.fault
+    rule, fault = FaultRule(name, match), block.fault
     if fault is None:
-        return FaultRule(name, match)
-    rule = FaultRule(name, match)
+        return rule
     if fault.delay is not None:
         delay = Delay(fault.delay.fixedDelay)
         rule = replace(rule, delay=delay, delay_percent=fault.delay.percentage.value)
@@ -344,7 +243,7 @@ def _fault(name: str, match: Match | None, block: HTTPRoute) -> FaultRule:
 
 def _cors(given: CorsPolicy) -> Cors:
     return Cors(
-        origins=tuple(_must(origin) for origin in given.allowOrigins),
+        origins=tuple(compile_text(origin) for origin in given.allowOrigins),
         methods=tuple(_bytes(given.allowMethods)),
         headers=tuple(_bytes(given.allowHeaders)),
         expose=tuple(_bytes(given.exposeHeaders)),

@@ -5,8 +5,8 @@ applied.
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
+from .compile_match import compile_match
 from .compile_rule import key_of, service_name
-from .compile_service import compile_match
 from .destination_rule import DestinationRule, TrafficPolicy
 from .documents import Document
 from .errors import Problem
