@@ -10,8 +10,9 @@ deadline, growing open time, a ramp, epochs, a floor over the pool (with `outlie
     RAMP --rule--> OPEN(level + 1)
     CLOSED --rule, but the floor is reached--> HELD (still closed: `outlier.py`) --good again--> RAMP
 
-The rules are in `trip_rules.py`. Every change of state starts a new epoch; a sample carries the epoch of its
-pick and is dropped if that is over, so a slow answer sent before the trip cannot decide a probe.
+The rules are in `trip_rules.py`, what they judge in `sightings.py`. Every change of state starts a new
+epoch; a sample carries the epoch of its pick and is dropped if that is over, so a slow answer sent before the
+trip cannot decide a probe.
 """
 
 import math
@@ -21,13 +22,12 @@ from typing import Final, Protocol
 from .errors import PolicyError, check_range
 from .machine import WORDS, Machine, State
 from .outcome import Evidence
-from .trip_rules import BreakerPolicy, Verdict, judge
-from .window import BUCKETS, CountWindow
+from .sightings import Sightings
+from .trip_rules import BreakerPolicy, Verdict
 
 NEVER: Final = math.inf
 OFFSET_SHARE: Final = 0.5  # a caller's own, constant part of the open time: up to half of it
 JITTER_SHARE: Final = 0.5  # and as much again at random, so that ten callers do not re-test as one
-RUN_MEMORY_S: Final = 60.0  # a run that was not continued for so long is over
 LEVEL_WINDOW_S: Final = 10.0  # one clean window of this length takes one doubling back ...
 LEVEL_SAMPLES: Final = 20  # ... if it proved itself by this many good answers
 HELD_RUN: Final = 20  # good answers in a row that release a held endpoint that still gets traffic
@@ -46,7 +46,7 @@ class Pool(Protocol):
         """Something that decides about picks has changed."""
 
 
-class Breaker:
+class Breaker(Sightings):
     """One endpoint's breaker; `record` is the hot path, all else is rare.
 
     Read by the stack: `state`, `held`, `ramp` (share 0..1), `epoch`, `due_at` (when `advance` has something
@@ -54,17 +54,16 @@ class Breaker:
     """
 
     __slots__ = (
-        "_clean_samples", "_clean_since", "_machine", "_numbers", "_pool", "_ramp_step", "_rng",
-        "_spoiled_at", "certain_run", "due_at", "epoch", "failure_run", "forced", "good_run", "held", "key",
-        "level", "offset", "opens", "policy", "probe_deadline", "probes", "ramp", "reason", "score", "seen",
-        "silent", "since", "state", "until", "window",
+        "_clean_samples", "_clean_since", "_machine", "_numbers", "_pool", "_ramp_step", "_rng", "due_at",
+        "epoch", "forced", "good_run", "held", "key", "level", "offset", "opens", "probe_deadline", "probes",
+        "ramp", "reason", "score", "since", "state", "until",
     )  # fmt: skip
 
     def __init__(
         self, key: str, policy: BreakerPolicy, pool: Pool, offset: float, rng: random.Random
     ) -> None:
+        super().__init__(policy)
         self.key = key  # the endpoint's id
-        self.policy = policy
         self.offset = offset
         self.state = State.CLOSED
         self.held = False
@@ -77,19 +76,13 @@ class Breaker:
         self.since = 0.0  # of the present state
         self.until = 0.0  # end of OPEN, of a pin, or the next probe of HELD
         self.ramp = 1.0
-        self.seen = 0  # attempts in this epoch
-        self.failure_run = 0.0
-        self.certain_run = 0
-        self.silent = False  # the last of the certain run was silence, which is a matter of comparison
         self.good_run = 0  # while probing or held
         self.probes = 0  # in flight
         self.probe_deadline = NEVER
         self.due_at = NEVER
-        self.window = CountWindow(policy.window_s / BUCKETS)
         self._ramp_step = 0
         self._clean_since = 0.0
         self._clean_samples = 0
-        self._spoiled_at = 0.0
         self._numbers: dict[str, float] = {}
         self._pool = pool
         self._rng = rng
@@ -99,12 +92,6 @@ class Breaker:
         held = " held" if self.held else ""
         ramp = f" ramp={self.ramp:g}" if self.ramp < 1.0 else ""
         return f"<Breaker {WORDS[self.state]}{held}{ramp} level={self.level} epoch={self.epoch}>"
-
-    def set_policy(self, policy: BreakerPolicy) -> None:
-        """New rules; what was seen stays, unless the window has another length now."""
-        if policy.window_s != self.policy.window_s:
-            self.window = CountWindow(policy.window_s / BUCKETS)
-        self.policy = policy
 
     # ---- the hot path ------------------------------------------------------------------------------
 
@@ -123,32 +110,14 @@ class Breaker:
                 if self.level or self.held:
                     self._proved(now)
             elif evidence != Evidence.NEUTRAL:
-                self._spoiled(evidence, slow, now)
+                self._spoiled(evidence, now)
         else:
             self._probed(evidence, slow, probe, now)
 
     # ---- closed ------------------------------------------------------------------------------------
 
-    def _spoiled(self, evidence: int, slow: bool, now: float) -> None:
-        if now - self._spoiled_at > RUN_MEMORY_S:
-            self.failure_run = 0.0
-            self.certain_run = 0
-        self._spoiled_at = now
-        if evidence == Evidence.GOOD:
-            self.window.record(now, 0, 1)
-            self.failure_run = max(0.0, self.failure_run - self.policy.forgive)
-            self.certain_run = 0
-        elif evidence >= Evidence.SILENT:
-            self.window.record(now, 0, 1)
-            if evidence == Evidence.SILENT:
-                self.certain_run += 1
-                self.silent = True
-        else:
-            self.window.record(now, 1, 0)
-            if evidence != Evidence.RATIO:
-                self.failure_run += 1.0
-                self.certain_run = self.certain_run + 1 if evidence == Evidence.CERTAIN else 0
-                self.silent = False
+    def _spoiled(self, evidence: int, now: float) -> None:
+        self._count_spoiled(evidence, now)
         self.good_run = 0
         self._clean_since = now
         self._clean_samples = 0
@@ -156,10 +125,6 @@ class Breaker:
             verdict = self.verdict()
             if verdict is not None:
                 self._pool.trip(self, verdict, now)
-
-    def verdict(self) -> Verdict | None:
-        """Which rule fires on what was seen up to the last sample, if any."""
-        return judge(self.policy, self.window, self.seen, self.failure_run, self.certain_run, self.silent)
 
     def _proved(self, now: float) -> None:
         """A good answer where one is worth something: a held endpoint, or a level to take back."""
@@ -407,15 +372,12 @@ class Breaker:
         """A new epoch: nothing seen before counts."""
         self.epoch += 1
         self.since = now
-        self.seen = 0
-        self.failure_run = 0.0
-        self.certain_run = 0
+        self._forget()
         self.good_run = 0
         self.probes = 0
         self.probe_deadline = NEVER
         self._clean_since = now
         self._clean_samples = 0
-        self.window.clear()
         self._schedule()
 
     def _schedule(self) -> None:
