@@ -97,6 +97,27 @@ def test_a_success_between_breaks_the_row() -> None:
     assert bench.state() is State.CLOSED
 
 
+def test_a_slow_success_between_breaks_the_row_too() -> None:
+    """It is an answer, however late."""
+    bench = Bench()
+    bench.see(Evidence.GOOD, 100)
+    for evidence in (Evidence.CERTAIN, Evidence.CERTAIN, Evidence.GOOD) * 2:
+        bench.see(evidence, slow=evidence is Evidence.GOOD)
+    assert bench.state() is State.CLOSED
+    assert (bench.breaker.certain_run, bench.breaker.failure_run) == (0, 3.0)
+
+
+@pytest.mark.parametrize(("pause", "state"), [(60.0, State.OPEN), (60.1, State.CLOSED)])
+def test_a_run_that_was_not_continued_for_a_minute_is_over(pause: float, state: State) -> None:
+    """Two refused before lunch and one after it are no row."""
+    bench = Bench()
+    bench.clock.advance(100.0)
+    bench.see(Evidence.CERTAIN, 2)
+    bench.clock.advance(pause)
+    bench.see(Evidence.CERTAIN)
+    assert bench.state() is state
+
+
 def test_429_makes_no_run_and_passes_no_probe() -> None:
     """It worsens the ratio only; as a probe's answer it opens again."""
     bench = Bench(BreakerPolicy(failure_ratio=1.0))

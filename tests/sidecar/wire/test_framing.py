@@ -22,6 +22,7 @@ from sidecar.wire.framing import parse_length, request_framing, response_framing
         (True, b"gzip, chunked", None, 501),
         (True, b"gzip;q=1,chunked", None, 501),
         (True, b"gzip", None, 400),
+        (True, b"chunked, gzip", None, 400),
         (True, b"", None, 400),
         (True, b",chunked", None, 400),
         (True, b"chunked,", None, 400),

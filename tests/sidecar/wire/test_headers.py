@@ -15,7 +15,7 @@ from sidecar.wire.forward import (
     response_lines,
 )
 from sidecar.wire.headers import has_token, is_host, is_safe_value, is_token, nominated
-from sidecar.wire.serialize import UnsafeHeaderError, chunk, join_head, own_answer, status_line
+from sidecar.wire.serialize import UnsafeHeaderError, chunk, direct_answer, join_head, own_answer, status_line
 
 from .feed import h11_response, requests, responses
 
@@ -52,6 +52,7 @@ def test_hop_by_hop_fields_stay_here() -> None:
             b"TE: trailers",
             b"Trailer: X-Sum",
             b"Proxy-Authorization: Basic x",
+            b"HTTP2-Settings: AAMAAABkAARAAAAA",
             b"Accept: */*",
         )
     )
@@ -70,6 +71,19 @@ def test_a_client_cannot_nominate_away_what_protects_others() -> None:
     assert b"Authorization: Bearer x\r\n" in out
     assert b"Content-Length: 3\r\n" in out
     assert b"host: svc\r\n" in out
+    assert nominated(b"Host, Content-Length, Transfer-Encoding, Authorization, X-A") == {b"x-a"}
+
+
+def test_what_is_written_anew_for_every_attempt_does_not_pass_as_it_came() -> None:
+    """Else the callee would read two of them, and the first is the caller's."""
+    fields = [
+        b"Traceparent: 00-1-2-01",
+        b"X-Request-Id: a",
+        b"X-Envoy-Attempt-Count: 7",
+        b"X-Envoy-Expected-Rq-Timeout-Ms: 9",
+        b"X-Envoy-Peer-Metadata-Id: me",
+    ]
+    assert forwarded(request(*fields)) == b"GET / HTTP/1.1\r\nhost: svc\r\n\r\n"
 
 
 def test_what_only_the_mesh_may_say_is_dropped_at_the_edge() -> None:
@@ -134,8 +148,10 @@ def test_an_expectation_of_a_1_0_client_is_ignored() -> None:
 
 def test_response_fields_that_only_the_mesh_may_say() -> None:
     """An app behind us cannot speak in the mesh's name."""
-    head = response(b"X-Mesh-Reason: UF", b"Endpoint-Load-Metrics: x", b"Keep-Alive: timeout=5", b"A: b",
-                    b"Content-Length: 0")  # fmt: skip
+    head = response(b"X-Mesh-Reason: UF", b"Endpoint-Load-Metrics: x", b"X-Envoy-Peer-Metadata-Id: me",
+                    b"X-Envoy-Overloaded: true", b"X-Envoy-Attempt-Count: 2", b"X-Mesh-Criticality: critical",
+                    b"X-Envoy-Upstream-Service-Time: 3", b"X-Envoy-Expected-Rq-Timeout-Ms: 1",
+                    b"Keep-Alive: timeout=5", b"A: b", b"Content-Length: 0")  # fmt: skip
     out = join_head(response_lines(head, DROP_RESPONSE_AT_EDGE, Body.NONE, False))
     assert out == b"HTTP/1.1 200 OK\r\nA: b\r\ncontent-length: 0\r\n\r\n"
 
@@ -186,6 +202,22 @@ def test_own_answers_are_http() -> None:
     assert h11_response(head, b"HEAD") == (503, b"")
 
 
+@pytest.mark.parametrize(
+    ("status", "head_request", "length", "body"),
+    [
+        (200, False, b"content-length: 2\r\n", b"hi"),
+        (200, True, b"content-length: 2\r\n", b""),
+        (204, False, b"", b""),
+        (304, False, b"", b""),
+    ],
+)
+def test_a_document_s_answer_is_http(status: int, head_request: bool, length: bytes, body: bytes) -> None:
+    """A body behind a status or a method that has none would be read as the next answer."""
+    raw = direct_answer(status, [(b"x-a", b"b")], b"hi", close=False, head_request=head_request)
+    line = status_line(status, b"")
+    assert raw == line + b"server: mesh\r\n" + length + b"x-a: b\r\n\r\n" + body
+
+
 def test_small_things() -> None:
     """Chunks, status lines, tokens."""
     assert chunk(b"a" * 26) == b"1a\r\n" + b"a" * 26 + b"\r\n"
@@ -211,3 +243,5 @@ def test_the_validators_refuse_every_bad_byte() -> None:
     assert not is_token(b"")
     assert not is_host(b"")
     assert not is_host(b"a\n")
+    assert is_host(b"a:65535")
+    assert not is_host(b"a:655350")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from httptools import HttpRequestParser
 
 from sidecar.wire.events import END, Body, ProtocolError, RequestHead
 from sidecar.wire.limits import Limits
@@ -283,6 +284,10 @@ def test_bytes_behind_an_upgrade_are_kept() -> None:
     assert parser.feed(b" bird") == []
     assert parser.take_unread() == b"early bird"
     parser = RequestParser()
+    parser.feed(raw)
+    assert parser.take_unread() == b"early", "without the head that they came with"
+    assert not parser.pending
+    parser = RequestParser()
     parser.feed(head(b"GET / HTTP/1.1", *UPGRADE) + head(b"GET /next HTTP/1.1"))
     again = parser.next()
     assert isinstance(again[0], RequestHead)
@@ -320,6 +325,21 @@ LIMITS: list[tuple[str, bytes, str]] = [
     ("length", head(b"POST / HTTP/1.1", b"Content-Length: 101"), "413"),
     ("chunks", head(b"POST / HTTP/1.1", CHUNKED) + b"40\r\n" + b"a" * 64 + b"\r\n40\r\n" + b"a" * 64, "413"),
     ("blank lines", b"\r\n" * 1024, "431"),
+    (
+        "a body of just the limit",
+        head(b"POST / HTTP/1.1", CHUNKED) + b"64\r\n" + b"a" * 100 + b"\r\n0\r\n\r\n",
+        "ok",
+    ),
+    (
+        "h2c trailers",
+        head(b"POST / HTTP/1.1", *H2C, CHUNKED) + b"0\r\nA: " + b"b" * 70 + b"\r\n\r\n",
+        "431",
+    ),
+    (
+        "a head that is longer than the chunks' lines may be",
+        head(b"POST / HTTP/1.1", b"A: " + b"b" * 300, CHUNKED) + b"1\r\na\r\n0\r\n\r\n",
+        "ok",
+    ),
 ]
 
 
@@ -328,6 +348,38 @@ def test_limits(raw: bytes, expected: str) -> None:
     """Each has its status, at the same byte however it comes."""
     for step in STEPS:
         assert verdict(requests(raw, step, SMALL)) == expected, f"in steps of {step}"
+
+
+def test_blank_lines_count_whatever_reads_they_come_in() -> None:
+    """A read of nothing but two of them looks like the end of a head, and is none."""
+    parser = RequestParser(SMALL)
+    for _ in range(SMALL.head_bytes // 4):
+        assert parser.feed(b"\r\n\r\n") == []
+    assert verdict(parser.feed(b"\r\n\r\n")) == "431"
+
+
+def test_llhttp_never_sees_more_of_a_head_than_it_takes_to_refuse_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is quadratic in one field's length: 16 MiB in one read took it 2.2 s."""
+    seen = 0
+
+    class Counting:
+        """llhttp, with a count of what it was given."""
+
+        def __init__(self, owner: object) -> None:
+            self._real = HttpRequestParser(owner)
+
+        def feed_data(self, data: bytes) -> None:
+            nonlocal seen
+            seen += len(data)
+            self._real.feed_data(data)
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._real, name)
+
+    monkeypatch.setattr("sidecar.wire.request_parser.HttpRequestParser", Counting)
+    parser = RequestParser(SMALL)
+    assert verdict(parser.feed(b"GET / HTTP/1.1\r\nA: " + b"b" * 100_000)) == "431"
+    assert seen == SMALL.head_bytes + 1
 
 
 def test_limits_hold_for_a_pipelined_message_too() -> None:
