@@ -192,6 +192,53 @@ def test_the_level_comes_down_only_by_proof() -> None:
     assert bench.breaker.level == 0
 
 
+def test_twenty_good_answers_at_once_take_no_doubling_back() -> None:
+    """Nor do ten seconds with a failure among them; and each doubling needs its own proof."""
+    bench = Bench()
+    bench.see(Evidence.CERTAIN, 3)
+    for _ in range(2):
+        bench.wait_for_half_open()
+        bench.probe(Evidence.BAD)
+    bench.wait_for_half_open()
+    for _ in range(3):
+        bench.probe(Evidence.GOOD)
+    bench.clock.advance(60.0)
+    bench.breaker.advance(bench.clock.now)
+    bench.see(Evidence.GOOD, 50)
+    assert bench.breaker.level == 2
+    bench.see(Evidence.BAD)
+    bench.see(Evidence.GOOD, 19)
+    bench.see(Evidence.BAD)
+    bench.clock.advance(10.0)
+    bench.see(Evidence.GOOD, 19)
+    assert bench.breaker.level == 2
+    bench.see(Evidence.GOOD)
+    assert bench.breaker.level == 1
+    bench.clock.advance(10.0)
+    bench.see(Evidence.GOOD, 19)
+    assert bench.breaker.level == 1
+    bench.see(Evidence.GOOD)
+    assert bench.breaker.level == 0
+
+
+def test_a_breaker_that_is_switched_off_never_opens() -> None:
+    """By itself; an operator still can."""
+    bench = Bench(BreakerPolicy(enabled=False))
+    bench.see(Evidence.CERTAIN, 50)
+    assert bench.state() is State.CLOSED
+    bench.breaker.force(State.OPEN, 5.0, bench.clock.now)
+    assert bench.state() is State.OPEN
+
+
+def test_a_late_answer_is_slow_and_no_silence() -> None:
+    """Others were answered meanwhile: ten of them are no row of silences."""
+    bench = Bench()
+    bench.see(Evidence.GOOD, 100)
+    bench.see(Evidence.LATE, 10)
+    assert bench.state() is State.CLOSED
+    assert (bench.breaker.window.slow, bench.breaker.certain_run) == (10, 0)
+
+
 def test_a_probe_that_never_answers_counts_as_failed() -> None:
     """After its deadline the breaker opens again, and the late answer changes nothing."""
     bench = Bench()

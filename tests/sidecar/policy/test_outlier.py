@@ -83,6 +83,22 @@ def test_a_held_one_is_probed_and_released_by_the_ramp() -> None:
     assert (breaker.held, breaker.ramp) == (False, 0.05)
 
 
+def test_one_held_on_partial_evidence_needs_twenty_good_answers_in_a_row() -> None:
+    """It still gets traffic, so three of them would be luck; a failure among them begins the row anew."""
+    bench = Bench(1)
+    breaker = bench.breakers[0]
+    bench.see(0, Evidence.GOOD, 400)
+    bench.see(0, Evidence.RATIO, 200)
+    assert breaker.held
+    assert not breaker.dead
+    bench.see(0, Evidence.GOOD, 19)
+    bench.see(0, Evidence.BAD)
+    bench.see(0, Evidence.GOOD, 19)
+    assert breaker.held
+    bench.see(0, Evidence.GOOD)
+    assert (breaker.held, breaker.ramp) == (False, 1.0)
+
+
 def test_the_worse_one_takes_the_place() -> None:
     """A dead endpoint is opened although a half-bad one holds the only place; that one is held instead."""
     bench = Bench(2)

@@ -6,7 +6,7 @@ import pytest
 
 from sidecar.policy.hash_key import HashKey
 from sidecar.routing.match import Match, Text
-from sidecar.routing.route import Route
+from sidecar.routing.route import DirectResponse, Mirror, Route, Split
 from sidecar.routing.table import HOSTS_CACHED, RouteTable, Rule
 
 KNOWN = frozenset({"orders", "users"}).__contains__
@@ -91,7 +91,35 @@ def test_exact_hosts_before_long_wildcards_before_short_ones() -> None:
     assert upstream(table, "a.eu.shop.test") == "a"
     assert upstream(table, "b.eu.shop.test:80") == "eu"
     assert upstream(table, "c.shop.test") == "shop"
+    assert upstream(table, "c.shop.test.") == "shop", "a final dot is part of no name"
+    assert upstream(table, "c.shop.test.evil") == "any"
     assert upstream(table, "orders") == "any"
+
+
+def test_rules_of_a_host_come_before_those_of_the_service_that_it_names() -> None:
+    """`orders.shop.test` is the service `orders` by its first label only if nobody says otherwise."""
+    table = RouteTable({"orders": [to("a")], "orders.shop.test": [to("b")]}, known=KNOWN)
+    assert upstream(table, "orders.shop.test") == "b"
+    assert upstream(table, "orders.other.test") == "a"
+
+
+def test_the_default_service_takes_only_hosts_without_rules() -> None:
+    """The ingress serves several sites: each by its own document, the rest by the entrypoint."""
+    table = RouteTable({"*.shop.test": [to("shop")]}, default_service="users", known=KNOWN)
+    assert upstream(table, "a.shop.test") == "shop"
+    assert upstream(table, "a.other.test") == "users"
+
+
+def test_every_destination_that_a_rule_can_lead_to_is_named() -> None:
+    """Arms of a split and copies too: what is not named is let go, with its breakers and connections."""
+    arms = (Route("a", "orders|v1"), Route("b", "orders|v2"))
+    split = Route("a", "orders|v1", split=Split(arms, (1, 1)), mirrors=(Mirror("copies", 5.0),))
+    direct = Route("c", "", direct=DirectResponse(204))
+    table = RouteTable({"orders": [Rule("r", (), [split])], "*.test": [Rule("d", (), [direct]), to("wild")]})
+    assert table.upstreams() == {"orders|v1", "orders|v2", "copies", "wild"}
+    assert table.reaches("users")
+    assert not table.reaches("orders"), "its rules say where its requests go"
+    assert not table.reaches("users|v1")
 
 
 def test_a_default_route_knows_what_to_hash() -> None:

@@ -140,6 +140,11 @@ ROWS: list[tuple[str, bytes, str]] = [
     ("chunk longer than its size", head(b"POST / HTTP/1.1", CHUNKED) + b"3\r\nhello\r\n0\r\n\r\n", "400"),
     ("LF in an extension", head(b"POST / HTTP/1.1", CHUNKED) + b"5;a\nb\r\nhello\r\n0\r\n\r\n", "400"),
     ("length in a trailer", head(b"POST / HTTP/1.1", CHUNKED) + b"0\r\nContent-Length: 9\r\n\r\n", "400"),
+    (
+        "coding in a trailer",
+        head(b"POST / HTTP/1.1", CHUNKED) + b"0\r\nTransfer-Encoding: gzip\r\n\r\n",
+        "400",
+    ),
     # upgrades
     ("upgrade with a length", head(b"POST / HTTP/1.1", *UPGRADE, b"Content-Length: 5") + b"hello", "400"),
     ("upgrade with chunks", head(b"POST / HTTP/1.1", *UPGRADE, CHUNKED) + b"0\r\n\r\n", "400"),

@@ -62,6 +62,7 @@ ROWS: list[tuple[str, bytes, bytes, bool, str, bool]] = [
     ("bytes behind", b"GET", head(b"HTTP/1.1 200 OK", L2) + b"ok!", False, "ok", False),
     ("two responses", b"GET", (head(b"HTTP/1.1 200 OK", L2) + b"ok") * 2, False, "ok", False),
     ("half a response behind", b"GET", head(b"HTTP/1.1 200 OK", L2) + b"okHTTP/1.1 200 OK\r\nA", False, "ok", False),
+    ("blank line behind HEAD", b"HEAD", head(b"HTTP/1.1 200 OK", b"Content-Length: 0") + b"\r\n", False, "ok", False),
     ("half behind HEAD", b"HEAD", head(b"HTTP/1.1 200 OK", L2) + b"HTTP", False, "ok", False),
     ("half behind 204", b"GET", head(b"HTTP/1.1 204 X") + b"H", False, "ok", False),
     ("half behind chunks", b"GET", head(b"HTTP/1.1 200 OK", CHUNKED) + b"0\r\n\r\nHT", False, "ok", False),
@@ -86,6 +87,7 @@ ROWS: list[tuple[str, bytes, bytes, bool, str, bool]] = [
     ("ICY", b"GET", head(b"ICY 200 OK", L2) + b"ok", False, "502", False),
     ("blank line before", b"GET", b"\r\n" + head(b"HTTP/1.1 200 OK", L2) + b"ok", False, "502", False),
     ("not HTTP", b"GET", b"SSH-2.0-OpenSSH\r\n", False, "502", False),
+    ("framing in a trailer", b"GET", head(b"HTTP/1.1 200 OK", CHUNKED) + b"0\r\n" + CHUNKED + b"\r\n\r\n", False, "502", False),
     ("bad chunk", b"GET", head(b"HTTP/1.1 200 OK", CHUNKED) + b"x\r\n", False, "502", False),
 ]  # fmt: skip
 
@@ -111,6 +113,7 @@ def test_verdict_of_every_row(method: bytes, raw: bytes, eof: bool, expected: st
     ("line", "fields", "keeps"),
     [
         (b"HTTP/1.1 200 OK", [L2], True),
+        (b"HTTP/1.1 200 OK", [L2, b"Connection: keep-alive"], True),
         (b"HTTP/1.1 200 OK", [L2, b"Connection: a, Close"], False),
         (b"HTTP/1.1 200 OK", [], False),
         (b"HTTP/1.0 200 OK", [L2], False),
@@ -170,6 +173,17 @@ def test_started_tells_a_dead_connection_from_a_broken_answer() -> None:
     assert not parser.started
 
 
+def test_what_does_not_begin_as_http_is_refused_before_its_line_ends() -> None:
+    """Else a backend that waits for us to speak its protocol would hold the request until a time-out."""
+    for start in (b"S", b"SSH-2.0", b"HTTP/2", b"HTTP/1.2 "):
+        parser = ResponseParser()
+        parser.expect(b"GET")
+        assert verdict(parser.feed(start)) == "502"
+    parser = ResponseParser()
+    parser.expect(b"GET")
+    assert parser.feed(b"HTTP/1.") == []
+
+
 SMALL = Limits(head_bytes=1024, header_count=8, trailer_bytes=64, chunk_overhead_bytes=128)
 LONG = b"a" * 2048
 
@@ -190,3 +204,12 @@ def test_limits(raw: bytes) -> None:
     """A backend may not fill our memory either."""
     for step in STEPS:
         assert verdict(responses(raw, step=step, limits=SMALL)[0]) == "502", f"in steps of {step}"
+
+
+def test_a_limit_is_of_one_response_not_of_a_connection() -> None:
+    """A connection serves a hundred thousand of them."""
+    parser = ResponseParser(SMALL)
+    raw = head(b"HTTP/1.1 200 OK", b"A: " + b"b" * 400, L2) + b"ok"
+    for _ in range(5):
+        parser.expect(b"GET")
+        assert verdict(parser.feed(raw[:200]) + parser.feed(raw[200:])) == "ok"
