@@ -66,6 +66,23 @@ def test_a_change_elsewhere_moves_no_prefix() -> None:
     assert list_entries(store.state, "p/")[0] == before
 
 
+def test_a_prefix_without_keys_answers_with_the_tables_index() -> None:
+    """0 would mean to a client that it must not block."""
+    store = stored()
+    store.do(_set("p/a"))
+    assert list_entries(store.state, "q/") == (store.state.index_of("kvs"), [])
+
+
+def test_the_index_of_all_keys_does_not_fall_when_tombstones_are_forgotten() -> None:
+    store = stored()
+    store.do(_set("a"))
+    store.do(_set("b"))
+    store.do(lambda write: kv.delete_key(write, "b"))
+    before, _ = list_entries(store.state, "")
+    store.do(lambda write: kv.reap(write, ["b"]))
+    assert list_entries(store.state, "")[0] == before
+
+
 def test_delete_tree_takes_the_prefix_and_nothing_else() -> None:
     store = stored()
     store.do(_set("p/a"), _set("p/b/c"), _set("pq"), _set("o"))

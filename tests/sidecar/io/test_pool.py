@@ -169,6 +169,95 @@ async def test_the_queue_is_bounded_in_length_and_time() -> None:
         await until(lambda: pool.active == 0)
 
 
+async def test_who_came_later_is_told_in_its_own_time() -> None:
+    """The one before it in the queue took its timer along."""
+    async with ScriptedUpstream(stay) as up, pools() as made:
+        pool = made.make(up.port, max_connections=1, max_wait=1.0)
+        connection = await lend(pool)
+        waiters = [Waiter(), Waiter()]
+        pool.acquire(waiters[0])
+        made.loop.advance(0.5)
+        pool.acquire(waiters[1])
+        made.loop.advance(0.6)
+        assert [waiter.error is not None for waiter in waiters] == [True, False]
+        made.loop.advance(0.5)
+        assert waiters[1].error is not None
+        assert pool.pending == 0
+        connection.abort()
+        await until(lambda: pool.active == 0)
+
+
+async def test_no_more_connections_are_made_than_who_waits_and_than_the_cap() -> None:
+    """Those on their way count as those that are there."""
+    async with ScriptedUpstream(stay) as up, pools() as made:
+        pool = made.make(up.port, max_connections=3)
+        waiters = [Waiter() for _ in range(5)]
+        pool.acquire(waiters[0])
+        assert pool.connecting == 1
+        for waiter in waiters[1:]:
+            pool.acquire(waiter)
+        assert (pool.connecting, pool.pending) == (3, 5)
+        await until(lambda: pool.active == 3)
+        assert (pool.connecting, pool.pending) == (0, 2)
+        for waiter in waiters[3:]:
+            pool.cancel(waiter)
+        assert pool.pending == 0
+        for waiter in waiters[:3]:
+            assert waiter.got is not None
+            pool.release(waiter.got)
+        pool.close()
+        await until(lambda: (pool.active, pool.idle) == (0, 0))
+
+
+async def test_a_connection_serves_as_many_requests_as_it_may() -> None:
+    """The last of them closes it."""
+    async with ScriptedUpstream(stay) as up, pools() as made:
+        pool = made.make(up.port, max_requests=2)
+        connection = await lend(pool)
+        connection.used = 1
+        pool.release(connection)
+        assert (pool.active, pool.idle) == (0, 1)
+        assert await lend(pool) is connection
+        connection.used = 2
+        pool.release(connection)
+        assert pool.idle == 0
+        await until(lambda: pool.active == 0)
+
+
+async def test_a_closed_pool_keeps_nothing() -> None:
+    """Neither what comes back nor what was on its way; who waits is served to the end."""
+    async with ScriptedUpstream(stay) as up, pools() as made:
+        pool = made.make(up.port)
+        lent, waiter = await lend(pool), Waiter()
+        pool.acquire(waiter)
+        pool.cancel(waiter)
+        assert pool.connecting == 1
+        pool.close()
+        pool.release(lent)
+        await until(lambda: (pool.active, pool.idle, pool.connecting) == (0, 0, 0))
+        assert waiter.got is None
+
+
+async def test_a_tunnel_leaves_its_place_to_who_waits() -> None:
+    """It is counted apart until it is over, and its end is no other connection's."""
+    async with ScriptedUpstream(stay) as up, pools() as made:
+        pool = made.make(up.port, max_connections=1)
+        tunnel, waiter = await lend(pool), Waiter()
+        pool.acquire(waiter)
+        pool.keep_out(tunnel)
+        await until(lambda: waiter.got is not None)
+        assert (pool.active, pool.tunnels) == (1, 1)
+        tunnel.abort()
+        await until(lambda: tunnel.transport is None)
+        assert pool.active == 1
+        pool.tunnel_over()
+        assert pool.tunnels == 0
+        assert waiter.got is not None
+        pool.release(waiter.got)
+        pool.close()
+        await until(lambda: (pool.active, pool.idle) == (0, 0))
+
+
 async def test_a_refused_connect_is_told_and_counted_out() -> None:
     """With words that say where."""
     async with ScriptedUpstream(stay) as up:

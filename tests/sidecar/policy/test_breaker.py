@@ -55,11 +55,11 @@ class Bench:
         self.clock.advance(self.breaker.until - self.clock.now)
         self.breaker.advance(self.clock.now)
 
-    def probe(self, evidence: Evidence) -> None:
+    def probe(self, evidence: Evidence, slow: bool = False) -> None:
         """One probe, answered at once."""
         epoch = self.breaker.epoch
         self.breaker.start_probe(self.clock.now)
-        self.breaker.record(evidence, False, epoch, True, self.clock.now)
+        self.breaker.record(evidence, slow, epoch, True, self.clock.now)
 
 
 def test_three_silences_open_it_and_pybreaker_says_so() -> None:
@@ -252,6 +252,30 @@ def test_a_probe_that_never_answers_counts_as_failed() -> None:
     assert bench.state() is State.OPEN
     bench.breaker.record(Evidence.GOOD, False, epoch, True, bench.clock.now)
     assert bench.state() is State.OPEN
+
+
+def test_a_second_probe_does_not_put_off_the_first_one_s_deadline() -> None:
+    """Else a stream of probes into a frozen process would never end."""
+    bench = Bench(BreakerPolicy(permits=2))
+    bench.see(Evidence.CERTAIN, 3)
+    bench.wait_for_half_open()
+    bench.breaker.start_probe(bench.clock.now)
+    bench.clock.advance(1.5)
+    bench.breaker.start_probe(bench.clock.now)
+    bench.clock.advance(0.5)
+    bench.breaker.advance(bench.clock.now)
+    assert bench.state() is State.OPEN
+
+
+def test_a_slow_probe_is_a_failed_one() -> None:
+    """It came back as slow as it went."""
+    bench = Bench()
+    bench.see(Evidence.CERTAIN, 3)
+    bench.wait_for_half_open()
+    bench.probe(Evidence.GOOD)
+    bench.probe(Evidence.GOOD, slow=True)
+    assert bench.state() is State.OPEN
+    assert bench.breaker.reason == "a probe was slow"
 
 
 def test_a_cancelled_probe_gives_its_permit_back_and_decides_nothing() -> None:

@@ -83,6 +83,24 @@ def test_a_held_one_is_probed_and_released_by_the_ramp() -> None:
     assert (breaker.held, breaker.ramp) == (False, 0.05)
 
 
+def test_a_failed_probe_of_a_held_one_starts_over() -> None:
+    """Twice the pause, and what was sent before it says nothing any more."""
+    bench = Bench(1)
+    breaker = bench.breakers[0]
+    bench.see(0, Evidence.CERTAIN, 3)
+    first = breaker.until - bench.clock.now
+    bench.clock.advance(first)
+    bench.pool.advance(bench.clock.now)
+    epoch = breaker.epoch
+    breaker.start_probe(bench.clock.now)
+    breaker.record(Evidence.BAD, False, epoch, True, bench.clock.now)
+    assert (breaker.held, breaker.level) == (True, 1)
+    assert 2.0 <= breaker.until - bench.clock.now <= 3.0
+    for _ in range(3):
+        breaker.record(Evidence.GOOD, False, epoch, False, bench.clock.now)
+    assert breaker.held
+
+
 def test_one_held_on_partial_evidence_needs_twenty_good_answers_in_a_row() -> None:
     """It still gets traffic, so three of them would be luck; a failure among them begins the row anew."""
     bench = Bench(1)

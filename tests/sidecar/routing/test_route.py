@@ -4,15 +4,18 @@ import random
 import re
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.policy.hash_key import HashKey
+from sidecar.policy.retry import RetryPolicy
 from sidecar.routing.cors import Cors
 from sidecar.routing.headers import HeaderOps
 from sidecar.routing.match import Text
-from sidecar.routing.route import Mirror, Redirect, Rewrite, Route, Split
+from sidecar.routing.route import DirectResponse, Mirror, Redirect, Rewrite, Route, Split
 
 
 @pytest.mark.parametrize(
@@ -45,6 +48,40 @@ def test_rewrites(rewrite: Rewrite, path: bytes, expected: bytes) -> None:
 def test_redirects(redirect: Redirect, expected: bytes) -> None:
     """What is not given comes from the request."""
     assert redirect.location("http", "orders:80", b"/a?b=1") == expected
+
+
+@pytest.mark.parametrize(
+    ("authority", "expected"),
+    [
+        ("orders", b"https://orders:8443/a"),
+        ("[::1]", b"https://[::1]:8443/a"),
+        ("[::1]:80", b"https://[::1]:8443/a"),
+    ],
+)
+def test_a_redirect_to_another_port(authority: str, expected: bytes) -> None:
+    """Of a host that may have none yet, or colons of its own."""
+    assert Redirect(port=8443, scheme="https").location("http", authority, b"/a") == expected
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"timeout_s": 1.0},
+        {"retry": RetryPolicy()},
+        {"rewrite": Rewrite(path=b"/")},
+        {"redirect": Redirect()},
+        {"direct": DirectResponse(204)},
+        {"request_headers": HeaderOps(remove=frozenset({b"x"}))},
+        {"response_headers": HeaderOps(add=((b"x", b"y"),))},
+        {"mirrors": (Mirror("m", 1.0),)},
+        {"hash_key": HashKey("source")},
+    ],
+    ids=str,
+)
+def test_a_plain_route_has_nothing_but_a_destination(extra: dict[str, Any]) -> None:
+    """The short way is taken for it, which knows of nothing else."""
+    assert Route("r", "x").plain
+    assert not Route("r", "x", **extra).plain
 
 
 def split(*weights: int) -> Split:
