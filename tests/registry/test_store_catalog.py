@@ -46,6 +46,33 @@ def test_a_check_moves_its_service_and_a_node_check_moves_all_on_the_node() -> N
     assert {"service/web", "service/db"} <= node.topics
 
 
+def test_a_nodes_new_address_moves_every_service_on_it() -> None:
+    store = stored()
+    store.do(put_service("w1"), put_service("d1", "db"))
+    moved = store.do(put_node(address="10.0.0.2"))
+    assert moved is not None
+    assert {"nodes", "service/web", "service/db"} <= moved.topics
+    assert service_answer_index(store.state, "web", checks=True) == moved.index
+
+
+def test_one_of_two_instances_going_moves_the_service_and_is_not_its_end() -> None:
+    store = stored()
+    store.do(put_service("w1"), put_service("w2"))
+    gone = store.do(lambda write: delete_service(write, "n1", "w1"))
+    assert gone is not None
+    assert store.state.indexes["service/web"] == gone.index
+    assert "extinction" not in store.state.indexes
+    assert [row.id for row in instances(store.state, "web")] == ["w2"]
+
+
+def test_a_transaction_that_changes_no_row_moves_no_index() -> None:
+    """A touch alone would wake watchers for nothing, and its index would be given out twice."""
+    store = stored()
+    before = dict(store.state.indexes)
+    assert store.do(lambda write: write.touch("kvs", "nodes")) is None
+    assert store.state.indexes == before
+
+
 def test_the_end_of_a_service_answers_with_the_extinction_and_then_stands_still() -> None:
     store = stored()
     store.do(put_service("w1"), put_check("c", PASSING, "w1"))

@@ -170,7 +170,7 @@ def test_a_relapse_in_the_ramp_keeps_the_backoff_and_adds_to_it() -> None:
         bench.probe(Evidence.GOOD)
     bench.see(Evidence.CERTAIN, 3)
     assert bench.state() is State.OPEN
-    assert bench.breaker.level == 1
+    assert (bench.breaker.level, bench.breaker.ramp) == (1, 1.0)
     assert bench.breaker.until - bench.clock.now >= 2.0
 
 
@@ -320,6 +320,21 @@ def test_an_operator_pins_for_a_time() -> None:
         bench.breaker.force(State.OPEN, 1e9, bench.clock.now)
     with pytest.raises(PolicyError, match="only open and closed"):
         bench.breaker.force(State.HALF_OPEN, 1.0, bench.clock.now)
+
+
+@pytest.mark.parametrize("pinned", [State.OPEN, State.CLOSED])
+def test_news_from_outside_end_no_pin(pinned: State) -> None:
+    """The registry saw it come back, a new process took its name: the operator's word stands to its end."""
+    bench = Bench()
+    bench.breaker.force(pinned, 60.0, bench.clock.now)
+    bench.breaker.renew(bench.clock.now)
+    bench.breaker.reprobe(bench.clock.now)
+    bench.clock.advance(59.0)
+    bench.breaker.advance(bench.clock.now)
+    assert (bench.state(), bench.breaker.forced, bench.breaker.ramp) == (pinned, pinned, 1.0)
+    bench.clock.advance(1.0)
+    bench.breaker.advance(bench.clock.now)
+    assert bench.breaker.forced is None
 
 
 EVENTS = st.sampled_from(

@@ -114,7 +114,33 @@ def test_one_held_on_partial_evidence_needs_twenty_good_answers_in_a_row() -> No
     bench.see(0, Evidence.GOOD, 19)
     assert breaker.held
     bench.see(0, Evidence.GOOD)
-    assert (breaker.held, breaker.ramp) == (False, 1.0)
+    assert (breaker.held, breaker.ramp, breaker.score) == (False, 1.0, 0.0)
+
+
+def test_a_held_one_is_opened_when_there_is_room() -> None:
+    """Then it is held no longer, and no good answer of before counts for it."""
+    bench = Bench(1)
+    breaker = bench.breakers[0]
+    bench.see(0, Evidence.GOOD, 400)
+    bench.see(0, Evidence.RATIO, 200)
+    assert breaker.held
+    bench.join()
+    bench.see(0, Evidence.CERTAIN, 3)
+    assert (breaker.state, breaker.held, breaker.dead) == (State.OPEN, False, False)
+    assert bench.pool.describe() == "closed=1 open=1"
+
+
+def test_one_held_in_its_ramp_is_off_the_ramp() -> None:
+    """It gets what its score is worth, not a twentieth of that."""
+    bench = Bench(1)
+    breaker = bench.breakers[0]
+    breaker.slow_start(bench.clock.now, "new")
+    assert breaker.ramp == 0.05
+    bench.see(0, Evidence.RATIO, 3)
+    assert (breaker.held, breaker.ramp) == (True, 1.0)
+    bench.clock.advance(2.5)
+    bench.pool.advance(bench.clock.now)
+    assert breaker.ramp == 1.0
 
 
 def test_the_worse_one_takes_the_place() -> None:

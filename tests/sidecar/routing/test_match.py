@@ -13,6 +13,9 @@ from sidecar.routing.match import Match, Text, parse_query, value_of
         (Text("exact", b"/a"), b"/a", True),
         (Text("exact", b"/a"), b"/ab", False),
         (Text("exact", b"/A", ignore_case=True), b"/a", True),
+        (Text("exact", b"/a", ignore_case=True), b"/A", True),
+        (Text("prefix", b"/a", ignore_case=True), b"/AB", True),
+        (Text("regex", rb"/v\d+", ignore_case=True), b"/V1", True),
         (Text("prefix", b"/a"), b"/ab", True),
         (Text("prefix", b"/a"), b"/b", False),
         (Text("regex", rb"/v\d+/.*"), b"/v12/x", True),
@@ -41,6 +44,35 @@ def test_all_conditions_must_hold() -> None:
     assert not match.matches(b"GET", b"/api?name=ab", headers)
     assert not match.matches(b"GET", b"/api?name=a+b", [*headers, (b"X-Debug", b"1")])
     assert not match.matches(b"GET", b"/api?name=a+b", [])
+
+
+def test_each_condition_alone() -> None:
+    """An exact path is compared without the query; what is absent meets no condition but `without`."""
+    get = (b"GET", b"/api/x?name=a+b", [(b"x-debug", b"1")])
+    assert Match(path=Text("exact", b"/api/x")).matches(*get)
+    assert Match(query=((b"name", Text("exact", b"a b")),)).matches(*get)
+    assert not Match(query=((b"other", Text("prefix", b"")),)).matches(*get)
+    assert not Match(headers=((b"x-other", Text("prefix", b"")),)).matches(*get)
+    assert Match(without=((b"x-debug", Text("exact", b"2")),)).matches(*get)
+    assert not Match(without=((b"x-debug", Text("exact", b"1")),)).matches(*get)
+    assert Match(authority=Text("exact", b"a")).matches(*get, b"a")
+    assert not Match(authority=Text("exact", b"a")).matches(*get, b"b")
+
+
+def test_covers_looks_at_every_part() -> None:
+    """A rule behind one that covers it is reported as dead: so it must be."""
+    api = Text("prefix", b"/api")
+    narrow = Match(path=Text("exact", b"/api/x"), method=Text("exact", b"GET"))
+    assert Match(path=api).covers(narrow)
+    assert Match(path=api, method=Text("exact", b"GET")).covers(narrow)
+    assert not narrow.covers(Match(path=api))
+    assert not Match(path=api, method=Text("exact", b"POST")).covers(narrow)
+    assert not Match(path=api, authority=Text("exact", b"a")).covers(narrow)
+    assert not Match(path=api).covers(Match(path=Text("prefix", b"/api", ignore_case=True)))
+    for part in ("headers", "without", "query"):
+        conditioned = Match(path=api, **{part: ((b"x", Text("present")),)})  # type: ignore[arg-type]  # one of three alike
+        assert Match(path=api).covers(conditioned), part
+        assert not conditioned.covers(Match(path=api)), part
 
 
 def test_repeated_headers_are_one_value() -> None:

@@ -105,6 +105,26 @@ def test_weight_zero_gets_nothing() -> None:
     assert {split(0, 5, 0).draw(rng).upstream for _ in range(500)} == {"b"}
 
 
+class Lowest(random.Random):
+    """Dice that always show the least there is."""
+
+    def random(self) -> float:
+        return 0.0
+
+
+def test_no_throw_is_low_enough_for_nothing() -> None:
+    """An arm of weight 0 and a copy of 0 % get no request, not even one in 2^53."""
+    assert split(0, 5).draw(Lowest()).upstream == "b"
+    assert Route("r", "x", mirrors=(Mirror("m", 0.0), Mirror("n", 0.1))).mirrored(Lowest()) == ["n"]
+
+
+def test_a_key_decides_and_not_the_dice() -> None:
+    """The same user stays in the same arm of a canary."""
+    arms, rng = split(1, 1), random.Random(7)
+    assert {arms.draw(rng, (), 3 << 30).upstream for _ in range(50)} == {"b"}
+    assert {arms.draw(rng, (), 1 << 30).upstream for _ in range(50)} == {"a"}
+
+
 def test_a_retry_leaves_the_arm_that_failed() -> None:
     """As long as another arm has weight; a lone one is taken again."""
     rng = random.Random(5)
