@@ -161,6 +161,57 @@ def test_three_good_probes_in_a_row_and_then_the_ramp() -> None:
     assert bench.breaker.due_at == NEVER
 
 
+def test_what_was_seen_before_a_trip_counts_no_more() -> None:
+    """Two refused after the recovery are two, not five."""
+    bench = Bench()
+    bench.see(Evidence.GOOD, 5, slow=True)
+    bench.see(Evidence.CERTAIN, 3)
+    bench.wait_for_half_open()
+    for _ in range(3):
+        bench.probe(Evidence.GOOD)
+    breaker = bench.breaker
+    assert (breaker.window.total, breaker.window.bad, breaker.window.slow) == (0, 0, 0)
+    assert (breaker.seen, breaker.failure_run, breaker.certain_run) == (0, 0.0, 0)
+    bench.see(Evidence.CERTAIN, 2)
+    assert bench.state() is State.CLOSED
+
+
+def test_a_ramp_of_no_time_is_none() -> None:
+    """All of the traffic at once, if a policy wants it so."""
+    bench = Bench(BreakerPolicy(ramp_s=0.0))
+    bench.see(Evidence.CERTAIN, 3)
+    bench.wait_for_half_open()
+    for _ in range(3):
+        bench.probe(Evidence.GOOD)
+    assert (bench.state(), bench.breaker.ramp, bench.breaker.due_at) == (State.CLOSED, 1.0, NEVER)
+
+
+def test_each_caller_has_its_place_in_the_open_time() -> None:
+    """Ten callers that saw the same death must not ask as one: half of the time is theirs, half is dice."""
+    bench = Bench()
+    bench.breaker.offset = 1.0
+    bench.see(Evidence.CERTAIN, 3)
+    assert 1.5 <= bench.breaker.until - bench.clock.now <= 2.0
+
+
+def test_an_endpoint_that_is_dead_for_days_overflows_nothing() -> None:
+    """2.0 ** 1024 is an error in Python."""
+    bench = Bench()
+    bench.breaker.level = 5000
+    bench.see(Evidence.CERTAIN, 3)
+    assert 30.0 <= bench.breaker.until - bench.clock.now <= 45.0
+
+
+def test_new_rules_keep_what_was_seen_unless_the_window_has_another_length() -> None:
+    """A policy that is applied again is no amnesty."""
+    bench = Bench()
+    bench.see(Evidence.GOOD, 5)
+    bench.breaker.set_policy(BreakerPolicy(need=5))
+    assert bench.breaker.window.total == 5
+    bench.breaker.set_policy(BreakerPolicy(window_s=20.0))
+    assert (bench.breaker.window.total, bench.breaker.window.width_s) == (0, 2.0)
+
+
 def test_a_relapse_in_the_ramp_keeps_the_backoff_and_adds_to_it() -> None:
     """The second open time is a doubled one."""
     bench = Bench()

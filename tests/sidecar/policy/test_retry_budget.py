@@ -49,6 +49,40 @@ def test_tokens_come_back_with_time_and_requests() -> None:
     assert budget.snapshot() == {"tokens": 0.0, "max": 1.0}
 
 
+def test_a_part_of_a_token_buys_nothing() -> None:
+    """Fourteen requests pay for two retries, not for two and four fifths."""
+    budget = RetryBudget(BudgetPolicy(reserve_per_s=0.0), FakeClock())
+    for _ in range(14):
+        budget.deposit()
+    assert sum(budget.withdraw() for _ in range(5)) == 2
+    assert budget.snapshot() == {"tokens": 0.8, "max": 2.8}
+    assert budget.withdrawn == 2
+
+
+def test_a_debt_is_shown_as_nothing_left() -> None:
+    """Requests leave the window before the retries that they paid for."""
+    clock = FakeClock()
+    budget = RetryBudget(BudgetPolicy(reserve_per_s=0.0), clock)
+    for _ in range(10):
+        budget.deposit()
+    clock.advance(9.0)
+    assert (budget.withdraw(), budget.withdraw()) == (True, True)
+    clock.advance(2.0)
+    assert budget.tokens() == -2.0
+    assert budget.snapshot()["tokens"] == 0.0
+    assert not budget.withdraw()
+
+
+def test_a_policy_that_is_applied_again_is_no_new_budget() -> None:
+    """Only a window of another length starts empty."""
+    budget = RetryBudget(BudgetPolicy(), FakeClock())
+    assert all(budget.withdraw() for _ in range(30))
+    budget.set_policy(BudgetPolicy(ratio=0.5))
+    assert not budget.withdraw()
+    budget.set_policy(BudgetPolicy(window_s=20.0))
+    assert budget.tokens() == 60.0
+
+
 def test_settings_are_validated() -> None:
     """A ratio above 1 is a mistake, and the error names the field."""
     with pytest.raises(PolicyError, match=r"budget\.ratio"):

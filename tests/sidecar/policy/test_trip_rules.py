@@ -36,6 +36,24 @@ def test_three_silences_are_enough() -> None:
     assert verdict.reason == "3 attempts in a row without any answer"
 
 
+def test_four_silences_are_a_matter_of_time() -> None:
+    """So the others are asked; three of them, or of anything else, are not yet any."""
+    policy = BreakerPolicy()
+    assert judge(policy, window(1000, 0, 3), 1000, 0.0, 3, True) is None
+    verdict = judge(policy, window(1000, 0, 4), 1000, 0.0, 4, True)
+    assert verdict is not None
+    assert (verdict.slow, verdict.score) == (True, 1.0)
+
+
+def test_seven_failures_are_a_run() -> None:
+    """Less half a failure for each success between them."""
+    policy = BreakerPolicy()
+    assert judge(policy, window(1000, 20), 1000, 6.5, 0, False) is None
+    verdict = judge(policy, window(1000, 20), 1000, 7.0, 0, False)
+    assert verdict is not None
+    assert (verdict.slow, verdict.score) == (False, 0.02)
+
+
 def test_a_tenth_that_fails_is_normal_at_any_volume() -> None:
     """No ratio rule fires at 10 %, from one answer to a thousand."""
     for total in (20, 100, 1000):
@@ -50,6 +68,11 @@ def test_one_of_one_is_no_proof() -> None:
     assert judge(policy, window(3, 3), 3, 3.0, 0, False) is not None
     assert judge(policy, window(3, 3), 500, 3.0, 0, False) is None
     assert judge(policy, window(4, 4), 500, 4.0, 0, False) is not None
+    assert judge(policy, window(3, 3), 30, 3.0, 0, False) is not None, "the last that is young"
+    assert judge(policy, window(3, 3), 31, 3.0, 0, False) is None
+    assert judge(policy, window(10, 3), 10, 3.0, 0, False) is None
+    assert judge(BreakerPolicy(z=0.5), window(10, 3), 10, 3.0, 0, False) is not None, "surer than a young one"
+    assert wilson_lower(0, 0, 2.6) == 0.0
 
 
 def test_slow_calls_count_by_their_own_limit() -> None:
@@ -58,6 +81,14 @@ def test_slow_calls_count_by_their_own_limit() -> None:
     assert verdict is not None
     assert verdict.slow
     assert verdict.numbers == {"slow": 60, "failed": 0, "of": 100}
+
+
+def test_slow_and_failed_ones_add_up() -> None:
+    """Two of each are no proof of failure, but four calls of four that nobody wants to wait for."""
+    verdict = judge(BreakerPolicy(), window(4, 2, 2), 500, 2.0, 0, False)
+    assert verdict is not None
+    assert verdict.slow
+    assert judge(BreakerPolicy(), window(4, 3, 0), 500, 3.0, 0, False) is None
 
 
 def test_strictly_in_a_row_is_a_setting() -> None:

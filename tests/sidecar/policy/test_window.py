@@ -42,3 +42,17 @@ def test_silence_empties_it() -> None:
     assert window.total == 1
     window.rotate(110.0)
     assert (window.total, window.bad) == (0, 0)
+
+
+def test_each_count_leaves_with_its_bucket() -> None:
+    """Bad and slow ones too; a clock that was set back begins anew rather than keep the future."""
+    window = CountWindow()
+    window.record(100.0, 1, 0)
+    window.record(101.0, 0, 1)
+    window.rotate(110.0)
+    assert (window.total, window.bad, window.slow) == (1, 0, 1)
+    window.rotate(111.0)
+    assert (window.total, window.bad, window.slow) == (0, 0, 0)
+    window.record(112.0, 1, 1)
+    window.rotate(50.0)
+    assert (window.total, window.bad, window.slow) == (0, 0, 0)
