@@ -9,7 +9,7 @@ from typing import Any
 from mesh.instance import Instance, Phase
 from mesh.plan import MeshPlan, Part
 
-NO_TRAFFIC = {"rps": 0.0, "p50_ms": None, "p99_ms": None, "error_rate": 0.0}
+NO_TRAFFIC = {"rps": 0.0, "p50_ms": None, "p95_ms": None, "p99_ms": None, "error_rate": 0.0}
 
 
 def instance_view(instance: Instance, callers: Mapping[str, list[str]]) -> dict[str, Any]:

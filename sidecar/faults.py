@@ -113,6 +113,9 @@ class Faults:
         what = describe(rule)
         if not what:
             return  # a rule without a fault, which only keeps later ones from its requests
+        numbers: dict[str, float | None] = {"ttl_s": rule.ttl_s, "injected": injected}
+        if rule.delay is not None:
+            numbers["delay_ms"] = round(1000 * rule.delay.mean_s, 3)
         self._events.add(
             "fault",
             upstream="",
@@ -121,7 +124,7 @@ class Faults:
             before="" if after == "applied" else "applied",
             after=after,
             reason=f"fault {rule.name}: {what}",
-            numbers={"ttl_s": rule.ttl_s, "injected": injected},
+            numbers=numbers,
         )
 
 

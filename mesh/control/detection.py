@@ -9,10 +9,11 @@ A row is `{"key", "ms", "who", "count"}`; the words for `key` are the page's:
     breaker    a caller's breaker opened (half-open: first probe; closed: the last of them closed)
     health     its own sidecar's health check failed, or passed again
     registry   a caller was told that it left, or joined
-    last       the last attempt that was still routed to it
+    last       the last attempt that was still routed to it; what an open breaker lets through is a probe
     full       it has its full share of the traffic again
 """
 
+import math
 from collections import deque
 from collections.abc import Mapping
 from typing import Any
@@ -20,17 +21,26 @@ from typing import Any
 KEPT = 30
 # What comes later than this after the cause has another cause.
 WATCHED_S = 60.0
-DOWNWARD = frozenset({"kill", "pause", "drain", "cut", "ended"})
+DOWNWARD = frozenset({"kill", "pause", "drain", "cut", "ended", "fault"})
+# Faults in force that are remembered; more than anybody gives at a time.
+MAX_FAULTS = 1000
 
 Row = dict[str, Any]
 
 
 class Stopwatch:
-    """One cause and what followed it; `document()` is what the page shows."""
+    """One cause and what followed it; `document()` is what the page shows.
 
-    def __init__(self, number: int, at: float, instance: str, action: str, part: str) -> None:
+    An attempt of `slow_s` or longer counts as one that failed: the delay that a fault gives it.
+    """
+
+    def __init__(
+        self, number: int, at: float, instance: str, action: str, part: str, note: str, slow_s: float
+    ) -> None:
         self.id, self.at, self.instance, self.action, self.part = number, at, instance, action, part
+        self.note, self.slow_s = note, slow_s
         self.down = action in DOWNWARD
+        self.opened: dict[str, float] = {}  # caller -> when its breaker opened
         self._rows: dict[str, Row] = {}
 
     def watches(self, at: float) -> bool:
@@ -66,6 +76,7 @@ class Stopwatch:
             "instance": self.instance,
             "action": self.action,
             "part": self.part,
+            "note": self.note,
             "down": self.down,
             "rows": sorted(self._rows.values(), key=lambda row: row["ms"]),
         }
@@ -77,6 +88,7 @@ class Detection:
     def __init__(self) -> None:
         self._watches: deque[Stopwatch] = deque(maxlen=KEPT)
         self._current: dict[str, Stopwatch] = {}
+        self._faults: dict[tuple[str, str], float] = {}  # (instance, fault) -> when its time is over
         self._last = 0
 
     def documents(self) -> list[dict[str, Any]]:
@@ -87,17 +99,26 @@ class Detection:
         """Instances whose attempts matter now."""
         return frozenset(name for name, each in self._current.items() if each.watches(now))
 
-    def began(self, at: float, instance: str, action: str, part: str) -> Stopwatch:
-        """Somebody did something to an instance, or it ended by itself."""
+    def began(
+        self, at: float, instance: str, action: str, part: str, note: str = "", slow_s: float = math.inf
+    ) -> Stopwatch:
+        """Somebody did something to an instance, or it ended by itself; `note` says more of why."""
         self._last += 1
-        watch = Stopwatch(self._last, at, instance, action, part)
+        watch = Stopwatch(self._last, at, instance, action, part, note, slow_s)
         self._watches.append(watch)
         self._current[instance] = watch
         return watch
 
+    def back(self, at: float, instance: str) -> Stopwatch | None:
+        """It serves again and nobody healed it: what follows is no longer the doing of its end."""
+        watch = self._current.get(instance)
+        return self.began(at, instance, "back", "") if watch is not None and watch.down else None
+
     def event(self, event: Mapping[str, Any]) -> Stopwatch | None:
         """One of the journal."""
         kind, at, source = event["kind"], event["time"], event["source"]
+        if kind == "fault" and event.get("endpoint") == source:
+            return self._fault(event)
         own = kind in ("state", "health", "drain")
         watch = self._watch(event.get("instance") or (source if own else event.get("endpoint")), at)
         if watch is None:
@@ -119,10 +140,34 @@ class Detection:
                 changed = not watch.down and after == "100%" and watch.last("full", at, source)
         return watch if changed else None
 
+    def _fault(self, event: Mapping[str, Any]) -> Stopwatch | None:
+        """Its own sidecar acts on a fault from now on, or no longer."""
+        at, instance, numbers = event["time"], event["source"], event.get("numbers") or {}
+        key = (instance, str(event.get("fault")))
+        slow_s = (numbers.get("delay_ms") or math.inf) / 1000
+        if event.get("after") != "applied":
+            watch = self._current.get(instance)
+            if self._faults.pop(key, None) is None or watch is None or watch.action != "fault":
+                return None
+            return self.began(at, instance, "fault-over", "", slow_s=slow_s)
+        # a sidecar that was started again reads the fault that it had: that is no other cause
+        again = at < self._faults.pop(key, -math.inf)
+        self._faults[key] = at + (numbers.get("ttl_s") or math.inf)
+        if len(self._faults) > MAX_FAULTS:
+            del self._faults[next(iter(self._faults))]
+        if again:
+            return None
+        return self.began(at, instance, "fault", "", str(event.get("reason") or ""), slow_s)
+
     @staticmethod
     def _breaker(watch: Stopwatch, after: str, at: float, source: str) -> bool:
         if watch.down:
-            return after == "open" and watch.first("breaker", at, source)
+            if after == "closed":
+                watch.opened.pop(source, None)
+            if after != "open":
+                return False
+            watch.opened.setdefault(source, at)
+            return watch.first("breaker", at, source)
         if after == "half-open":
             return watch.first("half-open", at, source)
         return after == "closed" and watch.last("closed", at, source)
@@ -133,9 +178,9 @@ class Detection:
         if watch is None:
             return None
         changed = False
-        if failed == watch.down:
+        if (failed or ended - at >= watch.slow_s) == watch.down:
             changed = watch.first("attempt", ended, caller)
-        if watch.down:
+        if watch.down and at <= watch.opened.get(caller, math.inf):
             changed = watch.last("last", at, caller) or changed
         return watch if changed else None
 

@@ -212,8 +212,11 @@ class Hub:
                 self._states[name] = (state, why)
                 if before is None or before[0] == state or not up:
                     continue
+                now = self._wall_clock()
                 if state == "down" and not self._recently_asked(name):
-                    self.detection.began(self._wall_clock(), name, "ended", "")
+                    self.detection.began(now, name, "ended", "", why)
+                if state == "healthy" and (watch := self.detection.back(now, name)) is not None:
+                    self._changed(watch.document())
                 self.journal.add(
                     "supervisor",
                     "state",

@@ -112,6 +112,7 @@ def _together(instances: list[Document]) -> Document:
     return {
         "rps": round(rps, 3),
         "p50_ms": _highest(each["p50_ms"] for each in instances),
+        "p95_ms": _highest(each["p95_ms"] for each in instances),
         "p99_ms": _highest(each["p99_ms"] for each in instances),
         "error_rate": round(failed / rps, 6) if rps else 0.0,
         "up": sum(each["colour"] in ("green", "grey") for each in instances),

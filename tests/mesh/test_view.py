@@ -70,7 +70,8 @@ def test_an_instance_is_shown_with_the_breakers_of_its_callers() -> None:
     }
     shown = instance_view(running("orders-1", None), breakers["orders-1"])
     assert shown["breakers"] == {"closed": [], "open": ["front-1"], "half-open": ["front-2"]}
-    assert shown["traffic"] == {"rps": 0.0, "p50_ms": None, "p99_ms": None, "error_rate": 0.0}
+    quiet = {"rps": 0.0, "p50_ms": None, "p95_ms": None, "p99_ms": None, "error_rate": 0.0}
+    assert shown["traffic"] == quiet
 
 
 def test_a_snapshot_of_another_shape_is_no_error() -> None:

@@ -87,3 +87,64 @@ def test_the_registry_may_say_ill_before_it_says_gone() -> None:
     assert detection.event(event("told", 110.5, "a-1", "critical")) is None
     detection.event(event("told", 111.0, "a-1", "passing"))
     assert rows(detection) == {"registry": 1000.0}
+
+
+def fault(at: float, after: str, **numbers: float) -> dict[str, Any]:
+    return event("fault", at, "b-1", after) | {"fault": "f", "reason": "fault f: slow", "numbers": numbers}
+
+
+def actions(detection: Detection) -> list[str]:
+    return [each["action"] for each in detection.documents()]
+
+
+def test_a_delay_is_noticed_by_what_takes_as_long() -> None:
+    """From the moment at which its own sidecar acts on it, to the answers that are fast again."""
+    detection = Detection()
+    assert detection.event(fault(100.0, "applied", delay_ms=300, ttl_s=60)) is not None
+    detection.attempt("b-1", 100.1, 100.2, False, "a-1")
+    detection.attempt("b-1", 100.2, 100.51, False, "a-1")
+    detection.event(event("breaker", 100.7, "a-1", "open"))
+    assert rows(detection) == {"attempt": 510.0, "last": 200.0, "breaker": 700.0}
+    assert detection.documents()[0]["note"] == "fault f: slow"
+    detection.event(fault(110.0, "expired", delay_ms=300))
+    detection.attempt("b-1", 110.1, 110.45, False, "a-1")
+    detection.attempt("b-1", 110.5, 110.6, False, "a-1")
+    assert rows(detection) == {"attempt": 600.0}
+    assert actions(detection) == ["fault", "fault-over"]
+
+
+def test_a_fault_that_a_sidecar_reads_again_is_no_other_cause() -> None:
+    """It was started again while the fault was in force; once its time is over, the next one is new."""
+    detection = Detection()
+    detection.event(fault(100.0, "applied", ttl_s=60))
+    detection.began(105.0, "b-1", "kill", "both")
+    detection.began(110.0, "b-1", "heal", "both")
+    assert detection.event(fault(111.0, "applied", ttl_s=49)) is None
+    assert detection.event(fault(120.0, "removed")) is None
+    detection.event(fault(130.0, "applied", ttl_s=10))
+    detection.event(fault(150.0, "applied", ttl_s=10))
+    assert actions(detection) == ["fault", "kill", "heal", "fault", "fault"]
+
+
+def test_what_an_open_breaker_lets_through_is_a_probe() -> None:
+    """Each caller routes there until its own breaker opens; what it sends later only asks."""
+    detection = Detection()
+    detection.began(100.0, "b-1", "pause", "both")
+    detection.event(event("breaker", 101.0, "a-1", "open"))
+    detection.attempt("b-1", 101.2, 101.3, True, "a-2")
+    detection.event(event("breaker", 101.5, "a-2", "open"))
+    detection.event(event("breaker", 105.0, "a-1", "half-open"))
+    detection.attempt("b-1", 105.1, 105.3, True, "a-1")
+    assert rows(detection)["last"] == 1200.0
+
+
+def test_who_comes_back_unasked_ends_the_watch() -> None:
+    """What is routed there from then on is no longer late."""
+    detection = Detection()
+    detection.began(100.0, "b-1", "ended", "", "no answer within 1 s")
+    assert detection.back(105.0, "b-1") is not None
+    assert detection.back(105.5, "b-1") is None
+    assert detection.back(105.5, "c-1") is None
+    detection.attempt("b-1", 106.0, 106.1, False, "a-1")
+    assert actions(detection) == ["ended", "back"]
+    assert rows(detection) == {"attempt": 1100.0}

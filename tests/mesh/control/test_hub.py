@@ -76,6 +76,16 @@ async def test_what_was_asked_for_is_one_cause(hub: Given) -> None:
     ]
 
 
+async def test_who_comes_back_by_itself_is_another_stopwatch(hub: Given) -> None:
+    """Nobody healed it, and yet what follows is no longer the doing of its end."""
+    mine, driver, _ = hub
+    mine.look()
+    for state in ("down", "healthy"):
+        driver.instances[1] = instance("b-1", state)
+        mine.look()
+    assert [one["action"] for one in mine.detection.documents()] == ["ended", "back"]
+
+
 async def test_a_page_that_does_not_read_begins_anew(hub: Given) -> None:
     """Its queue stays bounded, and the next it gets is everything."""
     mine, _, _ = hub

@@ -10,7 +10,7 @@ def instance(name: str, state: str = "healthy", rps: float = 10.0, errors: float
         "name": name, "service": name.rpartition("-")[0] or name, "version": "v1", "zone": "", "state": state,
         "reason": "" if state == "healthy" else "killed", "pids": {}, "restarts": 0,
         "breakers": {"open": ["a"], "closed": [], "half-open": []},
-        "traffic": {"rps": rps, "p50_ms": 1.0, "p99_ms": 2.0, "error_rate": errors},
+        "traffic": {"rps": rps, "p50_ms": 1.0, "p95_ms": 1.5, "p99_ms": 2.0, "error_rate": errors},
     }  # fmt: skip
 
 
