@@ -7,10 +7,13 @@ from services.script import Topology
 INGRESS = "ingress"
 
 
-def graph_of(topology: Topology, name: str, jaeger: str | None = None) -> dict[str, Any]:
+def graph_of(
+    topology: Topology, name: str, jaeger: str | None = None, *, containers: bool = False
+) -> dict[str, Any]:
     """`services` in the file's order, `calls` as [caller, callee], the ingress first.
 
-    `jaeger` is the address of the pages of the Jaeger that has the spans, where there is one.
+    `jaeger` is the address of the pages of the Jaeger that has the spans, where there is one; `containers`
+    can be cut off from the network, processes cannot.
     """
     calls: dict[tuple[str, str], None] = {(INGRESS, topology.entrypoint.name): None}
     for service in topology.services:
@@ -20,6 +23,7 @@ def graph_of(topology: Topology, name: str, jaeger: str | None = None) -> dict[s
         "name": name,
         "ingress": INGRESS,
         "jaeger": jaeger,
+        "containers": containers,
         "entrypoint": topology.entrypoint.name,
         "services": [
             {

@@ -31,6 +31,9 @@ LOOK_S, IDLE_LOOK_S = 0.25, 1.0
 SECOND_S = 1.0
 # A page that reads slower than this many messages is sent everything anew instead.
 MAX_BEHIND = 256
+# What a new page is sent of the journal, at most.
+SENT_EVENTS, SENT_CAUSES = 200, 100
+CAUSES = frozenset({"action", "state", "fault", "policy", "load", "topology"})
 # More open pages than a class room; each costs a copy of every message.
 MAX_PAGES = 32
 
@@ -273,10 +276,16 @@ class Hub:
             "graph": self.graph,
             "picture": self._picture,
             "history": self.history.whole(),
-            "events": self.journal.since()[-200:],
+            "events": self._told(),
             "watches": self.detection.documents(),
             "now": self._wall_clock(),
         }
+
+    def _told(self) -> list[Event]:
+        """The last events; of those before them only the causes, which the charts mark for five minutes."""
+        events = self.journal.since()
+        causes = [event for event in events[:-SENT_EVENTS] if event["kind"] in CAUSES]
+        return causes[-SENT_CAUSES:] + events[-SENT_EVENTS:]
 
     def _begin_anew(self) -> None:
         """`hello` to every page, in the place of what it has not read yet."""

@@ -1,5 +1,6 @@
 """What the page reads: the stream, the charts of one service or call, the journal, the list of traces."""
 
+import re
 from typing import Any
 
 from aiohttp import web
@@ -15,6 +16,8 @@ DEFAULT_TRACES, MAX_TRACES = 100, 500
 # Traces whose spans are looked at for one answer: a filter that matches nothing must end.
 MAX_LOOKED_AT = 5000
 MAX_NUMBER = 10**12
+
+_STATUS = re.compile(r"(?:0|[1-5](?:[0-9]{2}|xx))?", re.ASCII)
 
 
 def add(app: web.Application, hub: Hub, traces: TraceStore) -> None:
@@ -81,6 +84,9 @@ def _recent(request: web.Request, traces: TraceStore, latest: float) -> list[dic
     service, kind = request.query.get("service"), request.query.get("kind", "all")
     if kind not in ("all", "failed", "retried"):
         raise UsageError("kind: write all, failed or retried")
+    status = request.query.get("status", "")
+    if not _STATUS.fullmatch(status):
+        raise UsageError("status: write 503, or 5xx, or 0 for no answer")
     shortest = _number(request, "min_ms", 0)
     limit = min(_number(request, "limit", DEFAULT_TRACES), MAX_TRACES)
     found: list[dict[str, Any]] = []
@@ -97,6 +103,8 @@ def _recent(request: web.Request, traces: TraceStore, latest: float) -> list[dic
         if not line["whole"]:
             continue  # its first spans did not come, or are no longer kept
         if (kind == "failed" and not line["failed"]) or (kind == "retried" and not line["retries"]):
+            continue
+        if status and status not in (str(line["status"]), f"{line['status'] // 100}xx"):
             continue
         found.append(line)
     return found

@@ -185,6 +185,7 @@ def _live() -> Document:
                 "The newest traces, one line each",
                 _query("service", {"type": "string"}),
                 _query("kind", {"enum": ["all", "failed", "retried"]}),
+                _query("status", {"type": "string", "pattern": "^(0|[1-5]([0-9]{2}|xx))?$"}),
                 _query("min_ms", number),
                 _query("limit", number),
                 errors=("400",),

@@ -112,7 +112,7 @@ async def _serve(settings: Settings, clock: Callable[[], float]) -> None:
         driver = Driver(plan, engine, session, clock, time.time)
         await driver.look()
         traces = TraceStore(MAX_SPANS)
-        graph = graph_of(settings.topology, plan.topology, settings.jaeger)
+        graph = graph_of(settings.topology, plan.topology, settings.jaeger, containers=True)
         hub = Hub(driver, traces, graph, session, time.time, random.Random())
         desks = make_desks(driver.policies, driver, session, time.time, hub.journal.add)
         app = control_app(

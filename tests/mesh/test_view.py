@@ -66,7 +66,7 @@ def test_an_instance_is_shown_with_the_breakers_of_its_callers() -> None:
         "ports": {"inbound": 1, "outbound": 2, "admin": 3, "app": 4},
         "restarts": 0,
         "breakers": {"closed": [], "open": [], "half-open": []},
-        "traffic": {"rps": 12.5, "p50_ms": 3.25, "p99_ms": 41.0, "error_rate": 0.25},
+        "traffic": {"rps": 12.5, "p50_ms": 3.25, "p95_ms": None, "p99_ms": 41.0, "error_rate": 0.25},
     }
     shown = instance_view(running("orders-1", None), breakers["orders-1"])
     assert shown["breakers"] == {"closed": [], "open": ["front-1"], "half-open": ["front-2"]}

@@ -94,6 +94,6 @@ def test_calls_by_keyboard(page: Any, mesh: RealMesh) -> None:
     until(lambda: ["users", "inventory"] in calls(mesh), 60)
     page.wait_for_selector('#overview [data-edge="users>inventory"]', timeout=60_000)
     page.click('#overview [data-edge="users>inventory"] button')
-    page.click('button:text("users no longer calls inventory")')
+    page.click('button:text("Stop users from calling inventory")')
     until(lambda: ["users", "inventory"] not in calls(mesh), 60)
     page.keyboard.press("Escape")

@@ -1,18 +1,20 @@
 /** Lines of the last five minutes, with marks where somebody acted. @module */
 import { model } from "./model.js";
 
-const SPAN_S = 300;
-const RIGHT = 4;
+export const SPAN_S = 300;
+export const RIGHT = 4;
 const TOP = 6;
 const BOTTOM = 14;
-const ACTIONS = new Set(["kill", "pause", "drain", "cut"]);
+/** What each canvas shows, for who points at it. @type {WeakMap<HTMLCanvasElement, {series: Series, lines: Line[], say: (value: number) => string, now: number}>} */
+export const drawn = new WeakMap();
 
 /**
- * @typedef {{key: string, colour: string, dash?: boolean}} Line
- * @param {HTMLCanvasElement} canvas @param {{keys: readonly string[], times: number[], rows: (number|null)[][]}} series
- * @param {Line[]} lines @param {(value: number) => string} words @param {number} least the axis goes up to this at least
+ * @typedef {{keys: readonly string[], times: number[], rows: (number|null)[][]}} Series
+ * @typedef {{key: string, colour: string, words: string, dash?: boolean}} Line
+ * @param {HTMLCanvasElement} canvas @param {Series} series
+ * @param {Line[]} lines @param {(value: number) => string} say @param {number} least the axis goes up to this at least
  */
-export function chart(canvas, series, lines, words, least) {
+export function chart(canvas, series, lines, say, least) {
   const ratio = Math.min(2, window.devicePixelRatio || 1);
   const width = canvas.clientWidth;
   const height = canvas.clientHeight;
@@ -27,6 +29,7 @@ export function chart(canvas, series, lines, words, least) {
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   context.clearRect(0, 0, width, height);
   const now = series.times.at(-1) ?? Date.now() / 1000;
+  drawn.set(canvas, { series, lines, say, now });
   const highest = nice(Math.max(least, ...lines.flatMap((line) => {
     const index = series.keys.indexOf(line.key);
     return series.rows.map((row) => row[index] ?? 0);
@@ -44,10 +47,11 @@ export function chart(canvas, series, lines, words, least) {
     context.stroke();
   }
   context.textBaseline = "top";
-  context.fillText(words(highest), 0, y(highest) + 2);
+  context.fillText(say(highest), 0, y(highest) + 2);
   context.textBaseline = "alphabetic";
   context.fillText("−5 min", 0, height - 2);
-  context.fillText("−2½", x(now - SPAN_S / 2) - 10, height - 2);
+  context.textAlign = "center";
+  context.fillText("−2.5 min", x(now - SPAN_S / 2), height - 2);
   context.textAlign = "right";
   context.fillText("now", width, height - 2);
   context.textAlign = "left";
@@ -76,15 +80,14 @@ export function chart(canvas, series, lines, words, least) {
 
 /** @param {CanvasRenderingContext2D} context @param {(at: number) => number} x @param {number} now @param {number} height @param {(name: string) => string} colour */
 function marks(context, x, now, height, colour) {
-  for (const event of model.events) {
-    const died = event.kind === "state" && event.after === "down";
-    if ((!["action", "load", "topology"].includes(event.kind) && !died) || event.time < now - SPAN_S) continue;
-    context.strokeStyle = event.kind === "load" || event.kind === "topology" ? colour("accent") : died || ACTIONS.has(event.action) ? colour("red") : colour("green");
+  for (const one of model.marks) {
+    if (one.at < now - SPAN_S) continue;
+    context.strokeStyle = colour(one.colour);
     context.globalAlpha = 0.75;
     context.setLineDash([2, 2]);
     context.beginPath();
-    context.moveTo(Math.round(x(event.time)) + 0.5, TOP);
-    context.lineTo(Math.round(x(event.time)) + 0.5, height - BOTTOM);
+    context.moveTo(Math.round(x(one.at)) + 0.5, TOP);
+    context.lineTo(Math.round(x(one.at)) + 0.5, height - BOTTOM);
     context.stroke();
     context.setLineDash([]);
     context.globalAlpha = 1;

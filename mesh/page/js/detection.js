@@ -11,7 +11,9 @@ const UP = /** @type {Record<string, string>} */ ({
   process: "healthy again", health: "its health check passed", registry: "registry told a caller", "half-open": "first breaker probes",
   attempt: "first attempt answered", closed: "last breaker closed", full: "full share of the traffic",
 });
-const VERBS = /** @type {Record<string, string>} */ ({ kill: "killed", pause: "paused", drain: "drained", cut: "cut off", heal: "healed", ended: "ended by itself" });
+const VERBS = /** @type {Record<string, string>} */ ({ kill: "killed", pause: "paused", drain: "drained", cut: "cut off", heal: "healed", ended: "went down by itself", back: "came back by itself",
+  fault: "has a fault", "fault-over": "is rid of its fault",
+});
 
 export function startDetection() {
   const panel = /** @type {HTMLElement} */ (byId("detection"));
@@ -20,18 +22,26 @@ export function startDetection() {
     byId("tab-detection").dataset.count = String(watches.length);
     if (panel.hidden) return;
     patch(panel, watches.length ? watches.map(watch)
-      : [h("h2", null, "Detection"), h("p.note", null, "Click an instance to take it offline. This shows, in milliseconds, when each layer noticed: the callers' attempts, their breakers, the health check, the registry.")]);
+      : [h("h2", null, "Detection"), h("p.note", null, "Click an instance to take it offline, or give it a fault. This shows, in milliseconds, when each layer noticed: the callers' attempts, their breakers, the health check, the registry.")]);
   };
   for (const topic of ["watch", "tab"]) model.on(topic, render);
 }
 
+/** What a fault is noticed by; the process itself goes on. @type {Record<string, Record<string, string>>} */
+const WORDS = {
+  fault: { ...DOWN, attempt: "first attempt failed or was slow" },
+  "fault-over": { ...UP, attempt: "first attempt answered in time" },
+};
+
 /** @param {any} one */
 function watch(one) {
-  const words = one.down ? DOWN : UP;
+  const words = WORDS[one.action] ?? (one.down ? DOWN : UP);
   const rows = one.rows.filter((/** @type {any} */ row) => row.key in words);
   const longest = Math.max(1, ...rows.map((/** @type {any} */ row) => row.ms));
   return h(one.down ? "section.watch" : "section.watch.up", { "data-key": one.id, "data-watch": one.instance },
     h("header", null, h("b", null, one.instance), h("span.verb", null, VERBS[one.action] ?? one.action), one.part && one.part !== "both" ? h("small", null, one.part) : "", h("time", null, clock(one.at))),
+    one.note ? h("p.note", null, one.note) : "",
+    rows.length ? "" : h("p.note", null, "Nobody noticed yet."),
     h("ol", null, rows.map((/** @type {any} */ row) => h("li", { "data-row": row.key },
       h("span", null, words[row.key], h("small", null, row.who === "supervisor" ? "" : `${row.who}${row.count > 1 ? `, ${row.count} in all` : ""}`)),
       h("span.num", null, after(row.ms)), h("i", { style: { width: `${Math.sqrt(row.ms / longest) * 100}%` } })))));

@@ -33,7 +33,7 @@ export function edit(name) {
 export function callEditor(edge) {
   const [caller, callee] = edge.split(">");
   if (caller === model.graph?.ingress) return null;
-  return h("p.buttons", { "data-key": "edit-call" }, h("button.danger", { type: "button", "data-disconnect": edge }, `${caller} no longer calls ${callee}`));
+  return h("p.buttons", { "data-key": "edit-call" }, h("button.danger", { type: "button", "data-disconnect": edge }, `Stop ${caller} from calling ${callee}`));
 }
 
 /** @param {string} caller @param {string} callee */

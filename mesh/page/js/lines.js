@@ -68,7 +68,7 @@ function line(context, above, route, edge, model, colours, light, scale) {
     const open = Object.values(endpoint?.callers ?? {}).filter((one) => one === breaker).length;
     const all = Object.keys(endpoint?.callers ?? {}).length;
     above.globalAlpha = light < 0 ? 0.3 : 1;
-    pill(above, c[6] - 27, c[7], `${breaker === "open" ? "open" : "half"} ${open}/${all}${endpoint?.left_s ? ` ${endpoint.left_s}s` : ""}`, breaker === "open" ? colours.red : colours.yellow, colours.stage, scale, 9);
+    pill(above, c[6] - 4, c[7], `${breaker === "open" ? "open" : "half"} ${open}/${all}${endpoint?.left_s ? ` ${endpoint.left_s} s` : ""}`, breaker === "open" ? colours.red : colours.yellow, colours.stage, scale, 9, true);
   }
   context.globalAlpha = 1;
 }
@@ -102,22 +102,23 @@ function gauge(context, x, y, share, colours) {
   context.fillRect(x - GAUGE_PX / 2, y, GAUGE_PX * share, 3);
 }
 
-/** @param {CanvasRenderingContext2D} context @param {number} x @param {number} y @param {string} words @param {string} colour @param {string} ground @param {number} scale @param {number} size */
-function pill(context, x, y, words, colour, ground, scale, size) {
+/** @param {CanvasRenderingContext2D} context @param {number} x @param {number} y @param {string} words @param {string} colour @param {string} ground @param {number} scale @param {number} size @param {boolean} [left] it ends at x */
+function pill(context, x, y, words, colour, ground, scale, size, left = false) {
   const grow = scale < 0.9 ? Math.min(1.15, 0.9 / scale) : 1;
   context.font = `${size * grow}px ui-monospace, "SF Mono", "DejaVu Sans Mono", Menlo, monospace`;
   const width = context.measureText(words).width + 8;
+  const middle = left ? x - width / 2 : x;
   context.fillStyle = ground;
   const alpha = context.globalAlpha;
   context.globalAlpha = alpha * 0.86;
   context.beginPath();
-  context.roundRect(x - width / 2, y - size * 0.8 * grow, width, size * 1.6 * grow, 4);
+  context.roundRect(middle - width / 2, y - size * 0.8 * grow, width, size * 1.6 * grow, 4);
   context.fill();
   context.globalAlpha = alpha;
   context.fillStyle = colour;
   context.textAlign = "center";
   context.textBaseline = "middle";
-  context.fillText(words, x, y + 0.5);
+  context.fillText(words, middle, y + 0.5);
 }
 
 /** @param {Map<string, import("./routes.js").Route>} routes @param {number} x @param {number} y in the world @param {number} scale @returns {string|null} the edge there */

@@ -42,7 +42,7 @@ function theme(wanted) {
 
 function dots() {
   scene.show(!scene.dots);
-  byId("dots").setAttribute("aria-pressed", String(scene.dots));
+  model.tell("dots");
 }
 
 /** @type {Record<string, () => void>} */
@@ -76,7 +76,7 @@ function key(event) {
     event.preventDefault();
     return;
   }
-  const card = /** @type {HTMLElement|null} */ (row?.closest("[data-service]") ?? null);
+  const card = /** @type {HTMLElement|null} */ (target.closest("[data-service]"));
   if (card && event.key.toLowerCase() === "e") {
     edit(card.dataset.service ?? "");
     event.preventDefault();
@@ -94,7 +94,6 @@ function startFrame() {
   for (const name of TABS) byId(`tab-${name}`).addEventListener("click", () => tab(name));
   byId("fit").addEventListener("click", () => scene.fit());
   byId("dots").addEventListener("click", dots);
-  byId("dots").setAttribute("aria-pressed", String(scene.dots));
   byId("theme").addEventListener("click", () => theme());
   byId("help").addEventListener("click", () => byId("keys").showModal());
   document.addEventListener("keydown", key);
@@ -115,6 +114,9 @@ function startFrame() {
     const drawn = scene.k > 1.05 ? `1 dot for ${scene.k.toFixed(1)} real requests` : "each dot is a real request";
     byId("scale").textContent = scene.dots ? `${drawn}, some 3 s late` : "dots are off";
   };
+  const pressed = () => { byId("dots").setAttribute("aria-pressed", String(scene.dots)); health(); };
+  pressed();
+  model.on("dots", pressed);
   model.on("change", health);
   model.on("flights", health);
   model.on("link", (on) => {

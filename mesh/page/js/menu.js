@@ -37,6 +37,7 @@ export function openMenu(name, x, y, from = null) {
     app && sidecar && item("Kill the sidecar only", "SIGKILL", "kill", "sidecar", !down),
     item("Pause", "SIGSTOP, grey failure", "pause", "both", !off),
     app && sidecar && item("Pause the app only", "SIGSTOP", "pause", "app", !off),
+    app && sidecar && model.graph?.containers && item("Cut off", "from the network", "cut", "both", !off),
     sidecar && app && item("Drain", "takes nothing new", "drain", "both", !off),
     service && extra("Add a fault", "delay, error, hang", () => addFault(name)),
     service && extra("Edit", service, () => edit(service)),

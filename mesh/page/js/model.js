@@ -5,8 +5,8 @@
  * @typedef {{name: string, action: string, delay_ms: number|null, left_s: number|null}} Fault
  * @typedef {{name: string, state: string, colour: string, why: string, version: string, zone: string,
  *   faults?: Fault[], pids: Record<string, number|null>, restarts: number, open: number, half: number, closed: number,
- *   rps: number, p50_ms: number|null, p99_ms: number|null, error_rate: number}} Instance
- * @typedef {{instances: Instance[], rps: number, p50_ms: number|null, p99_ms: number|null, error_rate: number, up: number}} Service
+ *   rps: number, p50_ms: number|null, p95_ms?: number|null, p99_ms: number|null, error_rate: number}} Instance
+ * @typedef {{instances: Instance[], rps: number, p50_ms: number|null, p95_ms?: number|null, p99_ms: number|null, error_rate: number, up: number}} Service
  * @typedef {{id: string, health: string, breaker: string, reason: string, callers: Record<string, string>, ewma_ms: number|null,
  *   requests: number, failures: number, share: number, left_s: number|null}} Endpoint
  * @typedef {{rps: number, p50_ms: number|null, p95_ms: number|null, p99_ms: number|null, error_rate: number, requests: number,
@@ -14,10 +14,13 @@
  * @typedef {{kind: "node"|"edge", name: string}|null} Choice
  */
 
+import { mark } from "./marks.js";
 import { source } from "./source.js";
 
 const KEPT_SECONDS = 300;
 const KEPT_EVENTS = 300;
+/** More than lines have room for. */
+const KEPT_MARKS = 300;
 
 export class Model {
   constructor() {
@@ -30,6 +33,7 @@ export class Model {
     /** @type {{keys: string[], times: number[], rows: (number|null)[][]}} */ this.history = { keys: [], times: [], rows: [] };
     /** @type {Map<string, {keys: string[], times: number[], rows: (number|null)[][]}>} */ this.series = new Map();
     /** @type {any[]} */ this.events = [];
+    /** Apart from the events, which in a bad minute are many. @type {import("./marks.js").Mark[]} */ this.marks = [];
     /** @type {Map<number, any>} */ this.watches = new Map();
     /** @type {Choice} */ this.chosen = null;
     /** @type {Map<string, Set<(value: any) => void>>} */ this.listeners = new Map();
@@ -56,6 +60,7 @@ export class Model {
     this.take(message.picture);
     this.history = message.history;
     this.events = message.events;
+    this.marks = this.events.flatMap((event) => mark(event) ?? []);
     this.watches = new Map(message.watches.map((/** @type {any} */ watch) => [watch.id, watch]));
     this.series.clear();
     if (JSON.stringify(this.graph) !== old) this.tell("graph");
@@ -97,6 +102,9 @@ export class Model {
   event(event) {
     this.events.push(event);
     if (this.events.length > KEPT_EVENTS) this.events.splice(0, this.events.length - KEPT_EVENTS);
+    const made = mark(event);
+    if (made) this.marks.push(made);
+    if (this.marks.length > KEPT_MARKS) this.marks.shift();
     this.tell("event", event);
   }
 
@@ -117,7 +125,7 @@ export class Model {
   /** @param {string} name of a service or call */
   async fetchSeries(name) {
     const found = await source.history(name);
-    if (!found) return;
+    if (!found || this.chosen?.name !== name) return; // another one was chosen meanwhile
     this.series.clear(); // one at a time is shown
     this.series.set(name, found);
     this.tell("second");

@@ -16,7 +16,7 @@ export function build(layer, boxes) {
   for (const name of boxes.keys()) {
     const isIngress = name === model.graph.ingress;
     const card = h(isIngress ? "article.node.ingress" : "article.node", { "data-service": name, "aria-label": name },
-      h("header", null, h("b", null, name), h("span.num", null, ""), h("small", null, "/s")),
+      h("header", null, h("button.name", { type: "button", title: `Numbers of ${name}` }, name), h("span.num", null, ""), h("small", null, "/s")),
       !isIngress && h("span.port", { "data-connect": name, "aria-hidden": "true", title: `Draw a call: drag to the service that ${name} shall call` }));
     layer.append(card);
     cards.set(name, { card, rows: new Map() });
@@ -44,12 +44,17 @@ export function update(names) {
     const worst = node.up === 0 ? "red" : node.instances.some((one) => one.colour === "red") ? "yellow"
       : RANK[Math.max(...node.instances.map((one) => RANK.indexOf(one.colour)))];
     for (const colour of RANK) found.card.classList.toggle(colour, colour === worst);
+    const label = `${name}, ${node.up} of ${node.instances.length} up, ${rate(node.rps)} requests per second. Press for its numbers.`;
+    found.card.querySelector(".name")?.setAttribute("aria-label", label);
   }
 }
 
 /** @param {string|null} name the chosen service */
 export function choose(name) {
-  for (const [service, { card }] of cards) card.classList.toggle("chosen", service === name);
+  for (const [service, { card }] of cards) {
+    card.classList.toggle("chosen", service === name);
+    card.querySelector(".name")?.setAttribute("aria-pressed", String(service === name));
+  }
 }
 
 /** @param {{card: HTMLElement, rows: Map<string, HTMLElement>}} found @param {import("./model.js").Instance} instance @param {boolean} several @param {boolean} isIngress */
@@ -97,7 +102,7 @@ export function about(instance) {
   const line = (/** @type {string} */ key, /** @type {any} */ value) => h("tr", null, h("td.quiet", null, key), h("td", null, value));
   return [h("b", null, instance.name), ` ${instance.state}`, h("div", { class: `${instance.colour === "red" ? "bad-text" : "quiet"}` }, instance.why),
     h("table", null,
-      line("requests", `${rate(instance.rps)}/s`), line("p50, p99", `${ms(instance.p50_ms)}, ${ms(instance.p99_ms)}`),
+      line("requests", `${rate(instance.rps)}/s`), line("p50, p95, p99", [instance.p50_ms, instance.p95_ms, instance.p99_ms].map(ms).join(", ")),
       line("errors", percent(instance.error_rate)),
       callers ? line("breakers", `${instance.closed} closed, ${instance.open} open, ${instance.half} half-open`) : "",
       (instance.faults ?? []).map((fault) => line("fault", `${inWords(fault)}${fault.left_s === null ? "" : `, ${fault.left_s} s left`}`)),

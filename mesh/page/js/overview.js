@@ -5,6 +5,7 @@ import { callEditor, disconnect, serviceEditor } from "./edit.js";
 import { ms, percent, rate } from "./format.js";
 import { openMenu } from "./menu.js";
 import { model } from "./model.js";
+import { startReading } from "./reading.js";
 
 const panel = () => /** @type {HTMLElement} */ (byId("overview"));
 const EMPTY = { keys: [], times: [], rows: [] };
@@ -27,6 +28,7 @@ export function startOverview() {
     window.setTimeout(() => { waiting = false; render(); }, 200);
   };
   for (const topic of ["graph", "change", "second", "event"]) model.on(topic, soon);
+  startReading(panel());
   model.on("choice", () => { panel().scrollTop = 0; render(); });
   model.on("tab", render);
   model.on("theme", render);
@@ -47,6 +49,11 @@ function stat(name, value, unit = "", mood = "", id = "") {
   return h("div", { class: mood, "data-stat": id || null }, h("span", null, name), h("b", null, value, unit ? h("small", null, unit) : ""));
 }
 
+/** @param {{p50_ms: number|null, p95_ms?: number|null, p99_ms: number|null}} of */
+function quantiles(of) {
+  return [stat("p50", ms(of.p50_ms), "", "", "p50"), stat("p95", ms(of.p95_ms), "", "", "p95"), stat("p99", ms(of.p99_ms), "", "", "p99")];
+}
+
 /** @param {string} title @param {string} id @param {[string, string][]} legend colour and words */
 function figure(title, id, legend) {
   return h("figure.chart", { "data-key": id }, h("figcaption", null, h("b", null, title), legend.map(([colour, words]) => h("span", null, h(`i.${colour}`), words))),
@@ -59,18 +66,24 @@ function whole() {
   return [
     h("h2", { "data-key": "title" }, "Whole mesh", h("small", null, "last 10 s, from the load generator")),
     h("div.stats", { "data-key": "stats" },
-      stat("answered", rate(last.rps), "/s", "", "rps"), stat("response p50", ms(last.p50_ms), "", "", "p50"), stat("response p99", ms(last.p99_ms), "", "", "p99"),
-      stat("errors", percent(last.error_rate), "", bad ? "bad" : "", "errors"), stat("service p99", ms(last.service_p99_ms), "", "", "service-p99"), stat("not sent in time", String(model.load.dropped ?? "–"), "", model.load.dropped ? "bad" : "", "dropped")),
+      stat("answered", rate(last.rps), "/s", "", "rps"), stat("errors", percent(last.error_rate), "", bad ? "bad" : "", "errors"),
+      stat("not sent", String(model.load.dropped ?? "–"), "", model.load.dropped ? "bad" : "", "dropped"),
+      stat("response p50", ms(last.p50_ms), "", "", "p50"), stat("response p95", ms(last.p95_ms), "", "", "p95"), stat("response p99", ms(last.p99_ms), "", "", "p99"),
+      stat("service p50", ms(last.service_p50_ms), "", "", "service-p50"), stat("service p99", ms(last.service_p99_ms), "", "", "service-p99"),
+      stat("in flight", model.load.running ? String(model.load.in_flight ?? "–") : "–", "", "", "in-flight")),
     figure("Requests/s", "rps", [["c1", "answered"], ["c2", "planned"]]),
     figure("Latency", "latency", [["c1", "response p50"], ["c2", "p99"], ["c3", "service p99"]]),
     figure("Errors", "errors", [["c4", "share"]]),
-    h("p.note", { "data-key": "note" }, "Response time counts from when a request was due, service time from when it was sent."),
+    h("p.note", { "data-key": "note" }, "Response time counts from when a request was due, service time from when it was sent; what could not be sent at all is counted, never left out."),
+    h("p.note", { "data-key": "marks" }, "Marks:", MARKS.map(([colour, words]) => [h(`i.mark.${colour}`), words])),
     h("h3", { "data-key": "calls-title" }, "Calls"), calls([...model.edges.keys()]),
     h("h3", { "data-key": "parts-title" }, "Parts of the mesh"),
     h("table.rows", { "data-key": "parts" }, h("tbody", null, model.parts.map((part) => h("tr.go", { "data-part": part.name, "data-key": part.name },
       h("td", null, h("button.link", { type: "button" }, part.name)), h("td", { class: part.state === "healthy" ? "good-text" : "bad-text" }, part.state))))),
   ];
 }
+
+const MARKS = [["red", "offline"], ["green", "healed"], ["yellow", "fault"], ["accent", "traffic, topology, policy"]];
 
 /** @param {string} name @returns {any[]} */
 function service(name) {
@@ -79,8 +92,9 @@ function service(name) {
   const keys = [...model.edges.keys()];
   return [
     h("h2", { "data-key": "title" }, name, h("small", null, `${node.up} of ${node.instances.length} up`), h("button", { type: "button", "data-back": true }, "Whole mesh")),
-    h("div.stats", { "data-key": "stats" }, stat("requests", rate(node.rps), "/s", "", "rps"), stat("p50", ms(node.p50_ms), "", "", "p50"), stat("p99", ms(node.p99_ms), "", "", "p99"),
-      stat("errors", percent(node.error_rate), "", node.error_rate ? "bad" : "", "errors"), stat("instances up", `${node.up}/${node.instances.length}`, "", node.up < node.instances.length ? "bad" : ""), stat("restarts", String(node.instances.reduce((sum, one) => sum + one.restarts, 0)))),
+    h("div.stats", { "data-key": "stats" },
+      stat("requests", rate(node.rps), "/s", "", "rps"), stat("errors", percent(node.error_rate), "", node.error_rate ? "bad" : "", "errors"),
+      stat("restarts", String(node.instances.reduce((sum, one) => sum + one.restarts, 0))), quantiles(node)),
     h("p.note", { "data-key": "note" }, "Last 10 s at its sidecars; percentiles of the slowest instance."),
     serviceEditor(name),
     figure("Requests/s", "rps", [["c1", "in"]]), figure("Latency", "latency", [["c1", "p50"], ["c2", "p99"]]), figure("Errors", "errors", [["c4", "share"]]),
@@ -97,17 +111,20 @@ function service(name) {
 function edge(name) {
   const found = model.edges.get(name);
   if (!found) return [h("p.note", null, `${name} is not known.`)];
+  const open = found.endpoints.filter((one) => one.breaker === "open").length;
   return [
     h("h2", { "data-key": "title" }, name.replace(">", " → "), h("button", { type: "button", "data-back": true }, "Whole mesh")),
-    h("div.stats", { "data-key": "stats" }, stat("requests", rate(found.rps), "/s", "", "rps"), stat("p50", ms(found.p50_ms), "", "", "p50"), stat("p99", ms(found.p99_ms), "", "", "p99"),
-      stat("errors", percent(found.error_rate), "", found.error_rate ? "bad" : "", "errors"), stat("requests so far", found.requests.toLocaleString("en"), "", "", "requests"), stat("retries so far", found.retries.toLocaleString("en")), stat(found.p95_ms === null ? "failed so far" : "p95", found.p95_ms === null ? found.failed.toLocaleString("en") : ms(found.p95_ms))),
+    h("div.stats", { "data-key": "stats" },
+      stat("requests", rate(found.rps), "/s", "", "rps"), stat("errors", percent(found.error_rate), "", found.error_rate ? "bad" : "", "errors"),
+      stat("breakers open", `${open} of ${found.endpoints.length}`, "", open ? "bad" : "", "open"), quantiles(found),
+      stat("requests so far", found.requests.toLocaleString("en"), "", "", "requests"), stat("failed so far", found.failed.toLocaleString("en"), "", "", "failed"), stat("retries so far", found.retries.toLocaleString("en"), "", "", "retries")),
     h("p.note", { "data-key": "note" }, "Last 10 s at the callers' sidecars; percentiles of the slowest caller."),
     callEditor(name),
     figure("Requests/s", "rps", [["c1", "out"]]), figure("Latency", "latency", [["c1", "p50"], ["c2", "p99"]]), figure("Errors", "errors", [["c4", "share"]]),
     h("h3", { "data-key": "budget-title" }, "Retry budget"),
     h("div", { "data-key": "budget" }, found.budget === null ? h("p.note", null, "No budget is in use yet.") : [h("div.gauge", { class: found.budget < 0.25 ? "low" : "", role: "meter", "aria-valuenow": Math.round(found.budget * 100), "aria-label": "Retry budget left, percent" }, h("i", { style: { width: `${found.budget * 100}%` } })), h("span.quiet", null, `${percent(found.budget)} left at the caller that has least`)]),
     h("h3", { "data-key": "breakers-title" }, "Breakers, by endpoint"),
-    h("table.rows", { "data-key": "breakers" }, h("thead", null, h("tr", null, ["", "breaker", "callers", "share", "failed"].map((word) => h("th", null, word)))),
+    h("table.rows", { "data-key": "breakers" }, h("thead", null, h("tr", null, ["endpoint", "breaker", "so at callers", "share", "failed"].map((word) => h("th", null, word)))),
       h("tbody", null, found.endpoints.map((one) => h("tr", { "data-key": one.id, title: one.reason }, h("td", null, one.id), h("td", null, h(`span.breaker.${one.breaker}`, null, one.breaker), one.left_s !== null ? ` ${one.left_s} s` : ""),
         h("td.num", null, `${Object.values(one.callers).filter((state) => state === one.breaker).length}/${Object.keys(one.callers).length}`), h("td.num", null, percent(one.share)), h("td.num", null, `${one.failures}/${one.requests}`))))),
     h("div", { "data-key": "reasons" }, found.endpoints.filter((one) => one.reason && one.breaker !== "closed").map((one) => h("p.note", null, h("b", null, one.id), ` ${one.breaker}: ${one.reason}`))),
@@ -134,7 +151,7 @@ function drawCharts() {
     const canvas = find(id);
     if (canvas) chart(canvas, series, lines, words, least);
   };
-  draw("rps", chosen ? [{ key: "rps", colour: "c1" }] : [{ key: "offered_rps", colour: "c2", dash: true }, { key: "rps", colour: "c1" }], asRate, 1);
-  draw("latency", chosen ? [{ key: "p99_ms", colour: "c2" }, { key: "p50_ms", colour: "c1" }] : [{ key: "service_p99_ms", colour: "c3", dash: true }, { key: "p99_ms", colour: "c2" }, { key: "p50_ms", colour: "c1" }], asMs, 1);
-  draw("errors", [{ key: "error_rate", colour: "c4" }], asShare, 0.01);
+  draw("rps", chosen ? [{ key: "rps", colour: "c1", words: "requests" }] : [{ key: "offered_rps", colour: "c2", words: "planned", dash: true }, { key: "rps", colour: "c1", words: "answered" }], asRate, 1);
+  draw("latency", chosen ? [{ key: "p99_ms", colour: "c2", words: "p99" }, { key: "p50_ms", colour: "c1", words: "p50" }] : [{ key: "service_p99_ms", colour: "c3", words: "service p99", dash: true }, { key: "p99_ms", colour: "c2", words: "response p99" }, { key: "p50_ms", colour: "c1", words: "response p50" }], asMs, 1);
+  draw("errors", [{ key: "error_rate", colour: "c4", words: "errors" }], asShare, 0.01);
 }

@@ -124,7 +124,7 @@ function aboutEdge(name, edge) {
   const line = (/** @type {string} */ key, /** @type {any} */ value) => h("tr", null, h("td.quiet", null, key), h("td", null, value));
   return [h("b", null, name.replace(">", " → ")),
     h("table", null,
-      line("requests", `${rate(edge.rps)}/s`), line(edge.p95_ms === null ? "p50, p99" : "p50, p95, p99", [edge.p50_ms, ...(edge.p95_ms === null ? [] : [edge.p95_ms]), edge.p99_ms].map(ms).join(", ")),
+      line("requests", `${rate(edge.rps)}/s`), line("p50, p95, p99", [edge.p50_ms, edge.p95_ms, edge.p99_ms].map(ms).join(", ")),
       line("errors", percent(edge.error_rate)), line("retries", String(edge.retries)),
       edge.budget === null ? "" : line("retry budget", percent(edge.budget))),
     h("table", null, edge.endpoints.map((one) => h("tr", null, h("td", null, one.id),

@@ -46,6 +46,7 @@ class Scene {
       this.k = message.k;
       if (this.dots) this.particles.add(message.flights, performance.now() / 1000, (instance) => this.services.get(instance) ?? instance);
     });
+    still.addEventListener("change", () => { this.show(!still.matches); model.tell("dots"); });
     document.addEventListener("visibilitychange", () => { if (document.hidden) this.particles.clear(); });
     const frame = () => {
       this.draw();

@@ -11,7 +11,7 @@ const SHOWN = 60;
 export function startTraces() {
   const panel = /** @type {HTMLElement} */ (byId("traces"));
   const service = h("select", { "aria-label": "Service" });
-  const kind = h("select", { "aria-label": "Outcome" }, [["all", "all outcomes"], ["failed", "failed"], ["retried", "retried"]].map(([value, words]) => h("option", { value }, words)));
+  const kind = h("select", { "aria-label": "Outcome or status" }, [["all", "any outcome"], ["failed", "failed"], ["retried", "retried"], ["2xx", "2xx"], ["4xx", "4xx"], ["5xx", "5xx"], ["0", "no answer"]].map(([value, words]) => h("option", { value }, words)));
   const least = h("input", { type: "number", min: 0, placeholder: "from ms", "aria-label": "Duration from, in milliseconds" });
   const list = h("ol.trace-list");
   const elsewhere = h("a", { target: "_blank", rel: "noreferrer", hidden: true }, "in Jaeger");
@@ -27,7 +27,8 @@ export function startTraces() {
     if (panel.hidden || document.hidden) return;
     asked += 1;
     const mine = asked;
-    const query = new URLSearchParams({ limit: String(SHOWN), kind: /** @type {HTMLSelectElement} */ (kind).value });
+    const outcome = /** @type {HTMLSelectElement} */ (kind).value;
+    const query = new URLSearchParams({ limit: String(SHOWN), [/\d/.test(outcome) ? "status" : "kind"]: outcome });
     if (/** @type {HTMLSelectElement} */ (service).value) query.set("service", /** @type {HTMLSelectElement} */ (service).value);
     const shortest = Math.max(0, Math.round(Number(/** @type {HTMLInputElement} */ (least).value) || 0));
     if (shortest) query.set("min_ms", String(shortest));

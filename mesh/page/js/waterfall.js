@@ -9,6 +9,7 @@ import { why } from "./why.js";
 /** @typedef {{id: string, parent: string, name: string, start: number, length: number, service: string, instance: string, tags: Record<string, any>, children: Span[]}} Span */
 
 const INDENT_PX = 13;
+const KEY = ["sidecar", "attempt", "app", "retry", "error"];
 
 /** @param {string} id */
 export async function openTrace(id) {
@@ -25,7 +26,7 @@ export async function openTrace(id) {
   const close = h("button", { type: "button" }, "Close");
   close.addEventListener("click", () => dialog.close());
   dialog.replaceChildren(
-    h("header", null, h("h2", null, "Trace"), h("span.num", { id: "trace-id" }, id), h("span", null, `${ms(total / 1000)}, ${spans.length} spans`), jaeger(id), close),
+    h("header", null, h("h2", null, "Trace"), h("span.num", { id: "trace-id" }, id), h("span", null, `${ms(total / 1000)}, ${spans.length} spans`), jaeger(id), h("span.key", null, KEY.map((kind) => h(`span.span-bar.${kind}`, null, h("i"), kind))), close),
     h("div.spans", null, h("div.corner", null, "service, span"), axis(total), spans.flatMap(({ span, depth }) => line(span, depth, start, total))));
   if (!dialog.open) dialog.showModal();
   void source.explain(id).then((exchanges) => {
