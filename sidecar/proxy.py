@@ -20,6 +20,7 @@ from .observe import trace_context
 from .observe.metrics import RequestSeries
 from .observe.trace_context import TraceContext
 from .observe.window import Window
+from .policy.deadline import parse_remaining
 from .policy.outcome import Outcome, classify_status
 from .waiting import Waiting
 from .wire.events import RequestHead, ResponseHead
@@ -166,8 +167,9 @@ class Proxy(ABC):
         limit = self._timeout if route is None or route.timeout_s is None else route.timeout_s
         if self.trusted:
             given = head.fields.get(b"x-envoy-expected-rq-timeout-ms")
-            if given is not None and given.isdigit() and len(given) < 10:
-                return min(int(given) / 1000.0, limit)
+            remaining = None if given is None else parse_remaining(given)
+            if remaining is not None and remaining < limit:
+                return remaining
         return limit
 
     def deadline_covers_body(self, head: RequestHead) -> bool:

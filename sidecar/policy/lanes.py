@@ -13,7 +13,6 @@ class Lane(IntEnum):
 
 
 _BY_NAME: Final = {b"critical": Lane.CRITICAL, b"default": Lane.DEFAULT, b"sheddable": Lane.SHEDDABLE}
-_NAMES: Final = {lane: name for name, lane in _BY_NAME.items()}
 
 
 def lane_of(header: bytes | None, attempt: int = 1) -> Lane:
@@ -24,8 +23,3 @@ def lane_of(header: bytes | None, attempt: int = 1) -> Lane:
     if attempt > 1 and lane is not Lane.SHEDDABLE:
         return Lane(lane - 1)
     return lane
-
-
-def lane_name(lane: Lane) -> bytes:
-    """The header's value."""
-    return _NAMES[lane]

@@ -42,7 +42,6 @@ MESH_ONLY: frozenset[bytes] = frozenset(
     )
 )
 
-_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _UNSAFE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 # RFC 3986 host, with an optional port; no userinfo, blank, comma or slash.
@@ -67,11 +66,6 @@ def has_token(value: bytes | None, token: bytes) -> bool:
 def forwardable(headers: Iterable[Header], drop: frozenset[bytes]) -> list[bytes]:
     """The field lines that pass, as they go out: original case and order, repeated fields repeated."""
     return [b"%b: %b\r\n" % (name, value) for name, low, value in headers if low not in drop]
-
-
-def is_token(name: bytes) -> bool:
-    """Whether a field name is a token (RFC 9110 section 5.6.2)."""
-    return _TOKEN.fullmatch(name) is not None
 
 
 def is_safe_value(value: bytes) -> bool:

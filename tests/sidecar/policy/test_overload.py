@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.policy.adaptive import AdaptiveLimit, AdaptivePolicy
-from sidecar.policy.lanes import Lane, lane_name, lane_of
+from sidecar.policy.lanes import Lane, lane_of
 from sidecar.policy.shedding import LoadShed, SheddingPolicy
 from tests.fakes.clock import FakeClock
 
@@ -133,4 +133,3 @@ def test_shedding_grows_with_lag_and_spares_the_critical() -> None:
 def test_a_retry_goes_one_lane_down(header: bytes | None, attempt: int, lane: Lane) -> None:
     """First tries come first."""
     assert lane_of(header, attempt) is lane
-    assert lane_of(lane_name(lane)) is lane
