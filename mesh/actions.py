@@ -8,14 +8,13 @@ import aiohttp
 
 from mesh.changes import Changes
 from mesh.crew import Crew
-from mesh.errors import ActionRefused as ActionRefused  # the words of this module for its callers
+from mesh.draining import begin_draining
+from mesh.errors import ActionRefused
 from mesh.instance import Instance, Phase, State
 from mesh.plan import Part
 
 # A signal has had its effect after milliseconds; a process in a disk wait may need longer.
 EFFECT_S = 3.0
-# The sidecar answers its admin at once; draining itself goes on after the answer.
-ADMIN_TIMEOUT = aiohttp.ClientTimeout(total=2.0)
 # A draining sidecar that is healed ends at once or is killed: what it had under way had its time.
 REPLACE_S = 1.0
 
@@ -85,25 +84,9 @@ class Actions:
         await self._effect(lambda: not any(instance.parts[part].phase is Phase.FROZEN for part in parts))
 
     async def _drain(self, instance: Instance) -> None:
-        if instance.plan.admin is None:
-            raise ActionRefused(f"{instance.plan.name} has no sidecar that could drain it")
-        if not instance.parts[Part.SIDECAR].alive:
-            raise ActionRefused(f"{instance.plan.name} has no running sidecar that could drain it")
-        # as with Envoy: first out of the registry, so that nobody new comes, then out of the connections
-        for path in ("/healthcheck/fail", "/drain_listeners?graceful"):
-            await self._tell_sidecar(instance, path)
+        await begin_draining(self._session, instance)
         self._nudge(instance)
         await self._effect(lambda: instance.standing().state is State.DRAINING)
-
-    async def _tell_sidecar(self, instance: Instance, path: str) -> None:
-        try:
-            async with self._session.post(f"{instance.plan.admin}{path}", timeout=ADMIN_TIMEOUT) as answer:
-                if answer.status >= 400:
-                    words = (await answer.text())[:200]
-                    raise ActionRefused(f"the sidecar of {instance.plan.name} refuses {path}: {words}")
-        except (aiohttp.ClientError, TimeoutError) as error:
-            words = str(error) or type(error).__name__
-            raise ActionRefused(f"the sidecar of {instance.plan.name} does not answer: {words}") from error
 
     async def _heal(self, instance: Instance, parts: Sequence[Part]) -> None:
         await self._resume(instance, parts)

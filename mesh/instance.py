@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from mesh.errors import UsageError
 from mesh.plan import InstancePlan, Kind, Part
 from mesh.processes import Exit
 
@@ -173,6 +174,14 @@ class Instance:
 
     # what follows
 
+    def chosen(self, part: Part | None) -> tuple[Part, ...]:
+        """That part, or for None all there are; raises UsageError for one that it has not."""
+        if part is None:
+            return tuple(self.parts)
+        if part not in self.parts:
+            raise UsageError(f"{self.plan.name} has no {part} (it has only its {' and '.join(self.parts)})")
+        return (part,)
+
     def standing(self) -> Standing:
         """The state in one word, the worst first, with the reason."""
         return (
@@ -184,6 +193,7 @@ class Instance:
 
     @property
     def healthy(self) -> bool:
+        """Whether it takes requests and does well."""
         return self.standing().state is State.HEALTHY
 
     def _ended(self) -> Standing | None:

@@ -16,8 +16,6 @@ from mesh.errors import UsageError
 
 LOOPBACK = "127.0.0.1"
 
-HIGHEST_PORT = 65535
-
 # A listener on this machine answers a connect in well under a millisecond.
 PROBE_TIMEOUT_S = 0.5
 

@@ -13,9 +13,6 @@ from typing import Any, cast
 from mesh.errors import ForkServerLost, SpawnFailed
 from mesh.identity import same_process
 
-# Reports are a few hundred bytes; the longest carries a ready line (4 KiB).
-LINE_LIMIT_BYTES = 64 * 1024
-
 
 @dataclass(frozen=True, slots=True)
 class ProcessSpec:

@@ -11,11 +11,11 @@ from typing import Any
 
 import aiohttp
 
-from mesh.actions import Action, ActionRefused, Actions
+from mesh.actions import Action, Actions
 from mesh.changes import Changes
 from mesh.crew import Crew
 from mesh.draft import Draft
-from mesh.errors import ForkServerLost, MeshError, UsageError
+from mesh.errors import ActionRefused, ForkServerLost, MeshError
 from mesh.fleet import Fleet
 from mesh.health import Poller
 from mesh.instance import Instance, Phase
@@ -194,10 +194,7 @@ class Supervisor:
             raise MeshError("the mesh is stopping")
         if name in self._fleet.leaving:
             raise ActionRefused(f"{name} is being removed")
-        parts = tuple(instance.parts) if part is None else (part,)
-        if part is not None and part not in instance.parts:
-            raise UsageError(f"{name} has no {part} (it has only its {' and '.join(instance.parts)})")
-        await self._actions.act(action, instance, parts)
+        await self._actions.act(action, instance, instance.chosen(part))
         log.info("%s %s %s: %s", action, name, part or "both", instance.standing())
         everything = (*self.status()["instances"], *self.status()["extras"])
         return next(document for document in everything if document["name"] == name)

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from mesh.actions import ActionRefused
 from mesh.control import (
     explain_routes,
     live_routes,
@@ -20,7 +19,7 @@ from mesh.control.guard import guard, harden, loopback_names, refusal
 from mesh.control.hub import Hub
 from mesh.control.operator import Operator
 from mesh.control.policy_desks import Desks
-from mesh.errors import DocumentsRefused, MeshError, UsageError
+from mesh.errors import ActionRefused, DocumentsRefused, MeshError, UsageError
 from mesh.traces import TraceStore
 from mesh.words import UnknownName
 

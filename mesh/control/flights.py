@@ -24,8 +24,6 @@ RATE_S = 2.0
 ATTEMPT = "attempt "
 ERROR = 2
 
-Hop = tuple[int, str, str, float, float, str, int, int]
-
 
 class Sampler:
     """Picks traces evenly at random, about FLIGHTS_PER_S; `k` is how many each stands for."""

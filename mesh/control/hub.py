@@ -45,11 +45,11 @@ class TooManyPages(Exception):
 
 
 class Hub:
-    """One for a mesh. `calls` are (caller, callee) of the topology; `wall_clock` seconds since the epoch."""
+    """One for a mesh. `graph` is what /api/topology says; `wall_clock` seconds since the epoch."""
 
     def __init__(
         self,
-        driver: Observed,
+        observed: Observed,
         traces: TraceStore,
         graph: Mapping[str, Any],
         session: aiohttp.ClientSession,
@@ -61,13 +61,13 @@ class Hub:
         self.history = History()
         self.ceiling = Ceiling()
         self.graph = dict(graph)
-        self._driver = driver
+        self._observed = observed
         self._traces = traces
         self._wall_clock = wall_clock
         self._calls = [tuple(call) for call in graph["calls"]]
         self._former: set[tuple[str, str]] = set()
         self._sampler = Sampler(rng)
-        self._listeners = Listeners(driver, session, self._heard)
+        self._listeners = Listeners(observed, session, self._heard)
         self._pages: set[asyncio.Queue[Message | None]] = set()
         self._picture: dict[str, Any] = {}
         self._sent: dict[tuple[str, str], str] = {}
@@ -171,7 +171,7 @@ class Hub:
     def look(self) -> None:
         """Compare with the last look, and send the difference."""
         now = self._wall_clock()
-        found = picture(self._driver.status(), self._driver.snapshots(), self._calls, self._former)
+        found = picture(self._observed.status(), self._observed.snapshots(), self._calls, self._former)
         self._tell_time_left(found, now)
         found["load"]["ceiling"] = self.ceiling.rate
         self._picture = found

@@ -24,8 +24,8 @@ Tell = Callable[[str, Mapping[str, Any]], None]
 class Listeners:
     """One connection a sidecar; `tell(instance, event)` is called in the order in which they come."""
 
-    def __init__(self, driver: Observed, session: aiohttp.ClientSession, tell: Tell) -> None:
-        self._driver = driver
+    def __init__(self, observed: Observed, session: aiohttp.ClientSession, tell: Tell) -> None:
+        self._observed = observed
         self._session = session
         self._tell = tell
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -34,7 +34,7 @@ class Listeners:
         """Follow until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             while True:
-                for name in self._driver.admins():
+                for name in self._observed.admins():
                     if name not in self._tasks or self._tasks[name].done():
                         self._tasks[name] = tasks.create_task(self._follow(name), name=f"events of {name}")
                 await asyncio.sleep(LOOK_S)
@@ -42,7 +42,7 @@ class Listeners:
     async def _follow(self, name: str) -> None:
         last = 0
         seen = 0.0
-        while (address := self._driver.admins().get(name)) is not None:
+        while (address := self._observed.admins().get(name)) is not None:
             with contextlib.suppress(aiohttp.ClientError, TimeoutError, ValueError, OSError):
                 headers = {"Last-Event-ID": str(last)}
                 async with self._session.get(f"{address}/events", headers=headers, timeout=CONNECT) as answer:

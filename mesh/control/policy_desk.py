@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 from mesh import fault_text
-from mesh.actions import ActionRefused
 from mesh.control.acknowledged import Acknowledged
 from mesh.control.operator import Observed
 from mesh.control.policy_rows import Document, check_there, row_of, set_of, told, understood, unknown_policy
-from mesh.errors import DocumentsRefused
+from mesh.errors import ActionRefused, DocumentsRefused
 from mesh.policies import PolicyStore
 
 if TYPE_CHECKING:

@@ -12,13 +12,14 @@ from typing import Any
 
 import aiohttp
 
-from mesh.actions import Action, ActionRefused
+from mesh.actions import Action
 from mesh.changes import Changes
 from mesh.docker.containers import Container, by_part, orphans
 from mesh.docker.engine import Engine, EngineError
 from mesh.docker.log_lines import LogLine, stamp
 from mesh.draft import Draft
-from mesh.errors import MeshError, UsageError
+from mesh.draining import begin_draining
+from mesh.errors import ActionRefused, MeshError, UsageError
 from mesh.health import Poller
 from mesh.instance import Instance, Phase, Standing, State
 from mesh.load import Load
@@ -35,7 +36,6 @@ LOOK_S = 1.0
 EFFECT_S = 6.0
 # By then the engine has written down what a container said.
 LOG_LAG_S = 0.2
-ADMIN_TIMEOUT = aiohttp.ClientTimeout(total=2.0)
 # Docker's exit code of a process that a signal ended.
 SIGNALLED = 128
 
@@ -237,10 +237,8 @@ class Driver:
     async def act(self, action: Action, name: str, part: Part | None) -> dict[str, Any]:
         """Kill, pause, …; `part` None is both. Returns the instance as `status` shows it."""
         instance = self._instance(name)
-        if part is not None and part not in instance.parts:
-            raise UsageError(f"{name} has no {part} (it has only its {' and '.join(instance.parts)})")
+        parts = instance.chosen(part)
         await self.look()
-        parts = tuple(instance.parts) if part is None else (part,)
         self.actions[action.value, name] = self.actions.get((action.value, name), 0) + 1
         await self._act(action, instance, parts)
         await self.look()
@@ -276,22 +274,7 @@ class Driver:
                 await self._heal(instance, parts)
 
     async def _drain(self, instance: ContainerInstance) -> None:
-        if instance.plan.admin is None:
-            raise ActionRefused(f"{instance.plan.name} has no sidecar that could drain it")
-        if not self._container(instance, Part.SIDECAR).alive:
-            raise ActionRefused(f"{instance.plan.name} has no running sidecar that could drain it")
-        # out of the registry first: who drains still serves, and nobody new should come
-        for path in ("/healthcheck/fail", "/drain_listeners?graceful"):
-            try:
-                async with self._session.post(
-                    f"{instance.plan.admin}{path}", timeout=ADMIN_TIMEOUT
-                ) as answer:
-                    answer.raise_for_status()
-            except (aiohttp.ClientError, TimeoutError) as error:
-                words = str(error) or type(error).__name__
-                raise ActionRefused(
-                    f"the sidecar of {instance.plan.name} does not answer: {words}"
-                ) from error
+        await begin_draining(self._session, instance)
         self._poller.nudge(instance)
         await self._effect(lambda: instance.standing().state is State.DRAINING)
 

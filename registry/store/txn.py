@@ -24,7 +24,6 @@ from registry.store.catalog import (
 from registry.store.state import State, Write
 
 MAX_OPS: Final = 64
-KV_READS: Final = frozenset({"get", "get-tree", "check-index", "check-session", "check-not-exists"})
 KV_WRITES: Final = frozenset({"set", "cas", "lock", "unlock", "delete", "delete-cas", "delete-tree"})
 UUID_LENGTH: Final = 36
 

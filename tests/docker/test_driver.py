@@ -7,13 +7,13 @@ from typing import cast
 import aiohttp
 import pytest
 
-from mesh.actions import Action, ActionRefused
+from mesh.actions import Action
 from mesh.docker.containers import Container
 from mesh.docker.driver import Driver
 from mesh.docker.engine import Engine
 from mesh.docker.log_lines import LogLine
 from mesh.docker.plan import Published, container_plan
-from mesh.errors import MeshError, UsageError
+from mesh.errors import ActionRefused, MeshError, UsageError
 from mesh.plan import Kind, Part
 from mesh.words import UnknownName
 from services.script import parse_topology

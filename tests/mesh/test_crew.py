@@ -10,9 +10,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from mesh.actions import Action, ActionRefused, Actions
+from mesh.actions import Action, Actions
 from mesh.changes import Changes
 from mesh.crew import Crew
+from mesh.errors import ActionRefused
 from mesh.instance import Instance, Phase
 from mesh.launch import launch
 from mesh.plan import InstancePlan, Kind, Part

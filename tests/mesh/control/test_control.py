@@ -10,10 +10,10 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from mesh.actions import Action, ActionRefused
+from mesh.actions import Action
 from mesh.control.app import MAX_BODY_BYTES, control_app
 from mesh.draft import Draft
-from mesh.errors import MeshError
+from mesh.errors import ActionRefused, MeshError
 from mesh.logs import tail
 from mesh.plan import Part
 from mesh.ports import LOOPBACK, Ports

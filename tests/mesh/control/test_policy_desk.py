@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from mesh.actions import ActionRefused
-from mesh.errors import DocumentsRefused, UsageError
+from mesh.errors import ActionRefused, DocumentsRefused, UsageError
 from mesh.policies import PolicyStore
 from mesh.words import UnknownName
 from registry.client import RegistryClient
