@@ -24,13 +24,13 @@ def record(
     ] = None,
 ) -> int:
     """Record what the live page shows until Ctrl-C: requests, states, breakers, actions."""
-    from mesh.recording import Limits, record
+    from mesh.recording import record
 
     seconds = _seconds(lasting)
     path = output or Path(time.strftime("mesh-%Y%m%d-%H%M%S.jsonl.gz"))
     client = console.control_client()
     console.print_line(f"recording to {path} ({'Ctrl-C ends it' if seconds is None else lasting})")
-    count, spanned = record(client.stream(), path, Limits(seconds), time.monotonic, time.time)
+    count, spanned = record(client.stream(), path, seconds, time.monotonic, time.time)
     if not count:
         path.unlink(missing_ok=True)
         raise UsageError("nothing was recorded: the mesh said nothing until the end")

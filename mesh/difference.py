@@ -14,10 +14,6 @@ class Difference:
     removed: tuple[str, ...]
     changed: frozenset[str]
 
-    @property
-    def empty(self) -> bool:
-        return not (self.added or self.removed or self.changed)
-
 
 def difference(old: Topology, new: Topology) -> Difference:
     """The last replicas of a service go first, as the last ones came last."""

@@ -55,6 +55,7 @@ class Child:
 
     @property
     def pid(self) -> int:
+        """Of the leader of its group."""
         return self.leader.pid
 
 

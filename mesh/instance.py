@@ -75,6 +75,7 @@ class PartRecord:
 
     @property
     def alive(self) -> bool:
+        """Whether there is a process."""
         return self.phase in (Phase.STARTING, Phase.RUNNING, Phase.FROZEN)
 
 

@@ -127,15 +127,16 @@ class PolicyStore:
     async def _patiently(self, call: Callable[[], Any]) -> Any:
         from registry.client import RegistryError
 
-        for attempt in range(1, ATTEMPTS + 1):
+        attempt = 1
+        while True:
             try:
                 return await call()
             except RegistryError as error:
                 log.warning("policies (attempt %d of %d): %s", attempt, ATTEMPTS, error)
                 if attempt == ATTEMPTS:
                     raise
-                await asyncio.sleep(PAUSE_S)
-        return None
+            attempt += 1
+            await asyncio.sleep(PAUSE_S)
 
     @asynccontextmanager
     async def _client(self) -> AsyncIterator["RegistryClient"]:

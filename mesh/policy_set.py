@@ -103,10 +103,7 @@ def _concerning(documents: Sequence[Document], service: str) -> list[Document]:
 
 def _targets(document: VirtualService) -> Iterator[Destination]:
     for block in document.spec.http:
-        yield from (arm.destination for arm in block.route)
-        yield from (extra.destination for extra in block.mirrors)
-        if block.mirror is not None:
-            yield block.mirror
+        yield from block.destinations()
 
 
 def check(documents: Sequence[Document]) -> None:

@@ -79,23 +79,17 @@ def _last_time(text: bytes) -> float:
     return 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """When a recording ends by itself: after `seconds` (None: never), and at MAX_BYTES in any case."""
-
-    seconds: float | None
-
-
 def record(
     messages: Iterable[tuple[str, str]],
     path: Path,
-    limits: Limits,
+    seconds: float | None,
     clock: Callable[[], float],
     wall_clock: Callable[[], float],
 ) -> tuple[int, float]:
     """Write (event, JSON) pairs as they come; returns how many, and how many seconds they span.
 
-    Ctrl-C and the end of the mesh end it as the limits do: what was written until then is whole.
+    It ends by itself after `seconds` (None: never) and at MAX_BYTES. Ctrl-C and the end of the mesh end it in
+    the same way: what was written until then is whole.
     """
     count, size, began, last = 0, 0, clock(), 0.0
     try:
@@ -106,7 +100,7 @@ def record(
         raise MeshError(f"cannot write {path}: {error.strerror or error}") from error
     with raw, _opened(raw, path) as file:
         try:
-            for line, at in _lines(messages, limits, clock, wall_clock, began):
+            for line, at in _lines(messages, seconds, clock, wall_clock, began):
                 file.write(line)
                 last = at
                 size += len(line)
@@ -129,7 +123,7 @@ def _opened(raw: IO[bytes], path: Path) -> IO[bytes]:
 
 def _lines(
     messages: Iterable[tuple[str, str]],
-    limits: Limits,
+    seconds: float | None,
     clock: Callable[[], float],
     wall_clock: Callable[[], float],
     began: float,
@@ -137,7 +131,7 @@ def _lines(
     named = False
     for event, text in messages:
         at = clock() - began
-        if limits.seconds is not None and at > limits.seconds:
+        if seconds is not None and at > seconds:
             return
         if not named:
             named = True

@@ -7,17 +7,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from mesh.control.picture import COLOURS
 from mesh.show import load_line, milliseconds
 
-# Green healthy, yellow in between, red offline; the state's word stands beside it for who sees no colours.
-COLOURS = {
-    "healthy": "green",
-    "starting": "yellow",
-    "degraded": "yellow",
-    "draining": "yellow",
-    "paused": "red",
-    "down": "red",
-}
 CALLERS_SHOWN = 3
 WIDE_COLUMNS = 110
 HEALTH_COLUMNS = 10  # "● degraded"
@@ -44,6 +36,7 @@ def status_table(status: Mapping[str, Any], width: int) -> RenderableType:
 
 def _row(instance: Mapping[str, Any], wide: bool) -> list[RenderableType]:
     state = instance["state"]
+    # the state's word stands beside the colour, for who sees none
     health = Text(f"● {state}", style=COLOURS.get(state, ""))
     if instance["reason"]:
         health.append(f" {instance['reason']}", style="dim")

@@ -38,10 +38,12 @@ class Trace:
 
     @property
     def start_ns(self) -> int:
+        """Of the first span to begin, since the epoch."""
         return min(span.start_ns for span in self.spans)
 
     @property
     def end_ns(self) -> int:
+        """Of the last span to end, since the epoch."""
         return max(span.end_ns for span in self.spans)
 
     def services(self) -> set[str]:

@@ -34,6 +34,8 @@ MAX_BEHIND = 256
 # What a new page is sent of the journal, at most.
 SENT_EVENTS, SENT_CAUSES = 200, 100
 CAUSES = frozenset({"action", "state", "fault", "policy", "load", "topology"})
+# What goes down so soon after somebody did something to it went down by that.
+ASKED_S = 15.0
 # More open pages than a class room; each costs a copy of every message.
 MAX_PAGES = 32
 
@@ -227,7 +229,7 @@ class Hub:
                 )
 
     def _recently_asked(self, name: str) -> bool:
-        return self._wall_clock() - self._asked.get(name, 0.0) < 15.0
+        return self._wall_clock() - self._asked.get(name, 0.0) < ASKED_S
 
     def _send_changes(self, found: Mapping[str, Any]) -> None:
         gone = [(group, name) for group, name in self._sent if name and name not in found[group]]

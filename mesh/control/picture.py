@@ -11,7 +11,8 @@ INGRESS = "ingress"
 # Below this share of failed answers a service is not worth a person's eye; Kiali's "degraded" begins above 0.
 DEGRADED_SHARE = 0.01
 BREAKER_RANK = {"closed": 0, "half-open": 1, "open": 2}
-# The page's colours by the state's word; healthy ones may still be yellow or grey, by their traffic.
+# Of the page and the table, by the state's word: green healthy, yellow in between, red offline. On the page
+# healthy ones may still be yellow or grey, by their traffic.
 COLOURS = {
     "healthy": "green",
     "degraded": "yellow",

@@ -41,6 +41,7 @@ def set_of(stored: Sequence[Stored]) -> tuple[str, list[str]]:
 
 
 def check_there(keys: Sequence[str], stored: Sequence[Stored]) -> None:
+    """Raises UnknownName for the first of these Kind/name that is not stored."""
     there = {each.key for each in stored}
     for key in keys:
         if key not in there:
@@ -51,12 +52,14 @@ def check_there(keys: Sequence[str], stored: Sequence[Stored]) -> None:
 
 
 def unknown_policy(kind: str, name: str, known: Sequence[str]) -> UnknownName:
+    """The error to raise, with the name of that kind that was perhaps meant."""
     if not known:
         return UnknownName(f'no {kind} is named "{name}" (there is none of that kind)')
     return unknown_name(kind, name, known)
 
 
 def told(change: "Change") -> Document:
+    """What became of one document."""
     kind, _, name = change.key.partition("/")
     return {
         "kind": kind,
@@ -68,6 +71,7 @@ def told(change: "Change") -> Document:
 
 
 def row_of(stored: Stored) -> Document:
+    """One document with the hosts that it is about, since when it is there, and what is wrong with it."""
     from mesh import policy_set
 
     kind, _, name = stored.key.partition("/")

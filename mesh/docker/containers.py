@@ -31,6 +31,7 @@ class Container:
 
     @property
     def alive(self) -> bool:
+        """Whether it has a process."""
         return self.state in ALIVE
 
 

@@ -34,11 +34,7 @@ def _named_keys(documents: Sequence[Document]) -> set[str]:
     for document in documents:
         if isinstance(document, VirtualService):
             for block in document.spec.http:
-                targets = [arm.destination for arm in block.route] + [
-                    extra.destination for extra in block.mirrors
-                ]
-                targets += [block.mirror] if block.mirror is not None else []
-                keys.update(key_of(target.host, target.subset) for target in targets)
+                keys.update(key_of(target.host, target.subset) for target in block.destinations())
     return keys
 
 

@@ -1,5 +1,6 @@
 """Istio's VirtualService: the fields that are honoured, and by name those that are not."""
 
+from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -226,6 +227,13 @@ class HTTPRoute(Base):
         if self.mirrorPercentage is not None and self.mirror is None:
             raise ValueError("mirrorPercentage needs mirror")
         return self
+
+    def destinations(self) -> Iterator[Destination]:
+        """All that it leads to: where requests go, and where copies of them go."""
+        yield from (arm.destination for arm in self.route)
+        yield from (extra.destination for extra in self.mirrors)
+        if self.mirror is not None:
+            yield self.mirror
 
 
 class VirtualServiceSpec(Base):

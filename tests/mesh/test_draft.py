@@ -2,7 +2,7 @@
 
 import pytest
 
-from mesh.difference import difference
+from mesh.difference import Difference, difference
 from mesh.draft import Draft
 from mesh.errors import ActionRefused, UsageError
 from mesh.words import UnknownName
@@ -150,7 +150,7 @@ def test_what_the_topology_forbids(draft: Draft) -> None:
 
 def test_the_difference_is_what_has_to_happen(draft: Draft) -> None:
     """The last replicas go first; a service whose number alone is different need not read again."""
-    assert difference(draft.topology, draft.topology).empty
+    assert difference(draft.topology, draft.topology) == Difference((), (), frozenset())
     fewer = difference(draft.topology, draft.with_service("orders", {"numReplicas": 1}).topology)
     assert (fewer.added, fewer.removed, fewer.changed) == ((), ("orders-3", "orders-2"), frozenset())
     more = difference(draft.topology, draft.with_service("users", {"numReplicas": 3}).topology)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mesh.errors import MeshError, UsageError
-from mesh.recording import Limits, read_recording, record
+from mesh.recording import read_recording, record
 from tests.fakes.clock import FakeClock
 
 HELLO = json.dumps({"graph": {"name": "shop"}, "picture": {}})
@@ -29,7 +29,7 @@ def messages(
 def written(
     path: Path, clock: FakeClock, source: Iterator[tuple[str, str]], seconds: float | None = None
 ) -> int:
-    count, _ = record(source, path, Limits(seconds), clock, lambda: 1700.0)
+    count, _ = record(source, path, seconds, clock, lambda: 1700.0)
     return count
 
 
