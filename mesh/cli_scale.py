@@ -29,4 +29,6 @@ def scale(
 
 def add(app: typer.Typer) -> None:
     """Add the command."""
-    app.command(epilog="Example: mesh scale orders 5")(scale)
+    # -1 is a wrong number, and not an unknown option
+    settings = {"ignore_unknown_options": True}
+    app.command(epilog="Example: mesh scale orders 5", context_settings=settings)(scale)

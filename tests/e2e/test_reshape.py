@@ -128,7 +128,7 @@ def test_a_wrong_change_changes_nothing(mesh: RealMesh) -> None:
         assert words in answer.json()["error"]
     for service, number, words in (
         ("order", "2", 'no service is named "order" (did you mean "orders"?)'),
-        ("orders", "0", "orders: numReplicas: 0 is out of range"),
+        ("orders", "-1", "orders: numReplicas: -1 is out of range"),
         ("orders", "1001", "orders: numReplicas: 1001 is out of range"),
     ):
         ran = mesh.run("scale", service, number)

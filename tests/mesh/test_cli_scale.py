@@ -46,6 +46,17 @@ def test_it_says_how_many_there_were(control: FakeControl, capsys: pytest.Captur
     assert control.told == [("orders", 5), ("orders", 5), ("orders", 1), ("orders", 2)]
 
 
+def test_a_number_that_cannot_be_is_the_mesh_s_to_refuse(
+    control: FakeControl, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It knows the limits; a negative one is no option."""
+    said(capsys, "scale", "orders", "-1")
+    assert control.told == [("orders", -1)]
+    code, _, err = said(capsys, "scale", "orders", "2", "--jsn")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "--jsn" in err
+
+
 def test_an_unknown_service_is_not_added(control: FakeControl, capsys: pytest.CaptureFixture[str]) -> None:
     """Settings put to a service that is not there would be a new one."""
     line = 'mesh scale: no service is named "reviews" (there are: orders)\n'
