@@ -9,13 +9,11 @@ import uvloop
 from aiohttp import web
 
 from mesh.control import page_routes
-from mesh.control.app import say_errors
+from mesh.control.app import END_S, say_errors
 from mesh.control.guard import guard, harden, loopback_names
 from mesh.errors import ActionRefused
 from mesh.ports import LOOPBACK, Ports
 from mesh.recording import Recording
-
-END_S = 0.2
 
 
 def replay_app(recording: Recording, port: int) -> web.Application:

@@ -11,7 +11,7 @@ import aiohttp
 import uvloop
 from aiohttp import web
 
-from mesh.control.app import control_app
+from mesh.control.app import END_S, control_app
 from mesh.control.graph import graph_of
 from mesh.control.hub import Hub
 from mesh.control.jaeger_link import jaeger_url
@@ -25,9 +25,6 @@ from mesh.state import StateDirectory
 from mesh.supervisor import Supervisor
 from mesh.traces import TraceStore
 from mesh.up import PROCESS, SUPERVISOR, Times
-
-# A browser's kept connections do not hold up the end.
-CONTROL_END_S = 0.2
 
 
 def serve(
@@ -65,7 +62,7 @@ async def _serve(
             control_app(supervisor, traces, plan.control_port, hub, desks),
             access_log=None,
             handle_signals=False,
-            shutdown_timeout=CONTROL_END_S,
+            shutdown_timeout=END_S,
         )
         await control.setup()
         try:

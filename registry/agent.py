@@ -21,6 +21,7 @@ from registry.antientropy import (
 from registry.checks import CriticalSince, Deadlines, Ttls, alias_status, clip_output
 from registry.errors import BadRequest, NotFound, RegistryError
 from registry.model import (
+    CONSUL_VERSION,
     CRITICAL,
     PASSING,
     Check,
@@ -41,7 +42,6 @@ DEFAULT_REASON = (
 )
 OUTPUT_SYNC = 300.0
 """Seconds until an output that changed alone reaches the catalog: Consul's CheckUpdateInterval."""
-
 
 RETRY = 1.0
 """Seconds until an expiry that could not be written down is tried again."""
@@ -80,7 +80,9 @@ class Agent:
             ensure_node(write, self.node)
             alive = "Agent alive and reachable"
             ensure_check(write, Check(name, SERF_HEALTH, "Serf Health Status", PASSING, output=alive))
-            consul = Service(name, OWN_SERVICE, OWN_SERVICE, port=server_port, meta={"version": "1.8.7"})
+            consul = Service(
+                name, OWN_SERVICE, OWN_SERVICE, port=server_port, meta={"version": CONSUL_VERSION}
+            )
             ensure_service(write, consul)
         for check in list(self.store.state.local_checks.values()):
             self._follow(check)

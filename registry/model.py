@@ -11,6 +11,9 @@ WARNING: Final = "warning"
 CRITICAL: Final = "critical"
 STATUSES: Final = (PASSING, WARNING, CRITICAL)
 
+CONSUL_VERSION: Final = "1.8.7"
+"""The Consul release whose API this is; clients choose by it what they may ask for."""
+
 NOTHING: Final[Mapping[str, Any]] = {}
 """Shared empty mapping: most rows have no meta, and 5,000 empty dictionaries are half a megabyte."""
 

@@ -28,6 +28,8 @@ log = logging.getLogger("mesh.control")
 # The largest that anybody sends are spans: a batch of 512, compressed or not, is well under this.
 # The limit is on what comes out of the decompression, too.
 MAX_BODY_BYTES = 4 * 1024 * 1024
+# A browser's kept connections do not hold up the end.
+END_S = 0.2
 
 
 def control_app(

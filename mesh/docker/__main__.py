@@ -27,7 +27,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0
 
 from mesh.control import trace_routes
-from mesh.control.app import MAX_BODY_BYTES, control_app, say_errors
+from mesh.control.app import END_S, MAX_BODY_BYTES, control_app, say_errors
 from mesh.control.graph import graph_of
 from mesh.control.hub import Hub
 from mesh.control.jaeger_link import jaeger_url
@@ -50,7 +50,7 @@ TOKEN_FILE = "token"
 # 600 bytes each: half of what a mesh of processes keeps, since Jaeger has them all.
 MAX_SPANS = 25_000
 # Compose makes containers in any order, and may be making the others while we start.
-CONTAINERS_S = 30.0
+CONTAINERS_S, LOOK_AGAIN_S = 30.0, 1.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -155,11 +155,11 @@ async def _plan(settings: Settings, engine: Engine, clock: Callable[[], float]) 
         except MeshError:
             if clock() >= deadline:
                 raise
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(LOOK_AGAIN_S)
 
 
 async def _site(app: web.Application, host: str, port: int) -> web.AppRunner:
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.2)
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=END_S)
     await runner.setup()
     await web.TCPSite(runner, host, port).start()
     return runner

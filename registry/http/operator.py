@@ -10,7 +10,7 @@ from aiohttp import web
 from registry.codec.fields import DecodeError, Fields, Shape
 from registry.http.call import Call, HttpError, done
 from registry.http.router import Router
-from registry.http.status import StatusEndpoints
+from registry.http.status import DIMENSIONS, ORIGIN, StatusEndpoints
 from registry.store import Store
 from registry.store.documents import AUTOPILOT, COORDINATE, at_index, documents, index_name, put_document
 
@@ -36,8 +36,6 @@ _AUTOPILOT_ZERO: Final = {
 _AUTOPILOT_FIELDS: Final = Shape(f"{' '.join(_AUTOPILOT)} CreateIndex ModifyIndex")
 _UPDATE: Final = Shape("Node Segment Coord Datacenter Partition")
 _COORD: Final = Shape("Vec Error Adjustment Height")
-DIMENSIONS: Final = 8
-"""Of Consul's coordinates; others are incompatible."""
 
 
 class OperatorEndpoints:
@@ -149,8 +147,7 @@ class OperatorEndpoints:
 
     async def datacenters(self, call: Call) -> web.Response:
         """The one there is, at no distance."""
-        coord = {"Vec": [0.0] * DIMENSIONS, "Error": 1.5, "Adjustment": 0, "Height": 0.00001}
-        place = {"Node": self.node.name, "Segment": "", "Coord": coord}
+        place = {"Node": self.node.name, "Segment": "", "Coord": ORIGIN}
         return call.respond([{"Datacenter": self.node.datacenter, "AreaID": "wan", "Coordinates": [place]}])
 
     async def coordinates(self, call: Call) -> web.Response:

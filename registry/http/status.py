@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from aiohttp import web
 
 from registry.codec import encode
 from registry.http.call import Call
 from registry.http.router import Router
-from registry.model import Node
+from registry.model import CONSUL_VERSION, Node
 from registry.store import Store
 
-VERSION = "1.8.7"
-"""The Consul release whose API this is; clients choose by it what they may ask for."""
+DIMENSIONS: Final = 8
+"""Of Consul's coordinates; others are incompatible."""
+
+ORIGIN: Final = {"Vec": [0.0] * DIMENSIONS, "Error": 1.5, "Adjustment": 0, "Height": 0.00001}
+"""Where a node is of which nothing was measured, as Consul says it."""
 
 
 class StatusEndpoints:
@@ -57,7 +62,7 @@ class StatusEndpoints:
                 "NodeID": self.node.id,
                 "Revision": "embedded",
                 "Server": True,
-                "Version": VERSION,
+                "Version": CONSUL_VERSION,
             },
             "DebugConfig": {
                 "Datacenter": self.node.datacenter,
@@ -67,7 +72,7 @@ class StatusEndpoints:
                 "MaxQueryTime": "10m0s",
                 "DefaultQueryTime": "5m0s",
             },
-            "Coord": {"Vec": [0.0] * 8, "Error": 1.5, "Adjustment": 0, "Height": 0.00001},
+            "Coord": ORIGIN,
             "Member": self._member(),
             "Stats": {
                 "agent": {
@@ -90,7 +95,7 @@ class StatusEndpoints:
             "Port": self.port,
             "Tags": {
                 "acls": "0",
-                "build": f"{VERSION}:embedded",
+                "build": f"{CONSUL_VERSION}:embedded",
                 "dc": self.node.datacenter,
                 "id": self.node.id,
                 "port": str(self.port),
