@@ -75,6 +75,7 @@ class Outlier:
         breaker = self._breakers.pop(endpoint_id, None)
         self._timed.pop(endpoint_id, None)
         self._opened.pop(endpoint_id, None)
+        self._find_due()
         return breaker
 
     def set_policy(self, policy: BreakerPolicy) -> None:
@@ -158,7 +159,7 @@ class Outlier:
             self._opened[key] = breaker
         else:
             self._opened.pop(key, None)
-        self.due_at = min((other.due_at for other in self._timed.values()), default=NEVER)
+        self._find_due()
 
     # ---- gates -------------------------------------------------------------------------------------
 
@@ -185,6 +186,9 @@ class Outlier:
         return " ".join(f"{word}={counts[word]}" for word in sorted(counts))
 
     # ---- inside ------------------------------------------------------------------------------------
+
+    def _find_due(self) -> None:
+        self.due_at = min((breaker.due_at for breaker in self._timed.values()), default=NEVER)
 
     def _slower_than_others(self, breaker: Breaker, verdict: Verdict, now: float) -> bool:
         if now < self._slow_check_at and verdict.score < SILENT_SCORE:

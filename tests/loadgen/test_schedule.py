@@ -187,6 +187,24 @@ def test_live_changes_keep_order_and_accounting(
     assert len(got) == pytest.approx(area, abs=0.501)
 
 
+def test_a_look_back_shows_nothing_early() -> None:
+    """What a longer look found is not due before its time."""
+    schedule = Schedule(1.0, start=0.0, rng=random.Random(1))
+    assert schedule.peek(10.0) == pytest.approx(0.5)
+    assert schedule.peek(0.4) is None
+    assert schedule.peek(0.5) == pytest.approx(0.5)
+
+
+def test_a_change_that_is_still_to_come_leaves_the_spacing() -> None:
+    """Even gaps until random ones are asked for, not until they are announced."""
+    schedule = Schedule(10.0, start=0.0, rng=random.Random(1))
+    schedule.change(1.0, pattern=parse_pattern("poisson"))
+    taken = []
+    while schedule.peek(1.0) is not None:
+        taken.append(schedule.pop())
+    assert taken == pytest.approx([0.05 + 0.1 * index for index in range(10)])
+
+
 def test_pop_without_a_due_time_is_an_error() -> None:
     """Nothing is made up."""
     with pytest.raises(LookupError):

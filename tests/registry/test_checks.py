@@ -80,6 +80,15 @@ def test_a_service_goes_after_it_was_critical_for_the_whole_time() -> None:
     assert since.overdue(clock()) == ["a"]
 
 
+def test_said_again_critical_is_no_new_beginning() -> None:
+    """Else a check that registers itself anew every minute would never go."""
+    since = CriticalSince()
+    since.watch("a", 600)
+    for now in (0, 200, 400, 599):
+        since.status("a", CRITICAL, now)
+    assert since.overdue(600) == ["a"]
+
+
 def test_a_short_deregistration_time_is_raised_to_a_minute() -> None:
     since = CriticalSince()
     since.watch("a", 1)
@@ -115,3 +124,5 @@ def test_an_alias_says_the_worst_of_its_target() -> None:
         CRITICAL,
         'Aliased check "c" failing: dead',
     )
+    worst_first = [_check("c", CRITICAL, "dead"), *warns]
+    assert alias_status(worst_first) == (CRITICAL, 'Aliased check "c" failing: dead')

@@ -37,3 +37,13 @@ def test_a_lock_delay_holds_for_its_time_and_at_most_a_minute() -> None:
     assert leases.delayed("b", 159)
     assert not leases.delayed("b", 160)
     assert not leases.delayed("c", 100)
+
+
+def test_a_lock_delay_that_is_over_is_forgotten() -> None:
+    """Keys come from clients: what is remembered of them must not grow with them."""
+    leases = Leases()
+    leases.delay("a", 15, 100)
+    leases.delay("b", 30, 100)
+    assert leases.expired(115) == []
+    assert list(leases._locked_until) == ["b"]
+    assert leases.delayed("b", 115)

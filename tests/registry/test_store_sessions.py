@@ -90,6 +90,16 @@ def test_a_critical_or_deleted_check_or_node_ends_the_session() -> None:
         assert store.state.kvs["l"].session == ""
 
 
+def test_a_session_without_checks_ends_with_its_node() -> None:
+    """Its node is all that it rests on."""
+    store = stored()
+    store.do(lambda write: create_session(write, Session("bare", "n1")))
+    assert _acquire(store, "l", "bare") is not None
+    store.do(lambda write: delete_node(write, "n1"))
+    assert store.state.sessions == {}
+    assert store.state.kvs["l"].session == ""
+
+
 def test_a_session_needs_its_node_and_healthy_checks() -> None:
     store = stored()
     store.do(put_check("bad", CRITICAL))

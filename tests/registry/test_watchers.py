@@ -53,6 +53,8 @@ async def test_a_cancelled_wait_leaves_nothing() -> None:
     async with asyncio.TaskGroup() as group:
         waiting = group.create_task(watchers.wait((PREFIX + "p", "b"), 30))
         await _let_it_run()
+        assert watchers._prefix_lengths == {1: 1}
         waiting.cancel()
     assert len(watchers) == 0
+    assert watchers._prefix_lengths == {}, "each would be looked up for every key that changes"
     watchers.committed(_commit(keys=("p",)))

@@ -224,6 +224,22 @@ async def test_a_connection_serves_as_many_requests_as_it_may() -> None:
         await until(lambda: pool.active == 0)
 
 
+async def test_an_idle_connection_that_is_about_to_close_is_not_lent() -> None:
+    """Between a close and its `lost` lies a turn of the loop, and a request may come in it."""
+    async with ScriptedUpstream(stay) as up, pools() as made:
+        pool = made.make(up.port)
+        closing = await lend(pool)
+        pool.release(closing)
+        closing.close()
+        assert pool.idle == 1
+        other = await lend(pool)
+        assert other is not closing
+        await until(lambda: pool.active == 1)
+        pool.release(other)
+        pool.close()
+        await until(lambda: (pool.active, pool.idle) == (0, 0))
+
+
 async def test_a_closed_pool_keeps_nothing() -> None:
     """Neither what comes back nor what was on its way; who waits is served to the end."""
     async with ScriptedUpstream(stay) as up, pools() as made:

@@ -5,7 +5,7 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sidecar.policy.breaker import Breaker
+from sidecar.policy.breaker import NEVER, Breaker
 from sidecar.policy.events import PolicyEvent
 from sidecar.policy.machine import State
 from sidecar.policy.outcome import Evidence
@@ -192,6 +192,37 @@ def test_a_removed_endpoint_is_not_heard_any_more() -> None:
         gone.record(Evidence.CERTAIN, False, gone.epoch, False, bench.clock.now)
     assert len(bench.events) == told
     assert bench.pool.describe() == "closed=1"
+
+
+def test_the_time_of_a_removed_endpoint_is_nobody_s() -> None:
+    """Else each pick would look for what is due, and find nothing, until another breaker moves."""
+    bench = Bench(2)
+    bench.see(0, Evidence.CERTAIN, 3)
+    assert bench.pool.due_at < NEVER
+    bench.leave(0)
+    assert (bench.pool.due_at, bench.pool.opened) == (NEVER, 0)
+
+
+def test_new_rules_reach_every_breaker_and_the_floor() -> None:
+    """The mildest of the open ones are held when more must stay."""
+    bench = Bench(4)
+    bench.see(0, Evidence.CERTAIN, 3)
+    bench.see(1, Evidence.GOOD, 400)
+    bench.see(1, Evidence.RATIO, 200)
+    assert bench.pool.describe() == "closed=2 open=2"
+    stricter = BreakerPolicy(min_ready=0.75)
+    bench.pool.set_policy(stricter)
+    assert all(breaker.policy is stricter for breaker in bench.breakers)
+    assert bench.breakers[0].state is State.OPEN, "the dead one"
+    assert bench.breakers[1].held
+
+
+def test_the_floor_is_a_share_rounded_up_and_never_nobody() -> None:
+    """0.55 x 100 is 55.00000000000001 to a computer, and fifty-five to a person."""
+    for count, share, floor in ((100, 0.55, 55), (3, 0.5, 2), (4, 0.5, 2), (3, 0.0, 1), (1, 0.5, 1)):
+        bench = Bench(count)
+        bench.pool.set_policy(BreakerPolicy(min_ready=share))
+        assert bench.pool.floor == floor
 
 
 MOVES = st.tuples(

@@ -70,6 +70,43 @@ def test_no_window_without_samples_moves_the_limit() -> None:
     assert limit.limit == 100
 
 
+def test_the_limit_grows_only_in_use() -> None:
+    """What is inside from before is use; one request after the other is none, however fast."""
+    clock = FakeClock()
+    limit = AdaptiveLimit(AdaptivePolicy(min_samples=1), clock)
+    for _ in range(10):
+        assert limit.enter(Lane.CRITICAL)
+        clock.advance(0.5)
+        limit.leave(0.010, sample=True)
+    assert limit.limit == 100
+    for _ in range(90):
+        assert limit.enter(Lane.CRITICAL)
+    for expected in (160.0, 252.6):
+        clock.advance(0.5)
+        limit.leave(0.010, sample=True)
+        assert round(limit.limit, 1) == expected
+
+
+def test_new_bounds_hold_at_once_and_what_was_learnt_stays() -> None:
+    """But for what is older than the new memory."""
+    clock = FakeClock()
+    limit = AdaptiveLimit(AdaptivePolicy(min_samples=1), clock)
+    for _ in range(90):
+        assert limit.enter(Lane.CRITICAL)
+    clock.advance(0.5)
+    limit.leave(0.001, sample=True)
+    limit.set_policy(AdaptivePolicy(min_samples=1, ceiling=120))
+    assert (limit.limit, limit.in_flight) == (120.0, 89)
+    clock.advance(0.5)
+    limit.leave(0.010, sample=True)
+    assert limit.limit < 120.0, "ten times as slow as the best that is remembered"
+    limit.set_policy(AdaptivePolicy(min_samples=1, memory=1))
+    before = limit.limit
+    clock.advance(0.5)
+    limit.leave(0.010, sample=True)
+    assert limit.limit > before, "as fast as the best that is remembered"
+
+
 def test_lanes_are_turned_away_lowest_first() -> None:
     """At a limit of ten: sheddable from seven, default from nine, critical at ten."""
     limit = AdaptiveLimit(AdaptivePolicy(initial=10), FakeClock())

@@ -77,3 +77,28 @@ def test_callers_are_bounded() -> None:
     for index in range(CALLERS_MAX + 50):
         limiter.admit(f"c{index}")
     assert len(limiter) == CALLERS_MAX
+
+
+def test_a_long_silence_saves_no_more_than_the_burst() -> None:
+    """A bucket is full when it is full; then it fills at its rate, however often one looks."""
+    clock = FakeClock()
+    limiter = RateLimiter(RateLimitPolicy(total=Rate(10, 5)), clock)
+    clock.advance(1000.0)
+    assert [limiter.admit("") is None for _ in range(6)] == [True] * 5 + [False]
+    for _ in range(9):
+        clock.advance(0.01)
+        assert limiter.admit("") is not None
+    clock.advance(0.02)
+    assert limiter.admit("") is None
+    assert limiter.admit("") is not None
+
+
+def test_who_asked_lately_is_not_forgotten() -> None:
+    """To be forgotten is to have a full bucket again: a way around the limit for who asks most."""
+    limiter = RateLimiter(RateLimitPolicy(per_caller=Rate(1, 1)), FakeClock())
+    for index in range(CALLERS_MAX):
+        assert limiter.admit(f"c{index}") is None
+    assert limiter.admit("c0") is not None
+    assert limiter.admit("new") is None
+    assert limiter.admit("c0") is not None
+    assert limiter.admit("c1") is None, "the one that was silent longest"

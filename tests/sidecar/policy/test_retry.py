@@ -137,6 +137,20 @@ def test_backoff_stays_in_its_bounds(attempts: int, seed: int) -> None:
     assert 1.0 <= after_hint(1.0, random.Random(seed)) <= 1.5
 
 
+class Half(random.Random):
+    """Dice that always show the middle."""
+
+    def random(self) -> float:
+        return 0.5
+
+
+def test_the_middle_of_each_backoff() -> None:
+    """base x 2^(n-1) up to the cap; Retry-After and a quarter of it."""
+    waits = [full_jitter(BackoffPolicy(0.025, 0.25), attempts, Half()) for attempts in (1, 2, 3, 4, 5, 60)]
+    assert waits == pytest.approx([0.0125, 0.025, 0.05, 0.1, 0.125, 0.125])
+    assert after_hint(2.0, Half()) == 2.5
+
+
 def test_settings_are_validated() -> None:
     """An unknown condition is named, with the known ones."""
     with pytest.raises(PolicyError, match=r"5xxx.*connect-failure"):

@@ -50,6 +50,36 @@ def test_admission_holds_back_what_fails_beyond_half(ok: int, expected: float) -
     assert admission.probability() == pytest.approx(expected, abs=0.001)
 
 
+def test_admission_needs_samples_and_counts_whom_it_turns_away() -> None:
+    """Four failures are an accident, five are a service that fails."""
+    clock = FakeClock()
+    admission = Admission(AdmissionPolicy(), clock, random.Random(1))
+    for _ in range(4):
+        admission.window.record(clock.now, 1, 0)
+    assert admission.probability() == 0.0
+    assert admission.admit()
+    admission.window.record(clock.now, 1, 0)
+    assert admission.probability() == pytest.approx(5 / 6)
+    refused = sum(not admission.admit() for _ in range(100))
+    assert 0 < refused < 100
+    assert admission.turned_away == refused
+
+
+def test_a_place_is_for_one() -> None:
+    """Who waits enters only a free one; who gives up is an overflow; no time to wait is no queue."""
+    bulkhead = Bulkhead(BulkheadPolicy(max_active=1, max_pending=2))
+    assert [bulkhead.enter(), bulkhead.enter(), bulkhead.enter()] == [ENTERED, MUST_WAIT, MUST_WAIT]
+    assert not bulkhead.promote()
+    assert (bulkhead.active, bulkhead.pending) == (1, 2)
+    bulkhead.leave()
+    assert bulkhead.promote()
+    assert (bulkhead.active, bulkhead.pending) == (1, 1)
+    bulkhead.abandon()
+    assert (bulkhead.pending, bulkhead.overflows) == (0, 1)
+    no_time = Bulkhead(BulkheadPolicy(max_active=1, max_pending=2, max_wait_s=0.0))
+    assert [no_time.enter(), no_time.enter()] == [ENTERED, FULL]
+
+
 def test_admission_opens_by_a_slope_as_the_window_slides() -> None:
     """Five seconds after the last failure everybody gets in."""
     clock = FakeClock()
@@ -75,3 +105,5 @@ def test_a_deadline_header_is_a_number_or_nothing(value: bytes) -> None:
     assert seconds is None or 0.0 <= seconds <= 86_400.0
     assert parse_remaining(b"250") == 0.25
     assert parse_remaining(b"-1") is None
+    assert parse_remaining(b"999999999") == 86_400.0
+    assert parse_remaining(b"9" * 5000) is None, "Python refuses to read it, by an error"
