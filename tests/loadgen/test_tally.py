@@ -44,4 +44,5 @@ def test_merging_adds_everything_and_leaves_the_parts_alone() -> None:
     assert whole.errors == {"http_503": 2, "timeout": 2}
     assert whole.statuses == {200: 2, 503: 2}
     assert whole.response().count == 6
+    assert (whole.service.count, whole.lateness.count) == (6, 8)
     assert left.planned == 5

@@ -337,13 +337,13 @@ async def test_an_idle_tunnel_ends() -> None:
 
     async with (
         ScriptedUpstream(script) as up,
-        Rig({"svc": [up.address]}, timeouts=Timeouts(tunnel_idle=0.15)) as rig,
+        Rig({"svc": [up.address]}, timeouts=Timeouts(tunnel_idle=0.5)) as rig,
     ):
         client = await rig.connect()
         await client.send(b"GET / HTTP/1.1\r\nHost: svc\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
         assert (await client.answer()).status == 101
-        for _ in range(4):
-            await asyncio.sleep(0.08)
+        for _ in range(6):  # longer than the timeout in all, and each far from it on a busy machine
+            await asyncio.sleep(0.1)
             await client.send(b"ping")
         assert rig.pools()[0].tunnels == 1
         await client.closed()

@@ -52,6 +52,16 @@ def test_memory_is_bounded() -> None:
     assert last.get("h", b"/big%d" % (2 * TOTAL_MAX // BODY_MAX - 1)) is not None
 
 
+def test_the_same_answer_kept_again_counts_once() -> None:
+    """A page that is asked for a thousand times must not push out all others."""
+    last = LastGood(60.0, FakeClock())
+    last.keep("h", b"/other", 200, [], b"other")
+    for _ in range(2 * TOTAL_MAX // BODY_MAX):
+        assert last.keep("h", b"/big", 200, [], b"x" * BODY_MAX)
+    assert last.get("h", b"/other") is not None
+    assert len(last) == 2
+
+
 def test_exactly_one_way() -> None:
     """Or it is a mistake."""
     with pytest.raises(PolicyError, match="exactly one"):

@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.policy.errors import PolicyError
-from sidecar.policy.fault import MAX_DELAY_S, Action, Delay, Fault, FaultInjector, FaultRule, Shape
+from sidecar.policy.fault import (
+    FAIL_FIRST_KEYS,
+    MAX_DELAY_S,
+    Action,
+    Delay,
+    Fault,
+    FaultInjector,
+    FaultRule,
+    Shape,
+)
 from sidecar.routing.match import Match, Text
 from tests.fakes.clock import FakeClock
 
@@ -118,3 +127,30 @@ def test_settings_are_validated() -> None:
         FaultRule("f", ttl_s=1e9)
     with pytest.raises(PolicyError, match=r"fault\.delay"):
         Delay(61.0)
+
+
+def test_who_is_held_when_the_rules_change_still_counts() -> None:
+    """Its request ends later, and is given back to a rule that may be gone; the cap holds over the change."""
+    rule = FaultRule("f", action=Action.HANG, action_percent=100.0, max_active=2)
+    made, _clock = injector(rule)
+    held = [made.draw(b"GET", b"/", ()) for _ in range(2)]
+    made.replace([rule])
+    assert made.active == 2
+    assert made.draw(b"GET", b"/", ()) is None
+    assert made.skipped == 1
+    made.replace([])
+    for fault in held:
+        assert fault is not None
+        made.done(fault)
+    assert made.active == 0
+
+
+def test_fail_first_remembers_only_so_many_requests() -> None:
+    """Ids come from callers: the oldest are forgotten, and fail first again."""
+    rule = FaultRule("f", action=Action.FAIL_FIRST, action_percent=100.0)
+    made, _clock = injector(rule)
+    for index in range(FAIL_FIRST_KEYS + 10):
+        assert draw(made, request=b"%d" % index) is not None
+    assert len(made._first) == FAIL_FIRST_KEYS
+    assert draw(made, request=b"%d" % (FAIL_FIRST_KEYS + 9)) is None
+    assert draw(made, request=b"0") is not None

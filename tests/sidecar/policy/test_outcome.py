@@ -2,7 +2,7 @@
 
 import pytest
 
-from sidecar.policy.outcome import FEEDS, Evidence, Outcome, RetryRule, Share, classify_status
+from sidecar.policy.outcome import FEEDS, Evidence, Outcome, Penalty, RetryRule, Share, classify_status
 
 
 def test_every_outcome_has_its_row() -> None:
@@ -17,6 +17,19 @@ def test_the_keep_alive_race_charges_nobody() -> None:
     """
     row = FEEDS[Outcome.REUSED_RESET]
     assert (row.evidence, row.penalty, row.share) == (Evidence.NEUTRAL, 0, Share.UNCOUNTED)
+
+
+def test_protection_is_no_failure_of_the_endpoint() -> None:
+    """Ejecting who sheds would move its load to the others; the balancer turns away, the service counts."""
+    row = FEEDS[Outcome.SHED]
+    assert (row.evidence, row.retry, row.penalty) == (Evidence.NEUTRAL, RetryRule.NEVER, Penalty.HARD)
+    assert (row.share, row.answered) == (Share.FAILED, True)
+
+
+def test_a_caller_that_gave_up_says_nothing_about_the_service() -> None:
+    """Or a browser that reloads would open it; the attempt's age is still a bound of its latency."""
+    row = FEEDS[Outcome.CANCELLED]
+    assert (row.evidence, row.share, row.latency) == (Evidence.IF_SLOW, Share.UNCOUNTED, True)
 
 
 def test_only_a_failed_connect_may_always_be_repeated() -> None:
@@ -37,6 +50,8 @@ def test_only_a_failed_connect_may_always_be_repeated() -> None:
         (501, False, Outcome.CLIENT_ERROR),
         (503, False, Outcome.APP_FAILURE),
         (503, True, Outcome.SHED),
+        (505, False, Outcome.CLIENT_ERROR),
+        (404, True, Outcome.CLIENT_ERROR),
     ],
 )
 def test_a_status_is_classified_in_one_place(status: int, overloaded: bool, expected: Outcome) -> None:

@@ -21,11 +21,16 @@ class Bench:
         self.clock = FakeClock()
         self.events: list[PolicyEvent] = []
         self.rng = random.Random(5)
-        self.pool = Outlier("orders", BreakerPolicy(), self.events.append, lambda: None, self.clock)
+        self.rebuilt = 0
+        self.pool = Outlier("orders", BreakerPolicy(), self.events.append, self.rebuild, self.clock)
         self.breakers: list[Breaker] = []
         self.joined = 0
         for _ in range(count):
             self.join()
+
+    def rebuild(self) -> None:
+        """What the stack does after a change; here it is counted."""
+        self.rebuilt += 1
 
     def join(self) -> None:
         """One more."""
@@ -192,6 +197,110 @@ def test_a_removed_endpoint_is_not_heard_any_more() -> None:
         gone.record(Evidence.CERTAIN, False, gone.epoch, False, bench.clock.now)
     assert len(bench.events) == told
     assert bench.pool.describe() == "closed=1"
+
+
+def test_as_slow_as_half_of_the_others_slowness_is_the_service() -> None:
+    """60 % of the calls here, 40 % there: ejecting one would slow the other down."""
+    bench = Bench(2)
+    for _ in range(20):
+        bench.see(0, Evidence.GOOD, 3, slow=True)
+        bench.see(1, Evidence.GOOD, 2, slow=True)
+        bench.see(0, Evidence.GOOD, 2)
+        bench.see(1, Evidence.GOOD, 3)
+        bench.clock.advance(0.1)
+    assert bench.pool.describe() == "closed=2"
+
+
+def test_slow_is_nobody_without_others_to_compare_with() -> None:
+    """Neither where they had no traffic, nor where they had it long ago."""
+    bench = Bench(2)
+    bench.see(0, Evidence.GOOD, 30, slow=True)
+    assert bench.pool.describe() == "closed=2"
+    later = Bench(2)
+    later.clock.advance(100.0)
+    later.see(1, Evidence.GOOD, 30)
+    later.clock.advance(20.0)
+    later.see(0, Evidence.GOOD, 30, slow=True)
+    assert later.pool.describe() == "closed=2"
+
+
+def test_silence_is_looked_at_at_once_though_slowness_was_just_looked_at() -> None:
+    """Asking all others is not for every slow sample, but a frozen one costs a request each time."""
+    bench = Bench(3)
+    bench.see(2, Evidence.GOOD, 100)
+    bench.see(0, Evidence.GOOD, 30, slow=True)
+    assert bench.breakers[0].state is State.OPEN
+    bench.see(1, Evidence.SILENT, 4)
+    assert bench.breakers[1].state is State.OPEN
+    assert bench.breakers[0].held, "the milder one makes room"
+
+
+def test_silent_everywhere_is_held_once_with_half_a_share() -> None:
+    """More silence is no new verdict: the pause before its probe would begin anew each time."""
+    bench = Bench(2)
+    bench.see(1, Evidence.LATE, 10)
+    bench.see(0, Evidence.SILENT, 4)
+    breaker = bench.breakers[0]
+    assert (breaker.held, breaker.score, bench.pool.gate(breaker)) == (True, 0.5, 0.5)
+    epoch, until = breaker.epoch, breaker.until
+    bench.clock.advance(0.1)
+    bench.see(0, Evidence.SILENT, 8)
+    assert (breaker.epoch, breaker.until) == (epoch, until)
+
+
+def test_places_are_traded_only_for_much_worse_ones() -> None:
+    """Two that are about as bad would else take turns at each sample."""
+    bench = Bench(2)
+    bench.see(0, Evidence.GOOD, 400)
+    bench.see(0, Evidence.RATIO, 200)
+    bench.see(1, Evidence.GOOD, 100)
+    while not bench.pool.refusals and bench.breakers[1].state is State.CLOSED:
+        bench.see(1, Evidence.RATIO)
+    assert bench.breakers[1].held
+    assert bench.breakers[0].state is State.OPEN
+    assert bench.pool.refusals == 1
+
+
+def test_a_held_one_that_dies_gets_no_traffic_any_more() -> None:
+    """Its verdict follows the evidence, also where the floor keeps it closed."""
+    bench = Bench(1)
+    breaker = bench.breakers[0]
+    bench.see(0, Evidence.GOOD, 400)
+    while not breaker.held:
+        bench.see(0, Evidence.RATIO)
+    assert bench.pool.gate(breaker) > 0.5
+    bench.see(0, Evidence.CERTAIN, 3)
+    assert (breaker.dead, bench.pool.gate(breaker)) == (True, 0.0)
+
+
+def test_a_pin_takes_no_place_of_a_rule() -> None:
+    """An operator may open more than the floor would; that keeps no dead one in."""
+    bench = Bench(2)
+    bench.breakers[0].force(State.OPEN, 60.0, bench.clock.now)
+    assert bench.pool.opened == 0
+    bench.see(1, Evidence.CERTAIN, 3)
+    assert bench.pool.describe() == "open=2"
+
+
+def test_all_bad_is_everybody_condemned_and_not_nobody_there() -> None:
+    """It begins admission: with no endpoint at all there is nothing to thin out."""
+    assert not Bench(0).pool.all_bad()
+    bench = Bench(2)
+    assert not bench.pool.all_bad()
+    bench.see(0, Evidence.CERTAIN, 3)
+    assert not bench.pool.all_bad()
+    bench.see(1, Evidence.CERTAIN, 3)
+    assert bench.pool.describe() == "held=1 open=1"
+    assert bench.pool.all_bad()
+
+
+def test_each_change_rebuilds_who_may_be_picked() -> None:
+    """Once per change, and before anybody is told."""
+    bench = Bench(2)
+    bench.see(0, Evidence.CERTAIN, 2)
+    assert bench.rebuilt == 0
+    bench.see(0, Evidence.CERTAIN)
+    assert bench.rebuilt == 1
 
 
 def test_the_time_of_a_removed_endpoint_is_nobody_s() -> None:

@@ -101,6 +101,28 @@ def test_the_keep_alive_race_is_free_of_charge() -> None:
     assert isinstance(asked(Outcome.REUSED_RESET), Retry)
 
 
+def test_the_keep_alive_race_does_not_wait() -> None:
+    """Not even where no other endpoint is ready: the next connection is a fresh one."""
+    answer = Asked()(Outcome.REUSED_RESET, elsewhere=False)
+    assert isinstance(answer, Retry)
+    assert answer.delay_s == 0.0
+
+
+def test_a_connect_may_be_tried_more_often_than_a_request() -> None:
+    """Nothing was processed anywhere."""
+    policy = RetryPolicy(max_attempts=2, max_connect_attempts=4)
+    assert isinstance(Asked()(Outcome.CONNECT_FAILURE, 3, policy=policy), Retry)
+    assert isinstance(Asked()(Outcome.CONNECT_FAILURE, 4, policy=policy), Refusal)
+    assert isinstance(Asked()(Outcome.RESET, 2, policy=policy), Refusal)
+
+
+def test_the_owner_of_a_service_may_say_that_a_post_is_safe() -> None:
+    """Only that makes it so."""
+    unsafe_too = RetryPolicy(unsafe_too=True)
+    assert isinstance(Asked()(Outcome.RESET, idempotent=False, policy=unsafe_too), Retry)
+    assert isinstance(Asked()(Outcome.SHED, idempotent=False, policy=unsafe_too), Refusal)
+
+
 def test_switched_off_means_off() -> None:
     """One attempt in all excludes the safe retries too."""
     answer = Asked()(Outcome.CONNECT_FAILURE, policy=RetryPolicy(max_attempts=1))

@@ -76,3 +76,46 @@ def test_an_operator_pins_the_service() -> None:
     assert bench.breaker.state is State.OPEN
     with pytest.raises(PolicyError):
         bench.breaker.force(State.OPEN, 1e9)
+
+
+def test_it_stays_open_while_all_are_bad_whatever_goes_well() -> None:
+    """Held endpoints answer some; it is one of them that must come back before everybody is let in."""
+    bench = Bench()
+    bench.bad = True
+    bench.breaker.consider()
+    bench.breaker.consider()
+    bench.traffic(2000, failing=False)
+    assert (bench.words(), bench.breaker.watching) == (["open"], True)
+    assert bench.breaker.admission.probability() == 0.0
+    bench.bad = False
+    bench.traffic(1, failing=False)
+    assert bench.words() == ["open", "closed"]
+
+
+def test_half_open_falls_back_when_it_fails_again() -> None:
+    """And nobody is told of a state that did not change."""
+    bench = Bench()
+    bench.traffic(200, failing=True)
+    bench.bad = True
+    bench.breaker.consider()
+    bench.traffic(200, failing=True)
+    bench.bad = False
+    while bench.breaker.state is State.OPEN:
+        bench.traffic(1, failing=False)
+    bench.traffic(1000, failing=True)
+    assert bench.words() == ["open", "half-open", "open"]
+    assert bench.breaker.snapshot()["opens"] == 2
+    assert bench.breaker.reason.endswith("turned away again")
+
+
+def test_after_a_pin_a_service_that_is_well_is_not_watched() -> None:
+    """The request that finds the pin over is admitted by no dice."""
+    bench = Bench()
+    for _ in range(50):
+        bench.breaker.admission.window.record(bench.clock.now, 1, 0)
+    bench.breaker.force(State.OPEN, 1.0)
+    bench.clock.advance(1.0)
+    assert bench.breaker.admit()
+    assert (bench.breaker.watching, bench.breaker.state) == (False, State.CLOSED)
+    bench.breaker.force(None, 0.0)
+    assert bench.words() == ["open", "closed"]
