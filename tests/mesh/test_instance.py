@@ -150,6 +150,34 @@ def test_a_crash_is_restarted_with_growing_delays(healthy: Instance, clock: Fake
     assert len(healthy.standing().reason) < 180
 
 
+def test_told_to_stay_down_begins_the_delays_anew(healthy: Instance) -> None:
+    """Who heals it later did not cause the crashes of before."""
+    for _ in range(5):
+        healthy.ended(Part.APP, Exit(1, None))
+        healthy.spawned(Part.APP, 200)
+    healthy.ended(Part.APP, Exit(1, None))
+    healthy.stay_down(Part.APP)
+    assert healthy.parts[Part.APP].restart_at is None
+    healthy.spawned(Part.APP, 201)
+    assert healthy.ended(Part.APP, Exit(1, None)) == 0.5
+
+
+def test_a_part_that_is_gone_is_neither_frozen_nor_running(healthy: Instance) -> None:
+    """A signal's news may come after the end; and of two states the worse one is told."""
+    healthy.frozen(Part.SIDECAR, stopped=True, ready=True)
+    healthy.ended(Part.APP, Exit(None, signal.SIGKILL))
+    for stopped in (True, False):
+        healthy.frozen(Part.APP, stopped=stopped, ready=True)
+        assert healthy.standing() == Standing(State.DOWN, "app killed by SIGKILL")
+
+
+def test_a_sidecar_that_is_gone_has_said_nothing(healthy: Instance) -> None:
+    """Its last numbers must not stand on the page as if they were of now."""
+    assert healthy.snapshot is not None
+    healthy.ended(Part.SIDECAR, Exit(None, signal.SIGKILL))
+    assert healthy.snapshot is None
+
+
 def test_a_failed_start_is_tried_again_until_it_is_told_to_stay_down(clock: FakeClock) -> None:
     """A program that is not there yet may come; `mesh kill` ends the attempts."""
     instance = an_instance(clock)

@@ -110,6 +110,18 @@ async def test_a_page_from_elsewhere_changes_nothing(served: Served, headers: di
     assert hub.journal.since() == []
 
 
+async def test_the_same_name_by_another_scheme_or_port_is_elsewhere(served: Served) -> None:
+    """An origin is all three; the Host of a request is compared without case."""
+    session, operator, _, port = served
+    for origin in (f"https://127.0.0.1:{port}", f"http://127.0.0.1:{port + 1}", "http://127.0.0.1"):
+        async with session.post("/api/instances/a-1/kill", headers={"Origin": origin}) as answer:
+            assert answer.status == 403, origin
+    assert operator.asked == []
+    named = {"Host": f"LocalHost:{port}", "Origin": f"http://LOCALHOST:{port}"}
+    async with session.post("/api/instances/a-1/kill", headers=named) as answer:
+        assert answer.status == 200
+
+
 async def test_a_link_from_elsewhere_opens_the_page_but_reads_nothing(served: Served) -> None:
     """To navigate is allowed; to fetch is not."""
     session, *_ = served
@@ -128,6 +140,7 @@ async def test_without_the_token_nothing_is_given(guarded: Served) -> None:
         {},
         {"Authorization": "Bearer wrong"},
         {"Authorization": TOKEN},
+        {"Authorization": f"Basic {TOKEN}"},
         {"Cookie": "mesh_token=x"},
     ):
         for method, path in (
@@ -140,6 +153,10 @@ async def test_without_the_token_nothing_is_given(guarded: Served) -> None:
                 assert answer.status == 401
     async with session.get("/?token=wrong") as answer:
         assert answer.status == 401
+    for method, path in (("POST", "/"), ("GET", "/api/status"), ("POST", "/api/shutdown")):
+        async with session.request(method, f"{path}?token={TOKEN}", allow_redirects=False) as answer:
+            assert answer.status == 401, "only the page is opened by a link"
+            assert "Set-Cookie" not in answer.headers
     assert operator.asked == []
 
 
@@ -168,6 +185,10 @@ async def test_the_page_may_load_nothing_from_elsewhere(served: Served) -> None:
         assert "script-src 'self'" in policy
         assert "unsafe" not in policy
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["X-Frame-Options"] == "DENY"
+        assert answer.headers["Referrer-Policy"] == "no-referrer"
+        assert answer.headers["Cross-Origin-Opener-Policy"] == "same-origin"
+        assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
         assert "Access-Control-Allow-Origin" not in answer.headers
         html = await answer.text()
     assert re.findall(r"<script(?![^>]*\bsrc=)", html) == []

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from sidecar.balance.chooser import Chooser, chooser_for
 from sidecar.balance.endpoints import Endpoint, EndpointSpec, LoadReport
 from sidecar.balance.health import colour_of, factor_of, parse_report, render_report
+from sidecar.balance.locality import split
 from sidecar.balance.reference import Reference
+from sidecar.balance.shares import assign
 from sidecar.balance.subset import select
 from sidecar.policy.breaker import Breaker
 from sidecar.policy.hash_key import HashKey, hash_of
@@ -80,6 +82,78 @@ def test_round_robin_is_even_at_every_moment_and_starts_anywhere() -> None:
         assert first is not None
         firsts.add(first.id)
     assert len(firsts) == 3
+
+
+def test_round_robin_keeps_its_turns_when_the_set_is_looked_at_again() -> None:
+    """Each change of any breaker rebuilds the list; who comes new takes one turn in three, not all."""
+    ready = endpoints(1, 1)
+    made = chooser("round_robin", ready)
+    picks: Counter[str] = Counter()
+    for _ in range(40):
+        made.rebuild(ready, ready)
+        picks += draw(made, 1)
+    assert picks == {"e0": 20, "e1": 20}
+    draw(made, 1000)
+    more = [*ready, endpoints(1, 1, 1)[2]]
+    made.rebuild(more, more)
+    assert 9 <= draw(made, 30)["e2"] <= 11
+
+
+def test_round_robin_passes_over_who_is_stalled_or_on_the_ramp() -> None:
+    """Their turn is the next one's."""
+    ready = endpoints(1, 1, 1)
+    ready[0].pending, ready[0].silent_since = 1, NOW - 60.0
+    ready[1].gate = 0.1
+    picks = draw(chooser("round_robin", ready))
+    assert picks["e0"] == 0
+    assert picks["e1"] == pytest.approx(4000 * 0.1 / 1.1, rel=0.25)
+
+
+def test_least_request_knows_the_pools_yardstick_for_silence() -> None:
+    """Few in flight at a frozen process are no reason to send it more."""
+    ready = endpoints(1, 1)
+    ready[0].pending, ready[0].silent_since = 1, NOW - 0.5
+    ready[1].pending, ready[1].silent_since = 3, NOW
+    made, reference = chooser("least_request", ready), Reference()
+    reference.stall_s = 0.06
+    found = made.choose((), None, reference, NOW)
+    assert found is ready[1]
+
+
+def test_the_ring_forgets_who_came_back_as_another() -> None:
+    """The same ids and weights at new addresses: the old objects have no connections any more."""
+    old, new = endpoints(1, 1, 1), endpoints(1, 1, 1)
+    made = chooser("ring_hash", old, hash_key=HashKey("source"))
+    made.rebuild(new, new)
+    for number in range(50):
+        found = made.choose((), hash_of(b"%d" % number), Reference(), NOW)
+        assert any(found is endpoint for endpoint in new)
+
+
+def test_shares_and_gates_are_relative_to_the_best() -> None:
+    """If all are new, or all warn, there is nobody to spare them for."""
+    everyone = endpoints(2, 4, 4, 1)
+    everyone[2].reported = 0.5
+    gates = dict(zip(everyone, (0.05, 0.10, 0.10, 0.0), strict=True))
+    by_breaker = {endpoint.breaker: gate for endpoint, gate in gates.items()}
+    everyone[3].breaker.open(NOW, Verdict("dead", 1.0, False, {}))
+    ready, held = assign(everyone, by_breaker.__getitem__, 0.5)
+    assert (ready, held) == (everyone[:3], [])
+    assert [endpoint.share for endpoint in everyone] == [0.5, 1.0, 0.5, 0.0]
+    assert [endpoint.gate for endpoint in everyone] == [0.5, 1.0, 1.0, 0.0]
+    everyone[1].health = "warning"
+    assign(everyone, by_breaker.__getitem__, 0.5)
+    assert [endpoint.share for endpoint in ready] == [1.0, 1.0, 1.0]
+    closed = endpoints(1)
+    assert assign(closed, lambda breaker: 0.0, 0.5) == ([], closed)
+
+
+def test_no_zone_is_no_zone_to_prefer() -> None:
+    """Endpoints that say nothing of theirs are not here because we say nothing of ours."""
+    unzoned = endpoints(1, 1)
+    assert split("", unzoned, unzoned) == ([], unzoned, 0.0)
+    zoned = endpoints(1, 1, zones="aa")
+    assert split("a", zoned, zoned[:1]) == (zoned[:1], [], 1.0), "nobody to spill over to"
 
 
 def test_least_request_ignores_latency() -> None:
@@ -172,6 +246,10 @@ def test_subsets_and_the_rule_for_empty_ones() -> None:
     assert select(specs, {"version": "v9"}, "reject") == ([], True)
     assert select(specs, {"version": "v9"}, "any") == (specs, True)
     assert select(specs, {}, "reject") == (specs, False)
+    assert select(specs[:1], {"tier": "gold"}, "reject") == ([], True), (
+        "a label that is not there is no match"
+    )
+    assert select([], {"version": "v1"}, "reject") == ([], False), "nobody at all is not the labels' fault"
 
 
 @pytest.mark.parametrize(
@@ -197,6 +275,8 @@ def test_reports_go_round() -> None:
     assert parse_report(value) == LoadReport(0.5, 12.0, 0.5)
     assert parse_report(b"JSON {}") is None
     assert parse_report(b"TEXT x") is None
+    assert parse_report(b"TEXT named_metrics.health=-1") is None
+    assert parse_report(b"TEXT cpu=1" + b" " * 600) is None
     assert parse_report(b"TEXT named_metrics.health=nan,cpu=1") == LoadReport(1.0, 0.0, 0.0)
 
 
@@ -219,7 +299,12 @@ def test_colours_name_the_signal_that_speaks() -> None:
     assert colour_of(endpoint) == ("yellow", "ramp at 5%: joined")
     endpoint.breaker.hold(NOW, Verdict("half fails", 0.5, False, {}))
     assert colour_of(endpoint) == ("yellow", "held: half fails")
+    endpoint.breaker.hold(NOW, Verdict("all fail", 1.0, False, {}))
+    assert colour_of(endpoint) == ("red", "breaker held: all fail")
+    endpoint.breaker.hold(NOW, Verdict("half fails", 0.5, False, {}))
     endpoint.report = LoadReport(0.0, 0.0, 0.0)
     assert colour_of(endpoint) == ("red", "it reports itself critical")
+    endpoint.health = "critical"
+    assert colour_of(endpoint) == ("red", "the registry says critical")
     endpoint.breaker.open(NOW, Verdict("dead", 1.0, False, {}))
     assert colour_of(endpoint) == ("red", "breaker open: dead")

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.balance.attempt_ledger import penalise
 from sidecar.balance.endpoints import Endpoint, EndpointSpec
-from sidecar.balance.latency import BUCKETS, LatencyHistogram, quantile
+from sidecar.balance.latency import BUCKETS, HALF_S, LatencyHistogram, quantile
 from sidecar.balance.peak_ewma import penalised, projected, updated
 from sidecar.balance.reference import Reference
 from sidecar.policy.breaker import Breaker
@@ -56,6 +57,15 @@ def test_old_samples_leave_within_two_halves() -> None:
         for _ in range(5):
             histogram.record(0.001, 11.0 + second)
     assert quantile(histogram.counts(81.0), 1.0) == pytest.approx(0.001, rel=0.1)
+
+
+def test_samples_live_for_one_half_and_no_longer_than_two() -> None:
+    """Also when nobody records any more: old numbers are no yardstick."""
+    histogram = LatencyHistogram()
+    for _ in range(100):
+        histogram.record(1.0, 10.0)
+    assert sum(histogram.counts(10.0 + HALF_S)) == 100
+    assert sum(histogram.counts(10.0 + 2 * HALF_S)) == 0
 
 
 @given(st.floats(1e-4, 10), st.floats(1e-4, 10), st.floats(0, 100), st.floats(0.5, 20))
@@ -116,3 +126,29 @@ def test_before_anything_is_measured_nothing_is_slow() -> None:
     endpoints, clock = make_pool([0.002, 0.002], samples=12)
     reference.refresh(endpoints, 1.0, clock.now)
     assert reference.p95_s is not None
+
+
+def test_a_failure_is_worth_what_it_took_or_what_was_asked_for() -> None:
+    """At least five times p95; a Retry-After beyond half a minute is somebody's mistake."""
+    (endpoint,), clock = make_pool([0.002])
+    reference = Reference()
+    for elapsed, retry_after, worth in (
+        (0.001, None, 0.025),
+        (5.0, None, 5.0),
+        (5.0, 9.0, 9.0),
+        (1.0, 1e6, 30.0),
+    ):
+        endpoint.ewma = 0.002
+        penalise(endpoint, False, elapsed, retry_after, reference, clock.now)
+        assert endpoint.ewma == worth
+
+
+def test_the_yardstick_is_taken_all_over_the_pool() -> None:
+    """Not from the sixteen that stand first: those may be one version, or one zone."""
+    endpoints, clock = make_pool([0.5] * 16 + [0.002] * 16)
+    reference = Reference()
+    reference.refresh(endpoints, 10.0, clock.now)
+    assert reference.median_s == 0.002
+    assert (reference.decay_s, reference.inverse_decay) == (10.0, 0.1)
+    reference.refresh(endpoints, 100.0, clock.now)
+    assert reference.decay_s == 3.0, "where samples come often, forgetting costs no certainty"

@@ -109,3 +109,45 @@ def test_cost_as_explained() -> None:
     assert cost_of(endpoint, reference, NOW) == pytest.approx(reference.band_s)
     endpoint.pending, endpoint.share = 2, 0.5
     assert cost_of(endpoint, reference, NOW) == pytest.approx(5 * reference.band_s)
+
+
+@pytest.mark.parametrize("count", [2, 9])
+def test_attempts_in_flight_weigh_by_share(count: int) -> None:
+    """Four at a half one are as many as eight at a whole one."""
+    ready = endpoints(count)
+    for endpoint in ready:
+        endpoint.pending, endpoint.silent_since = 4, NOW
+    ready[0].share = 0.5
+    assert draw(ready, 500)["e0"] == 0
+
+
+@pytest.mark.parametrize("count", [2, 9])
+def test_one_that_was_slow_long_ago_is_tried_again(count: int) -> None:
+    """Its estimate comes down with time, though nobody measures it."""
+    ready = endpoints(count)
+    ready[0].ewma *= 50
+    assert draw(ready, 500)["e0"] == 0
+    ready[0].ewma_at = NOW - 100.0
+    assert draw(ready)["e0"] == pytest.approx(6000 / count, rel=0.25)
+
+
+def test_a_quarter_more_is_as_good() -> None:
+    """Else the last digit of an estimate would decide about all traffic."""
+    ready = endpoints(2)
+    for endpoint, latency in zip(ready, (0.100, 0.120), strict=True):
+        endpoint.ewma, endpoint.ewma_at = latency, NOW
+    assert draw(ready)["e1"] == pytest.approx(3000, rel=0.1)
+    ready[1].ewma = 0.130
+    assert draw(ready)["e1"] == 0
+
+
+def test_of_many_a_gated_or_stalled_one_is_passed_over_too() -> None:
+    """The draw of two obeys what the scan of all obeys."""
+    ready = endpoints(9)
+    ready[0].gate = 0.05
+    ready[1].pending, ready[1].silent_since = 1, NOW - 60.0
+    for endpoint in ready[2:]:
+        endpoint.pending, endpoint.silent_since = 3, NOW
+    picks = draw(ready)
+    assert picks["e1"] == 0
+    assert 0 < picks["e0"] < 200
