@@ -10,6 +10,7 @@ from tests.e2e.real_mesh import RealMesh, http, until, wait
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 CONTRAST = (Path(__file__).parent / "contrast.js").read_text()
+CROWD = (Path(__file__).parent / "crowd.js").read_text()
 TABS = ("overview", "detection", "traces", "events", "faults")
 
 
@@ -72,6 +73,38 @@ def test_numbers_do_not_grow_when_they_are_rounded(page: Any) -> None:
         "9.9", "10", "<0.1", "0", "12.3k", "10 ms", "1.00 s", "10 s",
         "10 %", "<0.1 %", "25 %", "1.00 s", "10.0 s",
     ]  # fmt: skip
+
+
+def test_a_hundred_services_can_be_told_apart(page: Any) -> None:
+    """At 1280 x 720: every name is large enough to read, and no card lies on another or outside."""
+    page.evaluate(CROWD, 0)
+    found = page.evaluate(
+        """() => {
+          const box = (one) => one.getBoundingClientRect();
+          const cards = [...document.querySelectorAll('.node')];
+          const stage = box(document.getElementById('stage'));
+          const apart = (a, b) => a.right <= b.left || b.right <= a.left
+            || a.bottom <= b.top || b.bottom <= a.top;
+          const inside = (a) => a.left >= stage.left && a.right <= stage.right && a.bottom <= stage.bottom;
+          const name = document.querySelector('[data-service="s99"] .name');
+          return {
+            cards: cards.length,
+            px: parseFloat(getComputedStyle(name).fontSize) * mesh.scene.camera.scale,
+            fits: name.scrollWidth <= name.clientWidth && cards.every((one) => inside(box(one))),
+            apart: cards.every((one, index) => cards.slice(index + 1)
+              .every((other) => apart(box(one), box(other)))),
+          };
+        }"""
+    )
+    assert found.pop("px") >= 8
+    assert found == {"cards": 101, "fits": True, "apart": True}
+
+
+def test_the_traffic_is_there_at_once(page: Any, mesh: RealMesh) -> None:
+    """The slider does not stand at nothing until the rate changes."""
+    page.reload()
+    page.wait_for_selector('[data-instance="orders-1"]')
+    assert float(page.input_value("#rate-number")) == mesh.load()["rate"]
 
 
 def test_who_wants_no_motion_gets_none(page: Any) -> None:

@@ -1,5 +1,7 @@
 /** The view on the picture: pan, zoom, fit; world to screen is `screen = world * scale + offset`. @module */
 
+/** Below this scale numbers are too small to read: names and colours take their room. */
+export const FAR = 0.6;
 const MIN = 0.12;
 const MAX = 2.2;
 const MARGIN = 26;

@@ -43,6 +43,6 @@ function watch(one) {
     one.note ? h("p.note", null, one.note) : "",
     rows.length ? "" : h("p.note", null, "Nobody noticed yet."),
     h("ol", null, rows.map((/** @type {any} */ row) => h("li", { "data-row": row.key },
-      h("span", null, words[row.key], h("small", null, row.who === "supervisor" ? "" : `${row.who}${row.count > 1 ? `, ${row.count} in all` : ""}`)),
+      h("span", null, words[row.key], h("small", null, row.who === "supervisor" ? "" : `${row.who}${row.count > 1 ? `, ${row.count}×` : ""}`)),
       h("span.num", null, after(row.ms)), h("i", { style: { width: `${Math.sqrt(row.ms / longest) * 100}%` } })))));
 }

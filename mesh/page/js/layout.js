@@ -14,8 +14,10 @@ const HEAD = 30;
 const ROW = 23;
 const GAP_X = 100;
 const GAP_Y = 30;
-/** A layer higher than this goes on in a column of its own beside it. */
-const COLUMN_HEIGHT = 1100;
+/** A layer higher than this goes on in a column of its own beside it: the first that fills a screen best. */
+const COLUMN_HEIGHTS = [1100, 1400, 1700, 2000, 2400, 2800];
+/** Width to height of the picture beside the panel, on most screens. */
+const ASPECT = 1.45;
 const SWEEPS = 6;
 
 /** @param {any} graph @param {(name: string) => number} replicas @returns {Map<string, Box>} */
@@ -23,12 +25,25 @@ export function layout(graph, replicas) {
   const names = [graph.ingress, ...graph.services.map((/** @type {any} */ service) => service.name)];
   const calls = forward(graph.ingress, names, graph.calls);
   const layers = order(layering(graph.ingress, names, calls), calls);
+  const tries = COLUMN_HEIGHTS.map((most) => place(graph.ingress, layers, replicas, most));
+  return tries.reduce((best, one) => (size(one) < size(best) - 1 ? one : best));
+}
+
+/** @param {Map<string, Box>} boxes @returns {number} the higher, the smaller is everything on a screen */
+function size(boxes) {
+  const all = [...boxes.values()];
+  const width = Math.max(...all.map((box) => box.x + box.w));
+  return Math.max(width / ASPECT, Math.max(...all.map((box) => box.y + box.h)) - Math.min(...all.map((box) => box.y)));
+}
+
+/** @param {string} ingress @param {string[][]} layers @param {(name: string) => number} replicas @param {number} most a column's height @returns {Map<string, Box>} */
+function place(ingress, layers, replicas, most) {
   /** @type {Map<string, Box>} */
   const boxes = new Map();
   let x = 0;
   for (const layer of layers) {
-    for (const column of columns(layer, replicas)) {
-      const width = column.includes(graph.ingress) ? INGRESS_WIDTH : WIDTH;
+    for (const column of columns(layer, replicas, most)) {
+      const width = column.includes(ingress) ? INGRESS_WIDTH : WIDTH;
       const total = column.reduce((sum, name) => sum + height(replicas(name)) + GAP_Y, -GAP_Y);
       let y = -total / 2;
       for (const name of column) {
@@ -116,10 +131,10 @@ function order(layers, calls) {
   return layers;
 }
 
-/** @param {string[]} layer @param {(name: string) => number} replicas @returns {string[][]} */
-function columns(layer, replicas) {
+/** @param {string[]} layer @param {(name: string) => number} replicas @param {number} most @returns {string[][]} */
+function columns(layer, replicas, most) {
   const total = layer.reduce((sum, name) => sum + height(replicas(name)) + GAP_Y, 0);
-  const count = Math.ceil(total / COLUMN_HEIGHT);
+  const count = Math.ceil(total / most);
   const size = Math.ceil(layer.length / count);
   return Array.from({ length: count }, (_, index) => layer.slice(index * size, (index + 1) * size)).filter((part) => part.length);
 }

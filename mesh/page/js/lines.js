@@ -1,4 +1,5 @@
 /** The calls between services as curves, one to each instance, with their numbers; drawn only when they change. @module */
+import { FAR } from "./camera.js";
 import { injected } from "./faults.js";
 import { ms, percent, rate } from "./format.js";
 import { xAt, yAt } from "./routes.js";
@@ -29,7 +30,7 @@ export function draw(context, above, camera, ratio, routes, model, colours, hove
     const edge = model.edges.get(route.edge);
     if (edge) line(context, above, route, edge, model, colours, lit(route.edge, chosen, hovered), camera.scale);
   }
-  const few = model.edges.size <= MANY_EDGES || camera.scale > 0.8;
+  const few = (model.edges.size <= MANY_EDGES && camera.scale >= FAR) || camera.scale > 0.8;
   const labelled = new Set();
   for (const route of routes.values()) {
     if (labelled.has(route.edge)) continue;

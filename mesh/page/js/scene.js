@@ -1,5 +1,5 @@
 /** The picture as a whole: cards, lines, dots, and the one loop that draws them. @module */
-import { Camera } from "./camera.js";
+import { Camera, FAR } from "./camera.js";
 import { byId } from "./dom.js";
 import { height, layout } from "./layout.js";
 import * as lines from "./lines.js";
@@ -118,6 +118,7 @@ class Scene {
   changed() {
     const { x, y, scale } = this.camera;
     this.layer.style.transform = `translate(${x}px, ${y}px) scale(${scale})`;
+    this.layer.classList.toggle("far", scale < FAR);
     this.dirty = true;
   }
 

@@ -32,7 +32,7 @@ export function startTraffic() {
   const slider = byId("rate");
   const number = byId("rate-number");
   const pattern = byId("pattern");
-  let touched = 0;
+  let touched = -Infinity;
   let timer = 0;
   const send = (/** @type {number} */ value) => {
     touched = performance.now();
