@@ -76,7 +76,7 @@ def test_a_redirect_to_another_port(authority: str, expected: bytes) -> None:
         {"mirrors": (Mirror("m", 1.0),)},
         {"hash_key": HashKey("source")},
     ],
-    ids=str,
+    ids=lambda extra: next(iter(extra)),
 )
 def test_a_plain_route_has_nothing_but_a_destination(extra: dict[str, Any]) -> None:
     """The short way is taken for it, which knows of nothing else."""
