@@ -120,6 +120,16 @@ async def test_the_aggregate_of_a_name_is_its_worst(http: Http, name: str) -> No
     assert answer.headers["x-consul-reason"] == "warning"
 
 
+async def test_passing_leaves_out_who_only_warns(http: Http, name: str) -> None:
+    """Whichever of the two questions was asked first."""
+    check = {"TTL": "600s", "Status": "warning"}
+    await http.put("agent/service/register", {"Name": name, "Check": check})
+    await http.settled(f"health/service/{name}", lambda rows: len(rows) == 1 and len(rows[0]["Checks"]) == 2)
+    for _ in range(2):
+        assert len((await http.get(f"health/service/{name}")).json) == 1
+        assert (await http.get(f"health/service/{name}?passing")).json == []
+
+
 async def test_maintenance_of_a_service(http: Http, name: str) -> None:
     await http.put("agent/service/register", _service(name, Check={"TTL": "60s", "Status": "passing"}))
     await http.put(f"agent/service/maintenance/{name}-1?enable=true&reason=because")

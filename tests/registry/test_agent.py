@@ -99,6 +99,35 @@ def test_a_service_that_stays_critical_is_deregistered() -> None:
     assert bench.store.state.local_checks == {}
 
 
+def test_the_time_of_critical_begins_when_it_turns_critical_and_ends_when_it_is_well() -> None:
+    """Not when it was registered: a service that was well for a week has its whole time."""
+    bench = Bench()
+    bench.register("w1", replace(TTL, ttl=5000, status=PASSING))
+    bench.clock.advance(4000)
+    bench.agent.update_ttl("service:w1", CRITICAL, "no database")
+    bench.clock.advance(599)
+    bench.agent.update_ttl("service:w1", PASSING, "")
+    bench.agent.update_ttl("service:w1", CRITICAL, "no database")
+    bench.clock.advance(599)
+    bench.agent.tick()
+    assert bench.agent.service("w1") is not None
+    bench.clock.advance(1)
+    bench.agent.tick()
+    assert bench.agent.service("w1") is None
+    assert bench.store.state.services.keys() == {("n1", "consul")}
+
+
+def test_outputs_that_change_all_the_time_reach_the_catalog_all_the_same() -> None:
+    """The first of them begins the time; a change of status takes the output along at once."""
+    bench = Bench()
+    bench.register("w1", replace(TTL, ttl=5000, status=PASSING))
+    for second in range(0, int(OUTPUT_SYNC), 50):
+        bench.agent.update_ttl("service:w1", PASSING, f"{second} jobs")
+        bench.clock.advance(50)
+    bench.agent.tick()
+    assert bench.store.state.checks["n1", "service:w1"].output == "250 jobs"
+
+
 def test_registering_again_keeps_status_and_starts_the_ttl_anew() -> None:
     bench = Bench()
     bench.register()

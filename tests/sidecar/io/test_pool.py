@@ -230,7 +230,7 @@ async def test_an_idle_connection_that_is_about_to_close_is_not_lent() -> None:
         pool = made.make(up.port)
         closing = await lend(pool)
         pool.release(closing)
-        closing.close()
+        closing.close_raw()
         assert pool.idle == 1
         other = await lend(pool)
         assert other is not closing
@@ -252,6 +252,34 @@ async def test_a_closed_pool_keeps_nothing() -> None:
         pool.release(lent)
         await until(lambda: (pool.active, pool.idle, pool.connecting) == (0, 0, 0))
         assert waiter.got is None
+
+
+async def test_half_a_request_is_cut_and_not_closed() -> None:
+    """A clean end could make it look whole to the backend; a whole one may end cleanly."""
+    cut: list[bool] = []
+
+    class Noted(UpstreamConnection):
+        """Says how it ended."""
+
+        __slots__ = ()
+
+        def abort(self) -> None:
+            cut.append(True)
+            super().abort()
+
+        def close_raw(self) -> None:
+            cut.append(False)
+            super().close_raw()
+
+    async with ScriptedUpstream(stay) as up, pools() as made:
+        for done in (False, True):
+            pool = made.make(up.port, max_requests=1)
+            connection = await lend(pool)
+            connection.__class__ = Noted
+            connection.used, connection.request_done = 1, done
+            pool.release(connection)
+            await until(lambda pool=pool: pool.active == 0)  # type: ignore[misc]
+    assert cut == [True, False]
 
 
 async def test_a_tunnel_leaves_its_place_to_who_waits() -> None:
