@@ -8,7 +8,6 @@ import pytest
 
 from services.script import load_topology
 from tests.e2e.real_mesh import RealMesh, alive, http, until, wait
-from tests.page.conftest import RATE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
@@ -155,15 +154,6 @@ def test_the_panel_says_what_the_metrics_say(page: Any, mesh: RealMesh) -> None:
     shown = page.evaluate("() => mesh.model.nodes.get('gateway').rps")
     text = page.inner_text('#overview [data-stat="rps"] b').removesuffix("/s")
     assert abs(float(text) - shown) <= 1 + SHARE * shown
-    page.keyboard.press("Escape")
-    page.click('[data-edge="ingress>gateway"]')
-    page.wait_for_selector('#overview [data-stat="requests"]')
-    mesh.ok("load", "--rate", "0")  # the page looks once a second: what is under way must not count
-    wait(3)
-    total = counted("ingress", "source")
-    mesh.ok("load", "--rate", RATE)
-    said = float(page.inner_text('#overview [data-stat="requests"] b').replace(",", ""))
-    assert abs(said - total) <= SHARE * total
     page.keyboard.press("Escape")
 
 

@@ -78,12 +78,6 @@ def read(mesh: RealMesh) -> dict[str, dict[str, Counters]]:
     }
 
 
-def steer(page: Any, rate: str) -> None:
-    """By the page: a command would take a part of the window to start."""
-    page.fill("#rate-number", rate)
-    page.press("#rate-number", "Enter")
-
-
 # Within the page from the first request to the last reading: on a busy machine each word between the test and
 # the browser costs a part of the window.
 BURST = """async ([names, rate, seconds]) => {
@@ -123,7 +117,7 @@ def broken(page: Any) -> Iterator[None]:
         yield
     finally:
         assert page.evaluate(ask, ["DELETE", "/api/faults", None])
-        steer(page, RATE)
+        assert page.evaluate(ask, ["PUT", "/api/load", {"rate": float(RATE)}])
 
 
 def burst(page: Any, mesh: RealMesh) -> tuple[Any, dict[str, dict[str, str]], dict[str, Any]]:
@@ -132,7 +126,8 @@ def burst(page: Any, mesh: RealMesh) -> tuple[Any, dict[str, dict[str, str]], di
     The panel's numbers are of the last ten seconds, `/metrics` counts from the start. Both are of the very
     same requests only when these all came within one window, with nothing before and nothing after them.
     """
-    steer(page, "0")
+    page.fill("#rate-number", "0")
+    page.press("#rate-number", "Enter")
     page.wait_for_function(SILENT, timeout=60_000)
     before = read(mesh)
     found = page.evaluate(BURST, [list(before), BURST_RATE, BURST_S])
