@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from mesh.control.hub import MAX_BEHIND, MAX_PAGES, Hub, TooManyPages
+from mesh.control.hub import MAX_BEHIND, MAX_PAGES, SENT_CAUSES, SENT_EVENTS, Hub, TooManyPages
 from mesh.traces import TraceStore
 from tests.fakes.clock import FakeClock
 from tests.mesh.control.test_picture import instance
@@ -96,6 +96,19 @@ async def test_a_page_that_does_not_read_begins_anew(hub: Given) -> None:
     kinds = [(await anext(messages))[0]]
     assert kinds == ["hello"]
     await messages.aclose()  # type: ignore[attr-defined]
+
+
+async def test_a_new_page_knows_the_causes_of_five_minutes(hub: Given) -> None:
+    """A storm of what followed does not wash away what was done; and neither is without bound."""
+    mine, _, _ = hub
+    mine.acted("kill", "b-1", "both", "page")
+    for number in range(SENT_EVENTS + 50):
+        mine.journal.add("a-1", "breaker", {"number": number})
+    events = mine.hello()["events"]
+    assert [events[0]["kind"], len(events)] == ["action", SENT_EVENTS + 1]
+    for _ in range(SENT_CAUSES + SENT_EVENTS + 50):
+        mine.acted("kill", "b-1", "both", "page")
+    assert len(mine.hello()["events"]) == SENT_CAUSES + SENT_EVENTS
 
 
 async def test_an_open_breaker_says_how_long(hub: Given) -> None:
