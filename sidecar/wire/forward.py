@@ -71,11 +71,10 @@ def response_lines(
         lines += [b"connection: Upgrade\r\n", b"upgrade: %b\r\n" % head.fields.get(b"upgrade", b"")]
     elif framing in (Body.LENGTH, Body.CHUNKED):
         lines.append(framing_line(framing, head.length))
-    elif (length := head.fields.get(b"content-length")) is not None and head.status >= 200:
+    elif (length := head.fields.get(b"content-length")) is not None:  # a number: `response_framing` saw it
         # HEAD and 304 say how long the body would be; any other status without a body has none.
         if head_request or head.status == 304:
-            if length.strip().isdigit():
-                lines.append(b"content-length: %b\r\n" % length.strip())
+            lines.append(b"content-length: %b\r\n" % length.strip(b" \t"))
         elif head.status not in NO_BODY_STATUS:
             lines.append(b"content-length: 0\r\n")
     return lines

@@ -12,7 +12,9 @@ from sidecar.errors import Flag
 from sidecar.exchange import Exchange
 from sidecar.io.timeouts import Timeouts
 from sidecar.policy.concurrency import BulkheadPolicy
+from sidecar.policy.retry import RetryPolicy
 from sidecar.policy.settings import UpstreamPolicy
+from sidecar.upload import REPLAY_BYTES
 from tests.fakes.upstream import OK, Peer, ScriptedUpstream, replies
 
 from .harness import Rig, Truncated, until
@@ -127,6 +129,119 @@ async def test_the_keep_alive_race_is_repeated_on_a_fresh_connection_and_charged
         assert endpoint.failures == 0
         assert endpoint.breaker.window.bad == 0
         assert rig.upstream().budget.withdrawn == 0
+        await rig.settled()
+
+
+async def test_the_second_try_of_the_race_takes_no_idle_connection() -> None:
+    """All that idle are as old as the first, and may be closed as well."""
+
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        if peer.number <= 2:
+            await both.wait()
+            peer.send(OK)
+            await peer.drain()
+            await peer.head()  # the race, on each of the two
+        else:
+            peer.send(OK)
+            await peer.gone()
+
+    both = asyncio.Event()
+    async with ScriptedUpstream(script) as up, Rig({"svc": [up.address]}) as rig:
+        first, second = await rig.connect(), await rig.connect()
+        await first.send(GET)
+        await second.send(GET)
+        await until(lambda: len(up.heads) == 2)
+        both.set()
+        assert [(await client.answer()).status for client in (first, second)] == [200, 200]
+        await until(lambda: rig.pools()[0].idle == 2)
+        await first.send(GET)
+        assert (await first.answer()).status == 200
+        assert sorted(len(peer.heads) for peer in up.peers) == [1, 1, 2]
+        assert rig.upstream().budget.withdrawn == 0
+
+
+async def test_the_race_is_forgiven_once() -> None:
+    """A fresh connection that is closed without an answer is the endpoint's own failure."""
+
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        if peer.number == 1:
+            peer.send(OK)
+            await peer.drain()
+            await peer.head()
+
+    async with ScriptedUpstream(script) as up, Rig({"svc": [up.address]}) as rig:
+        client = await rig.connect()
+        await client.send(GET)
+        assert (await client.answer()).status == 200
+        await client.send(GET)
+        assert (await client.answer()).status == 503
+        (endpoint,) = rig.upstream().endpoints.all
+        tries = len(up.heads) - 2  # without the first request and the race
+        assert tries == endpoint.failures == RetryPolicy().max_attempts
+        await rig.settled()
+
+
+async def test_two_endpoints_that_close_at_once_are_no_race() -> None:
+    """The second loss of a kept connection in one request counts, wherever it was."""
+
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        if peer.number == 1:
+            await both.wait()
+        peer.send(OK)
+        await peer.drain()
+        if peer.number == 1:
+            await peer.head()
+
+    both = asyncio.Event()
+    async with (
+        ScriptedUpstream(script) as one,
+        ScriptedUpstream(script) as two,
+        Rig({"svc": [one.address, two.address]}) as rig,
+    ):
+        first, second = await rig.connect(), await rig.connect()
+        await first.send(GET)
+        await second.send(GET)
+        await until(lambda: len(one.heads) == len(two.heads) == 1)  # a connection to each
+        both.set()
+        for client in (first, second):
+            await client.answer()
+        await first.send(GET)
+        assert (await first.answer()).status == 200
+        assert sorted(endpoint.failures for endpoint in rig.upstream().endpoints.all) == [0, 1]
+        assert rig.upstream().budget.withdrawn == 1
+        await rig.settled()
+
+
+@pytest.mark.parametrize("with_the_head", [True, False])
+async def test_a_large_upload_that_has_begun_is_not_sent_again(with_the_head: bool) -> None:
+    """What is no longer kept cannot be repeated, though PUT is idempotent."""
+
+    async def half(peer: Peer) -> None:
+        await peer.head()
+        await peer.exactly(REPLAY_BYTES + 1)
+        peer.reset()
+
+    async with (
+        ScriptedUpstream(half) as one,
+        ScriptedUpstream(half) as two,
+        Rig({"svc": [one.address, two.address]}) as rig,
+    ):
+        client = await rig.connect()
+        size = REPLAY_BYTES + 2
+        head = b"PUT / HTTP/1.1\r\nHost: svc\r\nContent-Length: %d\r\n\r\n" % size
+        if with_the_head:
+            await client.send(head + bytes(REPLAY_BYTES + 1))
+        else:
+            await client.send(head)
+            await until(lambda: len(one.heads) + len(two.heads) == 1)
+            await client.send(bytes(REPLAY_BYTES + 1))
+        answer = await client.answer(b"PUT")
+        assert (answer.status, answer["x-mesh-reason"].split(":")[0]) == (503, "UC")
+        assert answer["connection"] == "close"  # the rest of the upload is not read as a request
+        assert len(one.heads) + len(two.heads) == 1
         await rig.settled()
 
 
