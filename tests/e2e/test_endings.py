@@ -1,5 +1,6 @@
 """However a mesh ends, it leaves no process, no listener, no lock; and the next one starts."""
 
+import functools
 import json
 import os
 import pty
@@ -68,6 +69,8 @@ def test_ctrl_c_while_it_starts_leaves_nothing(mesh: RealMesh) -> None:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             start_new_session=True,
+            # what is started from a shell's background job would ignore it until our own handler is there
+            preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.default_int_handler),
         )
         time.sleep(delay)
         leaders = mesh.leaders()
