@@ -1,4 +1,4 @@
-"""What one turn of the loop writes goes out together at the turn's end."""
+"""What one turn of the loop writes, but the first of it, goes out together at the turn's end."""
 
 from __future__ import annotations
 
@@ -24,26 +24,28 @@ class Outbox:
 
     A write wakes the process at the other end, which on loopback is done with the bytes before we come to
     the next write and sleeps again: each write pays for a wake-up. Written together they pay for one. With
-    32 connections that took the sidecar from 83 to 64 us of CPU a request.
+    32 connections that took the sidecar from 83 to 64 us of CPU a request. The first write of a turn does
+    not wait, so that the other end works while we count: with 1,000 requests/s it is mostly the only one,
+    and to wait would add 60 us to the median of 390.
 
     uvloop raises when a closed transport is written to, stock asyncio does not; here both do nothing, for
     the loss is told by `connection_lost`.
 
     Args:
-        call_soon: the loop's; runs `flush` after all that this turn has read was handled.
+        call_soon: the loop's; what it is given runs after all that this turn has read was handled.
     """
 
-    __slots__ = ("_call_soon", "_waiting")
+    __slots__ = ("_call_soon", "_in_turn", "_waiting")
 
     def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
         self._call_soon = call_soon
+        self._in_turn = False  # this turn has written
         self._waiting: list[tuple[asyncio.Transport, bytes]] = []
 
     def write(self, transport: asyncio.Transport | None, pieces: list[bytes]) -> None:
         """Send all pieces in one system call where that is possible."""
         if transport is None or transport.is_closing():
             return
-        waiting = self._waiting
         if len(pieces) == 1:
             data = pieces[0]
         elif sum(map(len, pieces)) < JOIN_BELOW:
@@ -52,11 +54,19 @@ class Outbox:
             self.flush()
             transport.writelines(pieces)
             return
+        if not self._in_turn:
+            self._in_turn = True
+            self._call_soon(self._end_turn)
+            transport.write(data)
+            return
+        waiting = self._waiting
         waiting.append((transport, data))
         if len(waiting) == MOST_WAITING or len(data) >= JOIN_BELOW:
             self.flush()
-        elif len(waiting) == 1:
-            self._call_soon(self.flush)
+
+    def _end_turn(self) -> None:
+        self._in_turn = False
+        self.flush()
 
     def flush(self) -> None:
         """Send what waits."""

@@ -14,6 +14,10 @@ from tests.fakes.transport import FakeTransport
 class Turn:
     """A turn of the loop that ends when the test says so."""
 
+    def first(self) -> None:
+        """The write that does not wait is made."""
+        self.outbox.write(FakeTransport(), [b"first"])
+
     def __init__(self) -> None:
         self.calls: list[Callable[[], None]] = []
         self.outbox = Outbox(self.calls.append)
@@ -40,27 +44,23 @@ def turn() -> Turn:
     return Turn()
 
 
-def test_what_a_turn_writes_goes_out_at_its_end_in_order(turn: Turn) -> None:
+def test_the_first_write_of_a_turn_goes_out_at_once_the_others_at_its_end_in_order(turn: Turn) -> None:
     one, two = turn.transport("one"), turn.transport("two")
-    turn.outbox.write(one, [b"a", b"b"])
-    turn.outbox.write(two, [b"c"])
-    turn.outbox.write(one, [b"d"])
-    assert turn.log == []
-    assert len(turn.calls) == 1  # one call for the turn, not one for each write
-    turn.end()
-    assert turn.log == [("one", b"ab"), ("two", b"c"), ("one", b"d")]
-
-
-def test_the_next_turn_is_flushed_too(turn: Turn) -> None:
-    one = turn.transport("one")
-    for data in (b"a", b"b"):
-        turn.outbox.write(one, [data])
+    for _ in range(2):
+        turn.outbox.write(one, [b"a", b"b"])
+        assert turn.log == [("one", b"ab")]
+        turn.outbox.write(two, [b"c"])
+        turn.outbox.write(one, [b"d", b"e"])
+        assert turn.log == [("one", b"ab")]
+        assert len(turn.calls) == 1  # one call for the turn, not one for each write
         turn.end()
-    assert one.sent == b"ab"
+        assert turn.log == [("one", b"ab"), ("two", b"c"), ("one", b"de")]
+        turn.log.clear()
 
 
 @pytest.mark.parametrize("pieces", [[b"x" * JOIN_BELOW], [b"x", b"y" * JOIN_BELOW]])
 def test_much_does_not_wait_and_overtakes_nothing(turn: Turn, pieces: list[bytes]) -> None:
+    turn.first()
     one, two = turn.transport("one"), turn.transport("two")
     turn.outbox.write(two, [b"before"])
     turn.outbox.write(one, [b"before"])
@@ -70,6 +70,7 @@ def test_much_does_not_wait_and_overtakes_nothing(turn: Turn, pieces: list[bytes
 
 
 def test_no_more_than_so_many_wait(turn: Turn) -> None:
+    turn.first()
     one = turn.transport("one")
     for _ in range(MOST_WAITING - 1):
         turn.outbox.write(one, [b"x"])
@@ -77,12 +78,14 @@ def test_no_more_than_so_many_wait(turn: Turn) -> None:
     turn.outbox.write(one, [b"x"])
     assert one.sent == b"x" * MOST_WAITING
     turn.outbox.write(one, [b"y"])
+    assert one.sent == b"x" * MOST_WAITING
     turn.end()
     assert one.sent.endswith(b"xy")
 
 
 @pytest.mark.parametrize("how", ["end", "close", "reset"])
 def test_the_end_comes_behind_what_was_written(turn: Turn, how: str) -> None:
+    turn.first()
     one = turn.transport("one")
     turn.outbox.write(one, [b"whole"])
     getattr(turn.outbox, how)(one)
@@ -94,6 +97,7 @@ def test_the_end_comes_behind_what_was_written(turn: Turn, how: str) -> None:
 
 
 def test_a_connection_that_is_gone_meanwhile_is_passed_over(turn: Turn) -> None:
+    turn.first()
     one, two = turn.transport("one"), turn.transport("two")
     turn.outbox.write(one, [b"a"])
     turn.outbox.write(two, [b"b"])
@@ -106,6 +110,7 @@ def test_a_connection_that_is_gone_meanwhile_is_passed_over(turn: Turn) -> None:
     turn.outbox.close(None)
     turn.outbox.reset(None)
     assert turn.calls == []
+    assert turn.log == [("two", b"b")]
 
 
 def test_one_transport_that_raises_costs_the_others_nothing(
@@ -115,6 +120,7 @@ def test_one_transport_that_raises_costs_the_others_nothing(
         def write(self, data: Any) -> None:
             raise RuntimeError("unable to perform operation on <TCPTransport closed=True>")
 
+    turn.first()
     broken, two = Broken(), turn.transport("two")
     turn.outbox.write(broken, [b"a"])
     turn.outbox.write(two, [b"b"])
