@@ -11,13 +11,13 @@ from typing import Any
 
 from mesh.errors import DocumentsRefused
 from sidecar.routing.compile import compile_documents, version_of
-from sidecar.routing.compile_rule import service_name
 from sidecar.routing.compiled import Identity
 from sidecar.routing.destination_rule import DestinationRule
 from sidecar.routing.documents import Document, parse_document
 from sidecar.routing.errors import DocumentError, Problem
 from sidecar.routing.fault_document import FaultDocument
 from sidecar.routing.lint import lint
+from sidecar.routing.table import service_name
 from sidecar.routing.virtual_service import Destination, VirtualService
 
 Raw = Mapping[str, Any]

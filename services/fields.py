@@ -18,8 +18,9 @@ MAX_REPLICAS = 1000
 
 # A service's name is a host name in `http://orders/`: one DNS label (RFC 1123).
 _NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
-# The mesh's own processes, which `mesh kill` and `mesh logs` take beside instances.
-RESERVED_NAMES = frozenset({"ingress", "registry", "loadgen"})
+# The mesh's own processes, which `mesh kill` and `mesh logs` take beside instances; and the registry's entry
+# in its own catalog, to which no sidecar leads.
+RESERVED_NAMES = frozenset({"ingress", "registry", "loadgen", "consul"})
 # RFC 9110: token, and a field value without control characters (no header may end early).
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e\x80-\uffff]{0,4000}")

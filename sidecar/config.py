@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 
 from .config_limits import LIMIT_FLAGS, add_flags, take_limits, take_timeouts
+from .discovery import is_registry
 from .errors import ConfigError
 from .io.listener import MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS
 from .io.timeouts import DEFAULT_TIMEOUTS, Timeouts
@@ -168,7 +169,8 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--default-service",
         metavar="SERVICE",
-        help="takes what names no known service; makes this an ingress",
+        help="takes every request, whatever its Host, unless a VirtualService with `gateways` says otherwise; "
+        "makes --outbound an ingress, which believes no header of the mesh",
     )
     add(
         "--policy",
@@ -232,6 +234,8 @@ def _convert(key: str, value: object, source: str) -> object:
         return tuple(Path(str(item)) for item in _as_list(value))
     if key == "upstream":
         return tuple(_parse_upstream(str(item), source) for item in _as_list(value))
+    if key == "default_service":
+        _not_the_registry(text, source)
     if key == "trace_sample":
         return _number(text, source, 0.0, 1.0)
     if key == "log_level" and text.lower() not in ("debug", "info", "warning", "error"):
@@ -295,4 +299,12 @@ def _parse_tcp(text: str, source: str) -> tuple[str, Address]:
     address, equals, name = text.partition("=")
     if not equals or not name:
         raise ConfigError(f"{source}: {text!r} is not HOST:PORT=SERVICE, for example 127.0.0.1:6379=redis")
+    _not_the_registry(name, source)
     return name, parse_address(address, source)
+
+
+def _not_the_registry(service: str, source: str) -> None:
+    if is_registry(service):
+        raise ConfigError(
+            f"{source}: {service!r} is the registry itself, and no sidecar leads there; name a service"
+        )

@@ -18,15 +18,15 @@ from ..policy.rate_limit import Rate, RateLimitPolicy
 from ..policy.settings import UpstreamPolicy
 from .annotations import ConcurrencyNote, RateLimitNote, RateNote
 from .compile_match import compile_match
-from .compile_rule import compile_rule, service_name
-from .compile_service import ServiceCompiler
+from .compile_rule import compile_rule
+from .compile_service import ServiceCompiler, names_a_gateway
 from .compiled import VERSION_DIGITS, Compiled, Destination, Identity, Inbound, RateLimitRule
 from .destination_rule import DestinationRule
 from .documents import Document, notes
 from .errors import DocumentError, Problem
 from .fault_document import FaultDocument
 from .match import Match
-from .table import RouteTable, Rule
+from .table import RouteTable, Rule, service_name
 from .virtual_service import VirtualService
 
 
@@ -49,6 +49,7 @@ def compile_documents(
     problems = list(_duplicates(documents))
     destinations = _destinations(documents, base, problems)
     rules: dict[str, list[Rule]] = {}
+    bound: dict[str, list[Rule]] = {}  # what an ingress lets a host choose
     faults: list[FaultRule] = []
     rate_limits: list[RateLimitRule] = []
     concurrency: AdaptivePolicy | None = None
@@ -71,14 +72,17 @@ def compile_documents(
                 compiler = ServiceCompiler(
                     document,
                     identity.labels(),
-                    not identity.service,
+                    not identity.service or default_service is not None,
                     bool(extra.get("mesh/retry-unsafe", False)),
                     destinations.__contains__,
                     hash_key_of,
                 )
                 compiled = compiler.rules()
                 for index, host in enumerate(document.spec.hosts):
-                    rules.setdefault(_host(host, document, index, problems), []).extend(compiled)
+                    name = _host(host, document, index, problems)
+                    rules.setdefault(name, []).extend(compiled)
+                    if default_service is not None and names_a_gateway(document.spec.gateways):
+                        bound.setdefault(name, []).extend(compiled)
                 if identity.service:
                     faults.extend(compiler.faults(mine))
                     rate_limits.extend(_limits_of_service(document, compiler, mine))
@@ -110,6 +114,7 @@ def compile_documents(
         known,
         rng,
         hash_keys,
+        {host: found for host, found in bound.items() if found},
     )
     inbound = Inbound(tuple(faults), tuple(rate_limits), concurrency)
     return Compiled(version, table, inbound, base, destinations)
@@ -179,7 +184,7 @@ def _host(host: str, document: VirtualService, index: int, problems: list[Proble
         problems.append(
             Problem(document.key, f"spec.hosts[{index}]", f"{host!r}: only * and *.domain are patterns")
         )
-    return service_name(host)
+    return host.lower() if "*" in host else service_name(host)  # `*.mesh` is not `*`
 
 
 def _limits_of_service(

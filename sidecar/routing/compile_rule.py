@@ -23,6 +23,7 @@ from .destination_rule import (
     TrafficPolicy,
 )
 from .documents import notes
+from .table import service_name
 
 _BALANCERS: Final[dict[str | None, Balancer]] = {
     None: "peak_ewma",
@@ -34,17 +35,6 @@ _BALANCERS: Final[dict[str | None, Balancer]] = {
     "ROUND_ROBIN": "round_robin",
 }
 EJECTION_MAX_S: Final = 300.0  # Envoy's max_ejection_time
-
-
-def service_name(host: str) -> str:
-    """`orders`, `orders.default.svc.cluster.local` and `orders.mesh` are the service `orders`; others stay
-    whole.
-    """
-    host = host.lower().rstrip(".")
-    for suffix in (".svc.cluster.local", ".svc", ".mesh"):
-        if host.endswith(suffix):
-            return host.removesuffix(suffix).partition(".")[0]
-    return host
 
 
 def key_of(host: str, subset: str | None) -> str:

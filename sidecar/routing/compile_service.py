@@ -29,6 +29,11 @@ from .virtual_service import (
 _TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
+def names_a_gateway(gateways: Sequence[str]) -> bool:
+    """Whether a document or match is bound to the ingress, which is every gateway; `mesh` is the sidecars."""
+    return any(name != "mesh" for name in gateways)
+
+
 class ServiceCompiler:
     """Compiles one VirtualService for one sidecar; problems are collected, not raised.
 
@@ -55,15 +60,14 @@ class ServiceCompiler:
 
     # ---- for callers -------------------------------------------------------------------------------
 
-    def applies(self, gateways: Sequence[str]) -> bool:
-        """No gateways, or `mesh` among them: everywhere. Others only: at the ingress, which is the one
-        gateway.
-        """
-        return not gateways or "mesh" in gateways or self._ingress
-
     def rules(self) -> list[Rule]:
-        """The rules in the document's order; those that can never mean this caller are left out."""
-        if not self.applies(self.document.spec.gateways):
+        """The rules in the document's order; those that can never mean this caller are left out.
+
+        An ingress has all documents: those of its default service, and by host those that are bound to it
+        (`RouteTable`).
+        """
+        gateways = self.document.spec.gateways
+        if gateways and "mesh" not in gateways and not self._ingress:
             return []
         found = []
         for index, block in enumerate(self.document.spec.http):
@@ -80,7 +84,8 @@ class ServiceCompiler:
         return found
 
     def _from_here(self, request: HTTPMatchRequest) -> bool:
-        if request.gateways and not self.applies(request.gateways):
+        gateways = request.gateways
+        if gateways and not (names_a_gateway(gateways) if self._ingress else "mesh" in gateways):
             return False
         return all(self._labels.get(key) == value for key, value in request.sourceLabels.items())
 

@@ -6,11 +6,12 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from .compile_match import compile_match
-from .compile_rule import key_of, service_name
+from .compile_rule import key_of
 from .destination_rule import DestinationRule, TrafficPolicy
 from .documents import Document
 from .errors import Problem
 from .match import Match
+from .table import service_name
 from .virtual_service import HTTPRoute, VirtualService
 
 

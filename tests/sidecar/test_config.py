@@ -55,6 +55,8 @@ def test_durations(text: str, seconds: float) -> None:
         (["--name", "a", "--inbound", "h:1"], {}, "--inbound needs --app"),
         ([*MINIMAL, "--admin", "8080"], {}, "--admin: '8080' is not HOST:PORT"),
         ([*MINIMAL, "--admin", "h:99999"], {}, "--admin: 'h:99999' is not HOST:PORT"),
+        ([*MINIMAL, "--default-service", "consul"], {}, "--default-service: 'consul' is the registry itself"),
+        ([*MINIMAL, "--tcp", "h:1=Consul"], {}, "--tcp: 'Consul' is the registry itself"),
         ([*MINIMAL, "--workers", "0"], {}, "--workers: '0' is not a whole number from 1 to 128"),
         ([*MINIMAL, "--workers", "1.5"], {}, "--workers: '1.5' is not a whole number"),
         ([*MINIMAL, "--workers", "all"], {}, "--workers: 'all' is not a whole number"),

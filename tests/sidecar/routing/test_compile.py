@@ -79,6 +79,11 @@ def compiled(text: str, identity: Identity | None = None) -> Compiled:
     )
 
 
+def ingress(text: str) -> Compiled:
+    """The same for an ingress whose own service is `web`."""
+    return compile_documents(parse_text(text), Identity(), default_service="web", rng=random.Random(5))
+
+
 def route(made: Compiled, path: bytes = b"/", **headers: str) -> Route:
     """Where a GET to reviews goes."""
     pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
@@ -252,16 +257,70 @@ def test_annotations_reach_their_settings() -> None:
     assert own.concurrency.ceiling == 40
 
 
+BOUND = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: shop}
+spec:
+  hosts: [shop.test]
+  gateways: [public, mesh]
+  http:
+  - match: [{uri: {prefix: /inner}, gateways: [mesh]}]
+    route: [{destination: {host: inner}}]
+  - match: [{uri: {prefix: /outer}, gateways: [public]}]
+    route: [{destination: {host: outer}}]
+  - route: [{destination: {host: orders}}]
+"""
+
+
 def test_gateways_mean_the_ingress() -> None:
-    """A document for a named gateway is for the ingress only; without gateways it is for all."""
+    """A document for a named gateway is for the ingress only, one without for the sidecars."""
     text = REVIEWS.replace(
         "hosts: [reviews.default.svc.cluster.local]", "hosts: ['*']\n  gateways: [bookinfo]"
     )
     assert compiled(text).table.describe()["hosts"] == {}
-    at_ingress = compiled(text, Identity())
+    at_ingress = ingress(text)
     found = at_ingress.table.match("anything", b"GET", b"/", [(b"end-user", b"jason")])
     assert found is not None
     assert found.upstream == "reviews|v2"
+
+
+@pytest.mark.parametrize(
+    ("host", "path", "sidecar", "edge"),
+    [
+        ("shop.test", b"/inner", "inner", "orders"),
+        ("shop.test", b"/outer", "orders", "outer"),
+        ("shop.test", b"/", "orders", "orders"),
+        ("orders", b"/", "orders", "web"),
+    ],
+)
+def test_a_match_may_be_for_the_ingress_or_for_the_sidecars(
+    host: str, path: bytes, sidecar: str, edge: str
+) -> None:
+    """As its own `gateways` say."""
+    for made, wanted in ((compiled(BOUND), sidecar), (ingress(BOUND), edge)):
+        found = made.table.match(host, b"GET", path, ())
+        assert found is not None
+        assert found.upstream == wanted
+
+
+@pytest.mark.parametrize("gateways", ["", "  gateways: [mesh]\n", "  gateways: [public]\n"])
+def test_the_default_services_document_acts_at_the_ingress(gateways: str) -> None:
+    """Whoever it is bound to: all requests there are requests to that service."""
+    text = BOUND.replace("  gateways: [public, mesh]\n", gateways).replace("shop.test", "web.mesh")
+    for host in ("127.0.0.1:8080", "web", "orders"):
+        found = ingress(text).table.match(host, b"GET", b"/", ())
+        assert found is not None
+        assert found.upstream == "orders"
+
+
+def test_a_pattern_is_no_short_form() -> None:
+    """`*.mesh` means hosts that end so, not every host."""
+    text = BOUND.replace("shop.test", "'*.mesh'")
+    assert set(compiled(text).table.describe()["hosts"]) == {"*.mesh"}  # type: ignore[call-overload]
+    found = ingress(text).table.match("x.test", b"GET", b"/", ())
+    assert found is not None
+    assert found.upstream == "web"
 
 
 @pytest.mark.parametrize(
