@@ -11,7 +11,7 @@ from .io.pool import Pool
 from .io.upstream import UpstreamConnection
 from .policy.outcome import Outcome
 from .stack import Pick
-from .wire.events import ProtocolError, ResponseHead
+from .wire.events import ProtocolError, RequestHead, ResponseHead
 
 if TYPE_CHECKING:
     from .exchange_state import ExchangeState
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 class SideTry:
     """One attempt of its own: a pick, a connection, the whole request, and one settlement."""
 
-    __slots__ = ("_pieces", "_started", "attempt", "connection", "method", "pick", "pool", "proxy", "target")
+    __slots__ = ("_pieces", "_started", "attempt", "connection", "head", "pick", "pool", "proxy", "target")
 
-    def __init__(self, proxy: Proxy, target: Target, pick: Pick, attempt: Attempt, method: bytes) -> None:
+    def __init__(self, proxy: Proxy, target: Target, pick: Pick, attempt: Attempt, head: RequestHead) -> None:
         self.proxy = proxy
         self.target = target
         self.pick: Pick | None = pick
         self.attempt = attempt
-        self.method = method
+        self.head = head
         self.pool: Pool = proxy.pool(pick.endpoint, target.policy.connection)
         self.connection: UpstreamConnection | None = None
         self._started = proxy.clock()
@@ -50,7 +50,7 @@ class SideTry:
     def connected(self, connection: UpstreamConnection) -> None:
         self.connection = connection
         self.attempt.connected = self.proxy.clock()
-        connection.begin(self, self.method)
+        connection.begin(self, self.head)
         connection.request_done = True
         connection.write(self._pieces)
         self._pieces = []
@@ -96,7 +96,7 @@ class Mirror(SideTry):
     its failures are the destination's, never the request's.
     """
 
-    __slots__ = ("_timer", "head", "of", "request_id", "span")
+    __slots__ = ("_timer", "of", "request_id", "span")
 
     def __init__(
         self,
@@ -108,8 +108,7 @@ class Mirror(SideTry):
         until: float,
     ) -> None:
         proxy = exchange.proxy
-        super().__init__(proxy, target, pick, attempt, exchange.head.method)
-        self.head = exchange.head
+        super().__init__(proxy, target, pick, attempt, exchange.head)
         self.request_id = exchange.request_id
         self.span = span
         self.of = exchange.span  # the request that it is a copy of
@@ -155,7 +154,7 @@ class Hedge(SideTry):
     __slots__ = ("_exchange", "_won")
 
     def __init__(self, exchange: Tries, target: Target, pick: Pick, attempt: Attempt) -> None:
-        super().__init__(exchange.proxy, target, pick, attempt, exchange.head.method)
+        super().__init__(exchange.proxy, target, pick, attempt, exchange.head)
         self._exchange = exchange
         self._won = False
 

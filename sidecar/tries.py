@@ -73,7 +73,7 @@ class Tries(Relay):
         """A connection to the picked endpoint: send the head and what there is of the body."""
         head, proxy, attempt, upload = self.head, self.proxy, self.attempts[-1], self._upload
         self._connection = connection
-        connection.begin(self, head.method)
+        connection.begin(self, head)
         attempt.connected = now = proxy.clock()
         if self._client_slow:
             connection.pause_reading()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Protocol
 
-from ..wire.events import END, ProtocolError, ResponseHead
+from ..wire.events import END, ProtocolError, RequestHead, ResponseHead
+from ..wire.framing import is_plain
 from ..wire.limits import Limits
 from ..wire.response_parser import ResponseParser
 from .connection import Connection
@@ -71,7 +72,10 @@ class UpstreamConnection(Connection):
 
     @property
     def reusable(self) -> bool:
-        """RFC 9112 section 9.3 and h11's rule: both messages whole, both sides willing, nothing left over."""
+        """RFC 9112 section 9.3 and h11's rule: both messages whole, both sides willing, nothing left over.
+
+        And none that the backend could have delimited in another way (`is_plain`).
+        """
         transport = self.transport
         return (
             transport is not None
@@ -82,13 +86,13 @@ class UpstreamConnection(Connection):
             and self.used < MAX_EXCHANGES
         )
 
-    def begin(self, handler: ResponseHandler, method: bytes) -> None:
+    def begin(self, handler: ResponseHandler, head: RequestHead) -> None:
         """Bind an exchange; its request is about to be written."""
         self.handler = handler
         self.used += 1
         self.request_done = False
-        self.keep_alive = True
-        self.parser.expect(method)
+        self.keep_alive = is_plain(head)
+        self.parser.expect(head.method)
 
     def detach(self) -> None:
         """The exchange is through with this connection; no more events reach it."""
@@ -133,8 +137,8 @@ class UpstreamConnection(Connection):
                 kind = type(event)
                 if kind is ResponseHead:
                     head: ResponseHead = event  # type: ignore[assignment]  # just checked, without isinstance
-                    if not head.interim:
-                        self.keep_alive = head.keep_alive
+                    if not (head.interim or head.keep_alive):
+                        self.keep_alive = False
                     handler.response_head(head)
                 elif kind is bytes:
                     handler.response_body(event)  # type: ignore[arg-type]  # just checked

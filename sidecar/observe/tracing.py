@@ -133,7 +133,7 @@ class Tracer:
             None,
             SpanKind.CLIENT,
             {
-                "http.request.method": copy.method.decode("latin-1"),
+                "http.request.method": copy.head.method.decode("latin-1"),
                 "url.path": _path(copy.head),
                 "request_id": copy.request_id.decode("latin-1"),
                 "mesh.mirror": copy.target.name,

@@ -26,6 +26,9 @@ from .target import other_form
 _STAND_IN = b"POST / HTTP/1.1\r\n"
 _HEAD_END = b"\r\n\r\n"  # LF alone ends no line in llhttp's strict mode
 
+# Whatever its target: what is behind its head is a body to some servers and requests to others.
+NO_CONNECT = "CONNECT is not for a sidecar"
+
 # A chunk costs up to 8 hex digits and two CRLF; what is more is counted as its extension.
 _CHUNK_COST = 12
 
@@ -187,6 +190,8 @@ class RequestParser:
         """The fault alone: nothing of the message that it is in is acted on."""
         if self._fault is None:
             self._refuse(431, f"request head over {self._limits.head_bytes} bytes")
+        if self.in_head and self._parser.get_method() == b"CONNECT":
+            self._fault = ProtocolError(405, NO_CONNECT)  # whatever else is wrong with it
         assert self._fault is not None
         self.complete = False
         return [self._fault]
@@ -301,6 +306,8 @@ class RequestParser:
         if not http11 and version != "1.0":
             raise ProtocolError(505, "HTTP version not supported")
         method: bytes = parser.get_method()
+        if method == b"CONNECT":
+            raise ProtocolError(405, NO_CONNECT)
         # llhttp also takes 'GET / RTSP/1.0', 'SOURCE / ICE/1.1' and more than one blank; nobody else does.
         start = b"%b %b HTTP/1." % (method, target)
         if not self._line.startswith(start) and not self._line.lstrip(b"\r\n").startswith(start):

@@ -256,20 +256,17 @@ class ResponseParser:
             size = sum(len(name) + len(value) + 4 for name, _, value in self._headers)
             if size > self._limits.head_bytes:
                 raise ProtocolError(502, "response head from upstream is too large")
-        body, length = response_framing(
-            status,
-            self._head_request,
-            http11,
-            fields.get(b"transfer-encoding"),
-            fields.get(b"content-length"),
-        )
+        te, announced = fields.get(b"transfer-encoding"), fields.get(b"content-length")
+        body, length = response_framing(status, self._head_request, http11, te, announced)
         connection = fields.get(b"connection")
         if status == 101 and not (has_token(connection, b"upgrade") and fields.get(b"upgrade")):
             raise ProtocolError(502, "upstream switched protocols without saying to which")
-        # RFC 9112 section 9.3 lets HTTP/1.0 keep a connection; too many such servers get it wrong.
+        # RFC 9112 section 9.3 lets HTTP/1.0 keep a connection; too many such servers get it wrong. And who
+        # gives 204 or 304 a length may send as much, which would be the next client's answer.
         keep_alive = (
             http11
             and body is not Body.UNTIL_CLOSE
+            and (body is not Body.NONE or (te is None and (announced or b"0").strip(b" \t0") == b""))
             and (connection is None or not has_token(connection, b"close"))
         )
         return ResponseHead(status, self._reason, http11, self._headers, fields, body, length, keep_alive)

@@ -119,6 +119,23 @@ ROWS: list[tuple[str, bytes, str]] = [
     ("unknown method", head(b"BREW / HTTP/1.1"), "400"),
     ("lower-case method", head(b"get / HTTP/1.1"), "400"),
     ("CONNECT", head(b"CONNECT x:443 HTTP/1.1"), "405"),
+    *(
+        ("CONNECT, whatever else", raw, "405")
+        for raw in (
+            head(b"CONNECT / HTTP/1.1"),
+            head(b"CONNECT / HTTP/1.1", b"Content-Length: 37") + b"GET /hidden HTTP/1.1\r\nHost: x\r\n\r\n",
+            head(b"CONNECT / HTTP/1.1", CHUNKED) + b"0\r\n\r\n",
+            head(b"CONNECT x HTTP/1.1"),
+            head(b"CONNECT * HTTP/1.1"),
+            head(b"CONNECT http://x/ HTTP/1.1"),
+            head(b"CONNECT x:443 HTTP/1.0", host=b""),
+            head(b"CONNECT x:443 HTTP/1.1", host=b""),
+            head(b"CONNECT x:443 HTTP/1.1", b"A : b"),
+            head(b"CONNECT x:443 HTTP/1.1", b"Content-Length: 1", CHUNKED),
+            head(b"CONNECT x:443 HTTP/1.1", b"X: " + b"a" * 70_000),
+            head(b"CONNECT /" + b"a" * 20_000 + b" HTTP/1.1"),
+        )
+    ),
     ("GET *", head(b"GET * HTTP/1.1"), "400"),
     ("fragment", head(b"GET /a#b HTTP/1.1"), "400"),
     ("two blanks", head(b"GET  / HTTP/1.1"), "400"),
