@@ -31,7 +31,7 @@ def control_app(runner: Runner, *, loopback: bool = True) -> web.Application:
     also one whose Host is a name of somebody's domain (DNS rebinding).
     """
     api = _Api(runner)
-    app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_guard(loopback), _words])
+    app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_no_connect, _guard(loopback), _words])
     app.add_routes(
         [
             web.get("/status", api.status),
@@ -111,6 +111,16 @@ async def _words(request: web.Request, handler: Handler) -> web.StreamResponse:
         return response
     except web.HTTPNotFound:
         return _error(404, "there are /status, /metrics, /rate, /pattern and /reset")
+
+
+@web.middleware
+async def _no_connect(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """What follows a CONNECT is a request of its own to aiohttp, whatever its head says: 405, and the end."""
+    if request.method != "CONNECT":
+        return await handler(request)
+    answer = _error(405, "CONNECT is not for this listener")
+    answer.force_close()
+    return answer
 
 
 def _guard(loopback: bool) -> Any:

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from mesh.control import page_routes
 from mesh.control.app import END_S, say_errors
-from mesh.control.guard import guard, harden, loopback_names
+from mesh.control.guard import guard, harden, loopback_names, no_connect
 from mesh.errors import ActionRefused
 from mesh.ports import LOOPBACK, Ports
 from mesh.recording import Recording
@@ -18,7 +18,7 @@ from mesh.recording import Recording
 
 def replay_app(recording: Recording, port: int) -> web.Application:
     """The page, and what it asks for to play the recording; everything else is refused with words."""
-    app = web.Application(middlewares=[guard(loopback_names(port)), say_errors])
+    app = web.Application(middlewares=[no_connect, guard(loopback_names(port)), say_errors])
     app.on_response_prepare.append(harden)
 
     async def stream(_: web.Request) -> web.Response:

@@ -181,6 +181,10 @@ class Server:
     # Requests
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.method == "CONNECT":  # aiohttp takes what follows for a request, whatever the head says
+            answer = text(405, "method CONNECT not allowed")
+            answer.force_close()
+            return answer
         call = Call(request, self)
         try:
             return await self._dispatch(call)

@@ -130,8 +130,21 @@ def build_app(
         return web.json_response(checks, status=STATUS_CODES[state])
 
     # metrics outermost: it counts what the deadline answers too
-    app = web.Application(middlewares=[metrics.middleware(), mesh_context(clock, tracing, service.too_late)])
+    context = mesh_context(clock, tracing, service.too_late)
+    app = web.Application(middlewares=[_no_connect, metrics.middleware(), context])
     app.router.add_get("/health", report)
     app.router.add_get("/metrics", metrics.expose)
     app.router.add_route("*", "/{path:.*}", service.answer)
     return app
+
+
+@web.middleware
+async def _no_connect(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """What follows a CONNECT is a request of its own to aiohttp, whatever its head says: 405, and the end."""
+    if request.method != "CONNECT":
+        return await handler(request)
+    answer = web.Response(status=405, text="CONNECT is not for a service\n")
+    answer.force_close()
+    return answer

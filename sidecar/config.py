@@ -169,8 +169,8 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--default-service",
         metavar="SERVICE",
-        help="takes every request, whatever its Host, unless a VirtualService with `gateways` says otherwise; "
-        "makes --outbound an ingress, which believes no header of the mesh",
+        help="takes every request, whatever its Host, unless a VirtualService with `gateways` says "
+        "otherwise; makes --outbound an ingress, which believes no header of the mesh",
     )
     add(
         "--policy",

@@ -15,7 +15,7 @@ from mesh.control import (
     service_routes,
     trace_routes,
 )
-from mesh.control.guard import guard, harden, loopback_names, refusal
+from mesh.control.guard import guard, harden, loopback_names, no_connect, refusal
 from mesh.control.hub import Hub
 from mesh.control.operator import Operator
 from mesh.control.policy_desks import Desks
@@ -49,7 +49,8 @@ def control_app(
     called there.
     """
     names = loopback_names(port) | frozenset(host.lower() for host in hosts)
-    app = web.Application(middlewares=[guard(names, token), say_errors], client_max_size=MAX_BODY_BYTES)
+    checks = [no_connect, guard(names, token), say_errors]
+    app = web.Application(middlewares=checks, client_max_size=MAX_BODY_BYTES)
     app.on_response_prepare.append(harden)
     mesh_routes.add(app, operator, hub)
     service_routes.add(app, operator, hub)

@@ -43,6 +43,16 @@ async def harden(_: web.Request, response: web.StreamResponse) -> None:
     response.headers.setdefault("Cache-Control", "no-cache")
 
 
+@web.middleware
+async def no_connect(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """What follows a CONNECT is a request of its own to aiohttp, whatever its head says: 405, and the end."""
+    if request.method != "CONNECT":
+        return await handler(request)
+    answer = refusal(405, "CONNECT is not for this listener")
+    answer.force_close()
+    return answer
+
+
 def guard(names: Iterable[str], token: str | None = None) -> Middleware:
     """A middleware that answers 403, with words, to any other Host or Origin, and 401 without the token."""
     hosts = frozenset(names)

@@ -29,6 +29,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0
 from mesh.control import trace_routes
 from mesh.control.app import END_S, MAX_BODY_BYTES, control_app, say_errors
 from mesh.control.graph import graph_of
+from mesh.control.guard import no_connect
 from mesh.control.hub import Hub
 from mesh.control.jaeger_link import jaeger_url
 from mesh.control.policy_desks import make_desks
@@ -180,7 +181,7 @@ def _inner_app(driver: Driver, traces: TraceStore, hub: Hub) -> web.Application:
             body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_PLAIN_1_0_0}
         )
 
-    app = web.Application(middlewares=[say_errors], client_max_size=MAX_BODY_BYTES)
+    app = web.Application(middlewares=[no_connect, say_errors], client_max_size=MAX_BODY_BYTES)
     app.router.add_get("/metrics", metrics)
     trace_routes.add_receiver(app, traces, hub.spans)
     return app

@@ -62,7 +62,7 @@ class Admin:
 
     async def open(self, host: str, port: int) -> str:
         """Listen; returns the bound address."""
-        app = web.Application(middlewares=[self._guard], client_max_size=64 * 1024)
+        app = web.Application(middlewares=[_no_connect, self._guard], client_max_size=64 * 1024)
         get, post = app.router.add_get, app.router.add_post
         get("/", self._help)
         get("/ready", self._get_ready)
@@ -182,3 +182,15 @@ class Admin:
 
 def _json(value: object) -> web.Response:
     return web.Response(text=json.dumps(value) + "\n", content_type="application/json")
+
+
+@web.middleware
+async def _no_connect(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """What follows a CONNECT is a request of its own to aiohttp, whatever its head says: 405, and the end."""
+    if request.method != "CONNECT":
+        return await handler(request)
+    answer = web.Response(status=405, text="CONNECT is not for this listener\n")
+    answer.force_close()
+    return answer

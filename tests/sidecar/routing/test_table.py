@@ -41,7 +41,14 @@ def test_a_host_names_a_service(host: str) -> None:
     "host",
     [
         *("orders.example.com", "orders.com", "orders.other.svc.cluster.local", "orders.mesh.example"),
-        *("orders.svc", "orders.local", "a.orders.mesh", ".mesh", "localhost", "orders.default.localhost.com"),
+        *(
+            "orders.svc",
+            "orders.local",
+            "a.orders.mesh",
+            ".mesh",
+            "localhost",
+            "orders.localhost.com",
+        ),
     ],
 )
 def test_a_name_in_somebody_elses_domain_names_no_service(host: str) -> None:
