@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .events import Body, RequestHead, ResponseHead
-from .framing import NO_BODY_STATUS
+from .framing import NO_BODY_STATUS, is_plain
 from .headers import HOP_BY_HOP, MESH_ONLY, forwardable, nominated
 from .serialize import framing_line, status_line
 
@@ -48,8 +48,11 @@ def request_lines(
             lines.append(b"content-length: 0\r\n")
         if head.upgrade == b"websocket":
             lines += [b"connection: Upgrade\r\n", b"upgrade: websocket\r\n"]
+            return lines
     else:
         lines.append(framing_line(head.body, head.length))
+    if not is_plain(head):
+        lines.append(b"connection: close\r\n")
     return lines
 
 

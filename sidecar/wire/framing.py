@@ -82,7 +82,8 @@ def is_plain(head: RequestHead) -> bool:
 
     Not so: a body where a method has none for some servers; an answer to HEAD, behind which some applications
     send a body; an Upgrade that may be taken without a word; an expectation, whose body some wait for and
-    some do not. What the backend then takes for a request, or sends unasked, would be another client's.
+    some do not. What the backend then takes for a request, or sends unasked, would be another client's; so it
+    is told as well that nothing else comes on this connection.
     """
     if head.body is Body.NONE:
         return head.method in _BARE and head.upgrade != b"websocket"

@@ -160,6 +160,7 @@ add(
         if [one.status for one in r.responses] == [200, 400] and ends(r)
         else f"answers {[one.status for one in r.responses]}"
     ),
+    methods=[b"GET", b"POST"],
 )
 add(
     "HTTP/1.0 keep-alive",
