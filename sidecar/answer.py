@@ -81,11 +81,12 @@ class Answer:
         self._framing = framing = response_framing_out(head, request.http11)
         if framing is Body.UNTIL_CLOSE or not request_complete or self._proxy.draining:
             self.keep_alive = False
-        drop = self._proxy.drop_response
+        also: frozenset[bytes] | None = None
         if operations or cors:
-            drop = drop | operations.gone | {name for name, _ in cors if name != b"vary"}
+            also = operations.gone | {name for name, _ in cors if name != b"vary"}
             fields = [*fields, *operations.lines, *(b"%b: %b\r\n" % pair for pair in cors)]
-        lines = response_lines(head, drop, framing, request.method == b"HEAD")
+        drop = self._proxy.drop_response
+        lines = response_lines(head, drop, framing, request.method == b"HEAD", also)
         lines += fields
         if not self.keep_alive:
             lines.append(b"connection: close\r\n")

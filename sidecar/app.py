@@ -268,6 +268,7 @@ class Sidecar:
         if config.outbound is not None:
             identity = (config.name, config.service, config.version)
             self.outbound = Outbound(destinations, identity, config.default_service is not None, *common)
+            self.outbound.trusted_hops = config.trusted_hops
 
     # -- living ----------------------------------------------------------------------------------------
 

@@ -20,6 +20,8 @@ from .wire.limits import DEFAULT_LIMITS, Limits
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 # More than one for each core gains nothing, and each is a Python process.
 MAX_WORKERS = 128
+# A CDN, a cloud's load balancer, a firewall, one more of each: past this it is a typing error.
+MAX_TRUSTED_HOPS = 16
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 EXAMPLE = """\
@@ -62,6 +64,7 @@ class Config:
     registry_token: str | None = None
     upstreams: tuple[tuple[str, tuple[Address, ...]], ...] = ()
     default_service: str | None = None
+    trusted_hops: int = 0
     policies: tuple[Path, ...] = ()
     otlp: str | None = None
     trace_sample: float = 1.0
@@ -120,6 +123,8 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
             "--workers is for an entrypoint: callers need one registration and one concurrency limit "
             "for what is behind --inbound; start more replicas instead"
         )
+    if values.get("trusted_hops") and not values.get("default_service"):
+        raise ConfigError("--trusted-hops is for an ingress: it needs --default-service SERVICE")
     name = str(values["name"])
     values.setdefault("service", re.sub(r"-\d+$", "", name))
     values["upstreams"] = values.pop("upstream", ())
@@ -173,6 +178,12 @@ def _parser() -> argparse.ArgumentParser:
         "otherwise; makes --outbound an ingress, which believes no header of the mesh",
     )
     add(
+        "--trusted-hops",
+        metavar="N",
+        help="proxies in front of the ingress whose x-forwarded-* is believed (default: 0, nobody's); as "
+        "Envoy's xff_num_trusted_hops, the client is the Nth address of x-forwarded-for from the right",
+    )
+    add(
         "--policy",
         metavar="FILE",
         action="append",
@@ -221,7 +232,7 @@ def _convert(key: str, value: object, source: str) -> object:
     if key == "advertise":
         return str(parse_advertised(text, source)).removesuffix(":0")
     if key == "workers":
-        return _parse_workers(text, source)
+        return _whole(text, source, 1, MAX_WORKERS)
     if key in LIMIT_FLAGS:
         return int(_number(text, source, LIMIT_FLAGS[key].low, LIMIT_FLAGS[key].high))
     if key == "tcp":
@@ -236,6 +247,8 @@ def _convert(key: str, value: object, source: str) -> object:
         return tuple(_parse_upstream(str(item), source) for item in _as_list(value))
     if key == "default_service":
         _not_the_registry(text, source)
+    if key == "trusted_hops":
+        return _whole(text, source, 0, MAX_TRUSTED_HOPS)
     if key == "trace_sample":
         return _number(text, source, 0.0, 1.0)
     if key == "log_level" and text.lower() not in ("debug", "info", "warning", "error"):
@@ -257,9 +270,9 @@ def _number(text: str, source: str, low: float, high: float) -> float:
     return number
 
 
-def _parse_workers(text: str, source: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_WORKERS):
-        raise ConfigError(f"{source}: {text!r} is not a whole number from 1 to {MAX_WORKERS}")
+def _whole(text: str, source: str, low: int, high: int) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and low <= int(text) <= high):
+        raise ConfigError(f"{source}: {text!r} is not a whole number from {low} to {high}")
     return int(text)
 
 

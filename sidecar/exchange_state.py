@@ -38,14 +38,15 @@ class ExchangeState(ABC):
         "_free_tries", "_hedge_at",
         "_idempotent", "_kept", "_limit", "_lines", "_over", "_pick", "_pool", "_queue_until", "_queued",
         "_retry_at", "_retry_reason", "_sent", "_side", "_target", "_tried", "_try_deadline", "_upload",
-        "_upstream_slow", "answer", "attempts", "bytes_in", "detail", "entry", "flag", "head", "proxy",
-        "request_id", "route", "span", "started", "status", "target_name", "upstream_s",
+        "_upstream_slow", "answer", "attempts", "bytes_in", "detail", "entry", "flag", "head", "peer",
+        "proxy", "request_id", "route", "span", "started", "status", "target_name", "upstream_s",
     )  # fmt: skip
 
     def __init__(self, proxy: Proxy, client: Downstream, head: RequestHead) -> None:
         proxy.in_flight += 1
         self.proxy = proxy
         self.head = head
+        self.peer = client.peer  # the client's address; behind trusted proxies the one that they tell
         self.started = proxy.clock()
         self.request_id = proxy.request_id(head)
         self.span: TraceContext = proxy.trace(head, self.request_id)
@@ -101,8 +102,8 @@ class ExchangeState(ABC):
         return self._limit, max(0.0, end - now)
 
     @property
-    def peer(self) -> str:
-        """The client's address."""
+    def remote(self) -> str:
+        """The address at the other end of the connection."""
         return self._client.peer
 
     @property

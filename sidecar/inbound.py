@@ -11,13 +11,13 @@ from .faults import Faults
 from .io.pool import Pool
 from .load_report import LoadReport
 from .observe.metrics import Peer, RequestSeries
-from .policy.outcome import Outcome
+from .policy.outcome import Outcome, classify_status
 from .policy.retry import Refusal, Retry, RetryPolicy
 from .policy.settings import ConnectionPolicy, UpstreamPolicy
 from .protection import Protection
 from .proxy import Proxy
 from .stack import Pick, Rejection
-from .wire.forward import DROP_RESPONSE_AT_EDGE
+from .wire.forward import DROP_RESPONSE_OF_APP
 
 if TYPE_CHECKING:
     from .attempt import Target
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .exchange import Exchange
     from .exchange_state import ExchangeState
     from .routing.compiled import Inbound as InboundRules
-    from .wire.events import RequestHead
+    from .wire.events import RequestHead, ResponseHead
 
 # One listener feeds one app: past this many at once, waiting only makes all of them late.
 MAX_IN_FLIGHT = 1024
@@ -128,7 +128,7 @@ class Inbound(Proxy):
     """
 
     direction = "inbound"
-    drop_response = DROP_RESPONSE_AT_EDGE
+    drop_response = DROP_RESPONSE_OF_APP
 
     def __init__(self, app: LocalApp, health: Callable[[], str], *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -173,6 +173,10 @@ class Inbound(Proxy):
             reason = f"x-mesh-reason: {flags}: {exchange.entry.explain('')}\r\n"
             lines.append(reason.encode("latin-1", "replace"))
         return lines
+
+    def classify(self, head: ResponseHead) -> Outcome:
+        """By the status alone: an app is not the mesh, whatever its answer says."""
+        return classify_status(head.status, False)
 
     def own_fields(self) -> Sequence[tuple[bytes, bytes]]:
         return ((b"endpoint-load-metrics", self.load.value()),)

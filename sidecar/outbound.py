@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from .attempt import Attempt
 from .detour import admit
-from .direct import DirectAnswer, of_route, pairs
+from .direct import DirectAnswer, Fields, of_route, pairs
 from .discovery import Destinations
 from .errors import Flag, MeshError
 from .observe.metrics import RequestSeries
@@ -14,7 +14,14 @@ from .proxy import Proxy
 from .routing.table import RouteTable, host_of
 from .side_try import Mirror
 from .stack import Rejection, Upstream
-from .wire.forward import DROP_REQUEST, DROP_REQUEST_UNTRUSTED, DROP_RESPONSE, DROP_RESPONSE_AT_EDGE
+from .wire.forward import (
+    CLAIMS,
+    DROP_REQUEST,
+    DROP_REQUEST_UNTRUSTED,
+    DROP_RESPONSE,
+    DROP_RESPONSE_AT_EDGE,
+)
+from .wire.forwarded import told, vouched
 from .wire.serialize import join_head
 
 if TYPE_CHECKING:
@@ -36,6 +43,7 @@ class Outbound(Proxy):
     """
 
     direction = "outbound"
+    trusted_hops = 0  # proxies in front of an ingress that are believed about the client
 
     def __init__(
         self,
@@ -69,6 +77,8 @@ class Outbound(Proxy):
         via = head.fields.get(b"via")
         if via is not None and self._pseudonym in [part.strip() for part in via.split(b",")]:
             return MeshError(Flag.LOOP, "this sidecar's own outbound listener sent it")
+        if self.trusted_hops and (chain := vouched(head, self.trusted_hops)):
+            exchange.peer = chain[0].decode()
         key = self._hosts.get(head.host)
         if key is None:
             found = self._match(head, exchange)
@@ -82,8 +92,8 @@ class Outbound(Proxy):
         authority = head.host.decode("latin-1").lower()
         rules, route = self.table.resolve(authority)
         if rules:
-            peer = exchange.peer
-            route = self.table.choose(rules, authority, head.method, head.target, pairs(head), peer)
+            fields, peer = self._believed(head), exchange.peer
+            route = self.table.choose(rules, authority, head.method, head.target, fields, peer)
             if route is None:
                 return MeshError(Flag.NR, f"no rule of {authority!r} matches this request")
         elif route is None:
@@ -98,6 +108,13 @@ class Outbound(Proxy):
             if direct is not None:
                 return direct
         return route.upstream
+
+    def _believed(self, head: RequestHead) -> Fields:
+        """The fields that a rule may match: at an ingress none that claims something."""
+        if self.trusted:
+            return pairs(head)
+        kept = told(head) if vouched(head, self.trusted_hops) else []
+        return CLAIMS.pairs(head.headers) + [(name, value) for name, _, value in kept]
 
     def _remember(self, host: bytes, key: str) -> None:
         if len(self._hosts) >= MAX_HOSTS:
@@ -144,12 +161,20 @@ class Outbound(Proxy):
 
     def request_fields(self, exchange: ExchangeState) -> list[bytes]:
         lines = [*self._self_fields, b"x-request-id: %b\r\n" % exchange.request_id]
-        if not self.trusted:
-            lines += [
-                b"x-forwarded-for: %b\r\n" % exchange.peer.encode(),
-                b"x-forwarded-proto: http\r\n",
-                b"x-forwarded-host: %b\r\n" % exchange.head.host,
-            ]
+        return lines if self.trusted else lines + self._forwarded(exchange)
+
+    def _forwarded(self, exchange: ExchangeState) -> list[bytes]:
+        """Who the client is and what it asked for: what trusted proxies say, and what we see ourselves."""
+        head = exchange.head
+        chain = vouched(head, self.trusted_hops)
+        kept = told(head) if chain else []
+        lines = [b"x-forwarded-for: %b\r\n" % b", ".join((*chain, exchange.remote.encode()))]
+        lines += [b"%b: %b\r\n" % (name, value) for name, _, value in kept]
+        said = {low for _, low, _ in kept}
+        if b"x-forwarded-proto" not in said:
+            lines.append(b"x-forwarded-proto: http\r\n")
+        if b"x-forwarded-host" not in said:
+            lines.append(b"x-forwarded-host: %b\r\n" % head.host)
         return lines
 
     def attempt_fields(self, number: int, remaining_s: float) -> list[bytes]:

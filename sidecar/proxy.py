@@ -121,7 +121,7 @@ class Proxy(ABC):
         target, operations = head.target, route.request_headers
         if route.rewrite is not None:
             host, target = route.rewrite.authority or host, route.rewrite.target(target)
-        lines = request_lines(head, self.drop_request | operations.gone, host, target)
+        lines = request_lines(head, self.drop_request, host, target, operations.gone)
         return lines + operations.lines + self.request_fields(exchange)
 
     @abstractmethod

@@ -86,8 +86,7 @@ class Relay(ExchangeState):
         """A good answer may have to stand in for a later one, if a policy says so."""
         target = self._target
         if isinstance(target, Upstream) and target.last_good is not None and self.head.method == b"GET":
-            drop = self.proxy.drop_response
-            fields = [(name, value) for name, low, value in head.headers if low not in drop]
+            fields = self.proxy.drop_response.pairs(head.headers)
             host = self.head.host.decode("latin-1")
             target.last_good.keep(host, self.head.target, head.status, fields, self.answer.kept())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .events import Body, RequestHead, ResponseHead
 from .framing import NO_BODY_STATUS, is_plain
-from .headers import HOP_BY_HOP, MESH_ONLY, forwardable, nominated
+from .headers import HOP_BY_HOP, MESH_ONLY, MESH_ONLY_PREFIXES, FieldFilter, is_mesh, nominated
 from .serialize import framing_line, status_line
 
 # Written anew for every attempt, so never passed on as they came.
@@ -19,30 +19,50 @@ _REWRITTEN = frozenset(
         b"x-envoy-peer-metadata-id",
     )
 )
-_FORWARDED = frozenset(
-    (b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded", b"x-real-ip")
-)
+# What a client may not say of itself, or of its certificate, and `proxy`, which many an HTTP library behind
+# CGI takes for the environment's HTTP_PROXY.
+_CLAIMS = MESH_ONLY | frozenset((b"forwarded", b"proxy", b"x-real-ip", b"x-forwarded-client-cert"))
 
 # RFC 9110 section 10.1.1: an expectation in an HTTP/1.0 request is ignored; passed on, it would be obeyed.
 _NOT_IN_1_0 = frozenset((b"expect",))
 
-DROP_REQUEST = HOP_BY_HOP | _REWRITTEN
+_DROP_REQUEST = HOP_BY_HOP | _REWRITTEN
+_DROP_RESPONSE = HOP_BY_HOP | frozenset((b"content-length", b"x-envoy-upstream-service-time"))
+
+CLAIMS = FieldFilter(_CLAIMS, (*MESH_ONLY_PREFIXES, b"x-forwarded-"))
+"""What a stranger says that is not believed, and so not passed on."""
+DROP_REQUEST = FieldFilter(_DROP_REQUEST)
 """From a peer whose mesh headers we believe."""
-DROP_REQUEST_UNTRUSTED = DROP_REQUEST | MESH_ONLY | _FORWARDED
+DROP_REQUEST_UNTRUSTED = FieldFilter(_DROP_REQUEST | _CLAIMS, (*MESH_ONLY_PREFIXES, b"x-forwarded-"))
 """From anybody: what only the mesh may say is dropped."""
-DROP_RESPONSE = HOP_BY_HOP | frozenset((b"content-length", b"x-envoy-upstream-service-time"))
-DROP_RESPONSE_AT_EDGE = DROP_RESPONSE | MESH_ONLY
+DROP_RESPONSE = FieldFilter(_DROP_RESPONSE)
+DROP_RESPONSE_AT_EDGE = FieldFilter(_DROP_RESPONSE | MESH_ONLY, MESH_ONLY_PREFIXES)
+DROP_RESPONSE_OF_APP = FieldFilter(_DROP_RESPONSE | MESH_ONLY, MESH_ONLY_PREFIXES, of_app=True)
+
+_SERVER = frozenset((b"server",))
+
+
+def _gone(fields: dict[bytes, bytes], also: frozenset[bytes] | None) -> frozenset[bytes] | None:
+    """With `also`, what the message's own Connection names."""
+    connection = fields.get(b"connection")
+    if connection is None:
+        return also
+    return nominated(connection) | also if also else nominated(connection)
 
 
 def request_lines(
-    head: RequestHead, drop: frozenset[bytes], host: bytes, target: bytes | None = None
+    head: RequestHead,
+    drop: FieldFilter,
+    host: bytes,
+    target: bytes | None = None,
+    also: frozenset[bytes] | None = None,
 ) -> list[bytes]:
     """Request line and fields, without those that differ by attempt; `join_head` finishes it."""
-    also = nominated(head.fields.get(b"connection"))
+    also = _gone(head.fields, also)
     if not head.http11:
-        also |= _NOT_IN_1_0
+        also = _NOT_IN_1_0 | also if also else _NOT_IN_1_0
     lines = [b"%b %b HTTP/1.1\r\n" % (head.method, target or head.target), b"host: %b\r\n" % host]
-    lines += forwardable(head.headers, drop | also if also else drop)
+    lines += drop.lines(head.headers, also)
     if head.body is Body.NONE:
         if b"content-length" in head.fields:
             lines.append(b"content-length: 0\r\n")
@@ -64,12 +84,18 @@ def response_framing_out(head: ResponseHead, client11: bool) -> Body:
 
 
 def response_lines(
-    head: ResponseHead, drop: frozenset[bytes], framing: Body, head_request: bool
+    head: ResponseHead,
+    drop: FieldFilter,
+    framing: Body,
+    head_request: bool,
+    also: frozenset[bytes] | None = None,
 ) -> list[bytes]:
     """Status line and fields; `join_head` finishes it."""
-    also = nominated(head.fields.get(b"connection"))
+    also = _gone(head.fields, also)
+    if drop.of_app and b"server" in head.fields and is_mesh(head.fields[b"server"]):
+        also = _SERVER | also if also else _SERVER
     lines = [status_line(head.status, head.reason)]
-    lines += forwardable(head.headers, drop | also if also else drop)
+    lines += drop.lines(head.headers, also)
     if framing is Body.TUNNEL:
         lines += [b"connection: Upgrade\r\n", b"upgrade: %b\r\n" % head.fields.get(b"upgrade", b"")]
     elif framing in (Body.LENGTH, Body.CHUNKED):

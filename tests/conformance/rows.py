@@ -213,6 +213,11 @@ add("raw UTF-8 in the target", b"GET {r}\xc3\xa4 HTTP/1.1\r\n" + H + b"\r\n", re
 add("control byte in the target", b"GET {r}\x01 HTTP/1.1\r\n" + H + b"\r\n", refused)
 add("GET *", b"GET * HTTP/1.1\r\n" + H + b"\r\n", refused)
 add("CONNECT", b"CONNECT svc:80 HTTP/1.1\r\nHost: svc:80\r\n\r\n", refused)
+add(
+    "CONNECT with a path and a body",
+    b"CONNECT {r} HTTP/1.1\r\n" + H + b"Content-Length: %d\r\n\r\n" % len(HIDDEN) + HIDDEN,
+    refused_as(405),
+)
 add("length and chunked", POST + b"Content-Length: 5\r\n" + TE + b"\r\n0\r\n\r\n" + HIDDEN, refused)
 add("chunked and length", POST + TE + b"Content-Length: 5\r\n\r\n0\r\n\r\n" + HIDDEN, refused)
 add("two lengths", POST + b"Content-Length: 5\r\nContent-Length: 0\r\n\r\n" + HIDDEN, refused)

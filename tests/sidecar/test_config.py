@@ -57,6 +57,13 @@ def test_durations(text: str, seconds: float) -> None:
         ([*MINIMAL, "--admin", "h:99999"], {}, "--admin: 'h:99999' is not HOST:PORT"),
         ([*MINIMAL, "--default-service", "consul"], {}, "--default-service: 'consul' is the registry itself"),
         ([*MINIMAL, "--tcp", "h:1=Consul"], {}, "--tcp: 'Consul' is the registry itself"),
+        (
+            [*MINIMAL, "--trusted-hops", "1"],
+            {},
+            "--trusted-hops is for an ingress: it needs --default-service",
+        ),
+        ([*MINIMAL, "--trusted-hops", "-1"], {}, "--trusted-hops: '-1' is not a whole number from 0 to 16"),
+        (MINIMAL, {"SIDECAR_TRUSTED_HOPS": "1.0"}, "SIDECAR_TRUSTED_HOPS: '1.0' is not a whole number"),
         ([*MINIMAL, "--workers", "0"], {}, "--workers: '0' is not a whole number from 1 to 128"),
         ([*MINIMAL, "--workers", "1.5"], {}, "--workers: '1.5' is not a whole number"),
         ([*MINIMAL, "--workers", "all"], {}, "--workers: 'all' is not a whole number"),

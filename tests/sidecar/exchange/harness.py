@@ -200,6 +200,7 @@ class Rig:
         self.listeners: dict[str, Listener] = {}
         self.ports: dict[str, int] = {}
         self.clients: list[Client] = []
+        self.app_refused = 0  # times that the app was found not to take connections
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
@@ -227,10 +228,13 @@ class Rig:
         self.apply(self._policies)
         await self._listen("outbound", self.outbound)
         if self._app is not None:
-            app = LocalApp(EndpointSpec("test-1", *self._app), ConnectionPolicy(), lambda: None, clock)
+            app = LocalApp(EndpointSpec("test-1", *self._app), ConnectionPolicy(), self._refused, clock)
             self.inbound = Inbound(app, lambda: "passing", *common)
             await self._listen("inbound", self.inbound)
         return self
+
+    def _refused(self) -> None:
+        self.app_refused += 1
 
     async def _listen(self, name: str, proxy: Proxy) -> None:
         proxy.timeouts = self._timeouts
