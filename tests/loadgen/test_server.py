@@ -121,6 +121,12 @@ async def test_pages_and_rebound_names_are_refused(api: Api, runner: Runner) -> 
         assert (await api.get("/status", headers={"host": host})).status == 200
 
 
+async def test_connect_is_refused_and_ends_the_connection(api: Api) -> None:
+    """What comes behind it would run as a request of its own."""
+    answer = await api.request("CONNECT", "/rate", json={"rate": 9})
+    assert (answer.status, answer.headers["connection"]) == (405, "close")
+
+
 async def test_any_host_name_works_where_the_bind_is_public(runner: Runner) -> None:
     """In a container it is called by its service name."""
     async with TestClient(TestServer(control_app(runner, loopback=False))) as client:

@@ -209,6 +209,23 @@ async def test_the_ingress_believes_no_stranger(receiver: Receiver) -> None:
     assert await ingress.stop() == 0
 
 
+async def test_behind_a_trusted_proxy_the_client_is_whom_it_names(receiver: Receiver, tmp_path: Path) -> None:
+    """In the access log too; what stands left of it in the chain is the client's own story."""
+    log = tmp_path / "access.log"
+    ingress = await Sidecar.start(
+        *("--name", "ingress", "--outbound", "127.0.0.1:0", "--trusted-hops", "1"),
+        *("--upstream", f"web={receiver.address}", "--default-service", "web", "--access-log", str(log)),
+    )
+    told = {"x-forwarded-for": "6.6.6.6, 203.0.113.9", "x-forwarded-proto": "https"}
+    url = ingress.url("outbound", "/x")
+    async with aiohttp.ClientSession() as session, session.get(url, headers=told) as answer:
+        assert answer.status == 200
+    seen = receiver.requests[0].headers
+    assert (seen["x-forwarded-for"], seen["x-forwarded-proto"]) == ("203.0.113.9, 127.0.0.1", "https")
+    assert await ingress.stop() == 0
+    assert json.loads(log.read_text())["downstream_remote_address"] == "203.0.113.9"
+
+
 async def test_a_port_in_use_is_one_line_and_exit_2(receiver: Receiver) -> None:
     """Nothing is half started."""
     sidecar = await Sidecar.start("--name", "a-1", "--outbound", receiver.address)

@@ -74,6 +74,14 @@ async def guarded(tmp_path: Path) -> AsyncIterator[Served]:
         yield one
 
 
+async def test_connect_is_refused_and_ends_the_connection(served: Served) -> None:
+    """What comes behind it would run as a request of its own."""
+    session, operator, _, _ = served
+    async with session.request("CONNECT", "/api/shutdown", json={}) as answer:
+        assert (answer.status, answer.headers["connection"]) == (405, "close")
+    assert operator.asked == []
+
+
 @pytest.mark.parametrize(
     "headers",
     [
