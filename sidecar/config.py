@@ -123,7 +123,8 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
             "--workers is for an entrypoint: callers need one registration and one concurrency limit "
             "for what is behind --inbound; start more replicas instead"
         )
-    if values.get("trusted_hops") and not values.get("default_service"):
+    # the variable may be a whole mesh's
+    if given["trusted_hops"] is not None and not values.get("default_service"):
         raise ConfigError("--trusted-hops is for an ingress: it needs --default-service SERVICE")
     name = str(values["name"])
     values.setdefault("service", re.sub(r"-\d+$", "", name))

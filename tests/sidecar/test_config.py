@@ -93,6 +93,13 @@ def test_a_mistake_is_one_line_that_names_the_place(
     assert "\n" not in str(caught.value)
 
 
+def test_trusted_hops_may_be_a_whole_meshs() -> None:
+    """As a variable; it means something at an ingress only."""
+    environ = {"SIDECAR_TRUSTED_HOPS": "2"}
+    assert parse(MINIMAL, environ).trusted_hops == 2
+    assert parse([*MINIMAL, "--default-service", "web"], environ).trusted_hops == 2
+
+
 def test_an_unknown_key_in_the_file_is_named(tmp_path: Path) -> None:
     """A typing error in the file is found, not ignored."""
     file = tmp_path / "sidecar.yaml"
