@@ -262,7 +262,13 @@ class Sidecar:
                 self._app_changed,
                 asyncio.sleep,
             )
-            app = LocalApp(spec, self._connection_policy(), self.app_health.refused, self.clock)
+            app = LocalApp(
+                spec,
+                self._connection_policy(),
+                self.app_health.refused,
+                self.clock,
+                config.max_late_uploads,
+            )
             self.inbound = Inbound(app, lambda: self._own_health()[0], *common)
             LoopLag(self._deadlines, self.inbound.protection.observe, time.process_time, self.clock).start()
         if config.outbound is not None:

@@ -12,7 +12,8 @@ import yaml
 
 from .config_limits import LIMIT_FLAGS, add_flags, take_limits, take_timeouts
 from .errors import ConfigError
-from .io.listener import MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS
+from .holding import MAX_LATE_UPLOADS
+from .io.listener import MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS, MIN_UPLOAD_RATE
 from .io.timeouts import DEFAULT_TIMEOUTS, Timeouts
 from .wire.limits import DEFAULT_LIMITS, Limits
 
@@ -73,6 +74,8 @@ class Config:
     timeouts: Timeouts = DEFAULT_TIMEOUTS
     max_connections: int = MAX_CONNECTIONS
     max_connections_per_client: int = MAX_CONNECTIONS_PER_ADDRESS
+    min_upload_rate: int = MIN_UPLOAD_RATE
+    max_late_uploads: int = MAX_LATE_UPLOADS
     log_level: str = "info"
     workers: int = 1
     worker: int = 0  # the number of this one, set by who starts it; 0 = the only one

@@ -4,6 +4,7 @@ An exchange is driven by calls from its client connection and its backend connec
 waits, so there is no task, and cancelling it is a call of `client_gone`. Its states:
 
   routing   the destination's endpoints are not known yet (`routed` is called later)
+  held      the body is not whole yet (see holding.py; `late_admitted` may be called)
   queued    the destination is full; `admitted` is called when a place comes free
   waiting   for a connection, or for the backoff before a retry
   asking    the request is on its way to `_pick`'s endpoint on `_connection`
@@ -20,12 +21,14 @@ from .detour import admit, fallback, is_empty, other_arm
 from .direct import DirectAnswer
 from .errors import Flag, MeshError
 from .exchange_state import NEVER
+from .holding import HOLD_S
 from .io.downstream import Downstream
 from .io.flow import Hold
 from .policy.outcome import Outcome
 from .stack import Rejection, Upstream
 from .tries import Tries
-from .wire.events import ProtocolError
+from .wire.events import Header, ProtocolError
+from .wire.forward import trailer_lines
 
 
 class Exchange(Tries):
@@ -63,6 +66,53 @@ class Exchange(Tries):
             self._direct(found)
             return
         self.target_name = found.name
+        upload = self._upload
+        if self._complete or upload is None or upload.too_large:
+            self._enter(found)
+            return
+        self._held_for = found
+        self.proxy.holding.add(self, upload.size)
+        if self._over:
+            return
+        now = self.proxy.clock()
+        self._try_deadline = now + self.proxy.timeouts.upload_idle
+        self._hold_until = now if self._expects else self.started + HOLD_S
+        if now < self._hold_until:
+            self._arm()
+        else:
+            self._come_late(found)
+
+    def _come_late(self, target: Target) -> None:
+        """The body is not whole in time: pass on what comes, if one more may be late."""
+        self._hold_until = NEVER
+        if self.proxy.holding.admit(self, target):
+            self.late_admitted()
+        else:
+            self._arm()
+
+    def late_admitted(self) -> None:
+        """From here on it is late."""
+        target = self._held_for
+        assert target is not None
+        self._late = target
+        self._pass_on(target)
+
+    def held_for_too_long(self) -> None:
+        """Too much is held, and this request has been here longest."""
+        self._reply(Flag.UO.status, Flag.UO, "too many bytes of requests are held", overloaded=True)
+
+    def _pass_on(self, target: Target) -> None:
+        """It is held no more."""
+        self._held_for = None
+        self._hold_until = self._try_deadline = NEVER
+        self.proxy.holding.leave(self, target)
+        self._enter(target)
+
+    def _enter(self, found: Target) -> None:
+        """Take a place, and try."""
+        if self.entry is not None and (refused := self.entry.enter()) is not None:
+            self._reply(refused.status, refused.flag, refused.detail, fields=refused.fields)
+            return
         rejection = found.start()
         if rejection is None:
             self._target = found
@@ -115,16 +165,32 @@ class Exchange(Tries):
         connection = self._connection
         if connection is not None and self._sent:
             connection.write([upload.frame(data)])
-            self._try_deadline = self.proxy.clock() + self.proxy.timeouts.upload_idle
+            timeouts = self.proxy.timeouts
+            # Once the answer is on its way the client may pause for as long as the app may.
+            idle_s = timeouts.stream_idle if self.answer.committed else timeouts.upload_idle
+            self._try_deadline = self.proxy.clock() + idle_s
             if self._kept:
                 upload.add(data)
                 if upload.too_large:  # from here on no other try can follow
                     self._kept = False
                     upload.forget()
-        else:
-            upload.add(data)
+                    self._no_longer_late()
+            return
+        upload.add(data)
+        target = self._held_for
+        if target is not None:
+            self._try_deadline = self.proxy.clock() + self.proxy.timeouts.upload_idle
             if upload.too_large:
-                self._client.hold(Hold.SLOW_PEER)
+                self._pass_on(target)
+            else:
+                self.proxy.holding.add(self, len(data))
+        if upload.too_large and not self._sent and not self._over:
+            self._no_longer_late()
+            self._client.hold(Hold.SLOW_PEER)
+
+    def request_trailers(self, fields: list[Header]) -> None:
+        if self._upload is not None:
+            self._upload.trailers = trailer_lines(fields, self.proxy.drop_request)
 
     def request_end(self) -> None:
         self._complete = True
@@ -132,6 +198,12 @@ class Exchange(Tries):
             self._deadline = self.proxy.clock() + self._limit
             if self.entry is not None:  # a fault may hold it, with no try under way
                 self._arm()
+        target = self._held_for
+        if target is not None:
+            self._pass_on(target)
+            return
+        if self._late is not None:
+            self._no_longer_late()
         connection = self._connection
         if connection is not None and self._sent:
             if self._upload is not None and (end := self._upload.end()):
@@ -153,6 +225,15 @@ class Exchange(Tries):
             self._end(Flag.DPE, error.reason, cut=True)
         else:
             self._reply(error.status, Flag.DPE, error.reason)
+
+    def request_slow(self) -> None:
+        """It came at less than the minimum rate; an answer that has begun is none of our business."""
+        if self._over or self.answer.head is not None:
+            return
+        reason = "request body too slow"
+        self.proxy.count_refusal(self.peer, Flag.SI.status, reason)
+        self._abandon(Outcome.CANCELLED)
+        self._reply(Flag.SI.status, Flag.SI, reason)
 
     def client_gone(self) -> None:
         if not self._over:
@@ -179,11 +260,19 @@ class Exchange(Tries):
                 connection.pause_reading()
 
     def timer_fired(self) -> None:
-        """A time has come: the deadline, the queue's, the backoff's or a fault's, the try's, the hedge's."""
+        """A time has come: to hold nothing back, the deadline, the queue's, the backoff's or a fault's, the
+        try's, the hedge's.
+        """
         if self._over:
             return
         now = self.proxy.clock() + 0.001  # timers may be a hair early
-        if now >= self._deadline:
+        if now >= self._hold_until:
+            self._hold_until = NEVER
+            if self._held_for is not None:
+                self._come_late(self._held_for)
+            else:
+                self._held_long_enough()
+        elif now >= self._deadline:
             self._abandon(Outcome.TIMEOUT_TOTAL)
             if self.answer.committed:
                 self._end(Flag.UT, "the deadline passed while the answer was on its way", cut=True)
@@ -292,6 +381,11 @@ class Exchange(Tries):
             return
         self._over = True
         self.flag, self.detail = flag, self._explained(detail)
+        if self._held_for is not None:
+            self.proxy.holding.leave(self, self._held_for)
+            self._held_for = None
+        if self._late is not None:
+            self._no_longer_late()
         if self._side is not None:
             self._side.over(Outcome.CANCELLED)
         if self._pick is not None:

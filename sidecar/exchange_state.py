@@ -35,8 +35,9 @@ class ExchangeState(ABC):
 
     __slots__ = (
         "_client", "_client_slow", "_complete", "_connection", "_deadline", "_failed_arms", "_fell_back",
-        "_free_tries", "_hedge_at",
-        "_idempotent", "_kept", "_limit", "_lines", "_over", "_pick", "_pool", "_queue_until", "_queued",
+        "_free_tries", "_hedge_at", "_held_for", "_hold_until",
+        "_idempotent", "_kept", "_late", "_limit", "_lines", "_over", "_pick", "_pool", "_queue_until",
+        "_queued",
         "_retry_at", "_retry_reason", "_sent", "_side", "_target", "_tried", "_try_deadline", "_upload",
         "_upstream_slow", "answer", "attempts", "bytes_in", "detail", "entry", "flag", "head", "proxy",
         "request_id", "route", "span", "started", "status", "target_name", "upstream_s",
@@ -61,6 +62,8 @@ class ExchangeState(ABC):
         self.upstream_s = 0.0  # from the last attempt's start to its answer's head
         self._client = client
         self._target: Target | None = None  # set while a place there is held
+        self._held_for: Target | None = None  # set while the request is held back (see holding.py)
+        self._late: Target | None = None  # set while it is passed on, but neither whole nor answered
         self._queued: tuple[Target, Rejection] | None = None
         self._tried: list[Endpoint] = []
         # the request
@@ -87,6 +90,7 @@ class ExchangeState(ABC):
         self._queue_until = NEVER
         self._try_deadline = NEVER
         self._hedge_at = NEVER
+        self._hold_until = NEVER  # the request before it is passed on, or a short answer before it is whole
         self._retry_at = NEVER
         self._over = False
 
@@ -99,6 +103,11 @@ class ExchangeState(ABC):
         """(seconds that the answer could take, what is left of them)."""
         end = self.started + self._limit if self._deadline == NEVER else self._deadline
         return self._limit, max(0.0, end - now)
+
+    @property
+    def _expects(self) -> bool:
+        """The client waits to be asked for its body (an expectation in HTTP/1.0 is none)."""
+        return b"expect" in self.head.fields and self.head.http11 and not self.bytes_in
 
     @property
     def peer(self) -> str:
@@ -154,6 +163,12 @@ class ExchangeState(ABC):
 
     # -- letting go --------------------------------------------------------------------------------
 
+    def _no_longer_late(self) -> None:
+        """The body is whole or long, or its answer has begun."""
+        target, self._late = self._late, None
+        if target is not None:
+            self.proxy.holding.done(target)
+
     def _span_id(self) -> bytes:
         span = self.span
         return new_span_id(self.proxy.rng) if span.sampled and self.proxy.attempt_spans else span.span_id
@@ -188,5 +203,12 @@ class ExchangeState(ABC):
 
     def _arm(self) -> None:
         self._client.arm(
-            min(self._deadline, self._queue_until, self._try_deadline, self._retry_at, self._hedge_at)
+            min(
+                self._deadline,
+                self._queue_until,
+                self._try_deadline,
+                self._retry_at,
+                self._hedge_at,
+                self._hold_until,
+            )
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from .balance.endpoints import Endpoint, EndpointSpec
 from .entry import Entry
 from .faults import Faults
+from .holding import MAX_LATE_UPLOADS
 from .io.pool import Pool
 from .load_report import LoadReport
 from .observe.metrics import Peer, RequestSeries
@@ -36,7 +37,7 @@ RETRIES_ARE_THE_CALLERS = Refusal("callers_retry")
 class LocalApp:
     """The app as a target: one endpoint, no breaker (its callers have those), no retry of its answers."""
 
-    __slots__ = ("_clock", "_endpoint", "_refused", "in_flight", "name", "policy")
+    __slots__ = ("_clock", "_endpoint", "_refused", "in_flight", "late_places", "name", "policy")
 
     def __init__(
         self,
@@ -44,8 +45,10 @@ class LocalApp:
         connection: ConnectionPolicy,
         refused: Callable[[], None],
         clock: Callable[[], float],
+        late_places: int = MAX_LATE_UPLOADS,
     ) -> None:
         self.name = spec.id
+        self.late_places = late_places
         self.policy = UpstreamPolicy(retry=RetryPolicy(max_attempts=1), connection=connection)
         self.in_flight = 0
         self._endpoint = Endpoint(spec, None, clock())  # type: ignore[arg-type]  # nothing here asks its breaker

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from .holding import Holding
 from .io.deadlines import Deadlines
 from .io.outbox import AT_ONCE, Outbox
 from .io.pool import Pool, Spawn
@@ -83,6 +84,7 @@ class Proxy(ABC):
         self.in_flight = 0
         self.draining = False
         self.waiting = Waiting()
+        self.holding = Holding()
         self.recording = tracer is not None
         self._spawn = spawn
         self.deadlines = deadlines

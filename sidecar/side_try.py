@@ -11,7 +11,7 @@ from .io.pool import Pool
 from .io.upstream import UpstreamConnection
 from .policy.outcome import Outcome
 from .stack import Pick
-from .wire.events import ProtocolError, ResponseHead
+from .wire.events import Header, ProtocolError, ResponseHead
 
 if TYPE_CHECKING:
     from .exchange_state import ExchangeState
@@ -67,6 +67,8 @@ class SideTry:
     def response_head(self, head: ResponseHead) -> None: ...
 
     def response_body(self, data: bytes) -> None: ...
+
+    def response_trailers(self, fields: list[Header]) -> None: ...
 
     def response_flush(self) -> None: ...
 
@@ -174,6 +176,9 @@ class Hedge(SideTry):
 
     def response_body(self, data: bytes) -> None:
         self._exchange.response_body(data)
+
+    def response_trailers(self, fields: list[Header]) -> None:
+        self._exchange.response_trailers(fields)
 
     def response_flush(self) -> None:
         if self._won:

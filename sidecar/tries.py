@@ -250,13 +250,12 @@ class Tries(Relay):
     def _try_due(self) -> None:
         """Nothing came for too long: from whom?"""
         committed, complete = self.answer.committed, self._complete
-        expects = b"expect" in self.head.fields and not self.bytes_in
         if committed and self._client_slow:
             self._abandon(Outcome.CANCELLED)
             self._end(Flag.SI, "the client did not take the answer", cut=True)
         elif complete or committed:
             self._try_failed(Outcome.TIMEOUT_TRY, Flag.UT, "no answer within the time of one try")
-        elif self._upstream_slow or expects:
+        elif self._upstream_slow or (self._expects and self._pick is not None):
             self._try_failed(Outcome.TIMEOUT_TRY, Flag.UT, "the request body was not taken")
         else:
             self._abandon(Outcome.CANCELLED)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from ..errors import Flag
-from ..wire.events import END, ProtocolError, RequestEvent, RequestHead
+from ..wire.events import END, Header, ProtocolError, RequestEvent, RequestHead, Trailers
 from ..wire.limits import Limits
 from ..wire.request_parser import RequestParser
 from ..wire.serialize import own_answer
@@ -21,6 +21,7 @@ from .connection import Connection
 from .deadlines import Deadlines, Timer
 from .flow import Hold
 from .outbox import Outbox
+from .pace import Pace
 from .tunnel import Tunnel
 
 log = logging.getLogger(__name__)
@@ -39,11 +40,15 @@ class RequestHandler(Protocol):
     """What an exchange is to its client connection."""
 
     def request_body(self, data: bytes) -> None: ...
+    def request_trailers(self, fields: list[Header]) -> None: ...
     def request_end(self) -> None: ...
     def start(self) -> None:
         """All events of the read that brought the head are in; act now."""
 
     def request_broken(self, error: ProtocolError) -> None: ...
+    def request_slow(self) -> None:
+        """The body comes at less than the minimum rate."""
+
     def client_gone(self) -> None: ...
     def client_writable(self, writable: bool) -> None: ...
     def timer_fired(self) -> None: ...
@@ -60,6 +65,7 @@ class Host(Protocol):
     clock: Callable[[], float]
     header_timeout: float
     idle_timeout: float
+    min_upload_rate: int
     draining: bool
 
     def opened(self, connection: Downstream) -> bool: ...
@@ -73,7 +79,7 @@ class Downstream(Connection):
     """A client connection. The exchange writes its answer with `write` and ends with `finished`."""
 
     __slots__ = (
-        "_blocked", "_closing", "_exchange", "_go_on", "_holds", "_host", "_lingered", "_parser",
+        "_blocked", "_closing", "_exchange", "_go_on", "_holds", "_host", "_lingered", "_pace", "_parser",
         "_receiving", "_running", "_timer", "_tunnel", "_unsent", "exchange_timer", "peer",
     )  # fmt: skip
 
@@ -89,6 +95,7 @@ class Downstream(Connection):
         self._holds = Hold.NONE
         self._closing = False
         self._lingered = 0
+        self._pace: Pace | None = None  # of a body that did not come with its head
         self._unsent = 0
         self._tunnel: Tunnel | None = None
         self._timer = Timer(self._connection_timeout)
@@ -104,7 +111,7 @@ class Downstream(Connection):
 
     def finished(self, keep_alive: bool) -> None:
         """The exchange is over and its answer written; go on with the next request, or close."""
-        self._exchange = None
+        self._exchange = self._pace = None
         self.exchange_timer.deadline = math.inf
         if self.transport is None or self._closing:
             return
@@ -127,6 +134,8 @@ class Downstream(Connection):
         """Pause reading for a reason."""
         if not self._holds and self.transport is not None and not self.transport.is_closing():
             self.transport.pause_reading()
+            if self._pace is not None:
+                self._pace.pause()
         self._holds |= reason
 
     def release(self, reason: Hold) -> None:
@@ -136,6 +145,8 @@ class Downstream(Connection):
         self._holds &= ~reason
         if not self._holds and self.transport is not None and not self.transport.is_closing():
             self.transport.resume_reading()
+            if self._pace is not None:
+                self._pace.resume()
 
     def abort(self) -> None:
         """Cut the connection: the client must see that the answer is not complete."""
@@ -236,16 +247,38 @@ class Downstream(Connection):
                 return
             elif event is END:
                 self._receiving = False
+                if self._pace is not None:
+                    self._pace = None
+                    self._timer.deadline = math.inf
                 exchange.request_end()
             elif kind is bytes:
-                exchange.request_body(event)  # type: ignore[arg-type]  # just checked
+                if self._pace is not None:
+                    self._pace.add(len(event))  # type: ignore[arg-type]  # just checked
+                exchange.request_body(event)  # type: ignore[arg-type]
+            elif isinstance(event, Trailers):
+                exchange.request_trailers(event.fields)
             else:
                 assert isinstance(event, ProtocolError)
                 exchange.request_broken(event)
             if self._exchange is not exchange:
                 return
         if fresh and exchange is not None:
+            if self._receiving:
+                self._measure(events)
             exchange.start()
+
+    def _measure(self, events: list[RequestEvent]) -> None:
+        """From here on the rest of the body must come at the minimum rate."""
+        host, head = self._host, events[0]
+        assert isinstance(head, RequestHead)
+        if host.min_upload_rate:
+            waits = b"expect" in head.fields and head.http11
+            pace = self._pace = Pace(host.min_upload_rate, waits, host.clock)
+            if came := sum(len(event) for event in events if isinstance(event, bytes)):
+                pace.add(came)
+            if self._holds:
+                pace.pause()
+            host.deadlines.arm(self._timer, host.clock() + pace.look())
 
     def eof_received(self) -> bool:
         if self._tunnel is not None:
@@ -360,6 +393,16 @@ class Downstream(Connection):
                 self._host.deadlines.arm(self._timer, self._host.clock() + self._host.idle_timeout)
             else:
                 transport.abort()
+        elif self._pace is not None:
+            again = self._pace.look()
+            if again:
+                self._host.deadlines.arm(self._timer, self._host.clock() + again)
+            elif self._exchange is not None:
+                self._pace = None
+                try:
+                    self._exchange.request_slow()
+                except Exception:
+                    self._crash()
         elif self._parser.head_started:
             self._refuse(ProtocolError(408, "the request head did not arrive in time"), Flag.DPE)
         elif self._exchange is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Protocol
 
-from ..wire.events import END, ProtocolError, ResponseHead
+from ..wire.events import END, Header, ProtocolError, ResponseHead, Trailers
 from ..wire.limits import Limits
 from ..wire.response_parser import ResponseParser
 from .connection import Connection
@@ -23,6 +23,7 @@ class ResponseHandler(Protocol):
 
     def response_head(self, head: ResponseHead) -> None: ...
     def response_body(self, data: bytes) -> None: ...
+    def response_trailers(self, fields: list[Header]) -> None: ...
     def response_end(self) -> None: ...
     def response_flush(self) -> None:
         """The events of one read are through: send on what they gave."""
@@ -140,6 +141,8 @@ class UpstreamConnection(Connection):
                     handler.response_body(event)  # type: ignore[arg-type]  # just checked
                 elif event is END:
                     handler.response_end()
+                elif isinstance(event, Trailers):
+                    handler.response_trailers(event.fields)
                 else:
                     assert isinstance(event, ProtocolError)
                     handler.upstream_failed(self, event)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .events import Body, RequestHead, ResponseHead
+from .events import Body, Header, RequestHead, ResponseHead
 from .framing import NO_BODY_STATUS
-from .headers import HOP_BY_HOP, MESH_ONLY, forwardable, nominated
+from .headers import HOP_BY_HOP, MESH_ONLY, forwardable, has_token, nominated
 from .serialize import framing_line, status_line
 
 # Written anew for every attempt, so never passed on as they came.
@@ -25,6 +25,17 @@ _FORWARDED = frozenset(
 
 # RFC 9110 section 10.1.1: an expectation in an HTTP/1.0 request is ignored; passed on, it would be obeyed.
 _NOT_IN_1_0 = frozenset((b"expect",))
+
+# RFC 9110 section 6.5.1: what steers, authenticates or changes a message is not read behind it. A server that
+# merges trailers into the head would take them for what its own checks have seen there.
+_NOT_BEHIND = frozenset(
+    (
+        b"age", b"authorization", b"cache-control", b"content-encoding", b"content-range", b"content-type",
+        b"cookie", b"expect", b"expires", b"host", b"if-match", b"if-modified-since", b"if-none-match",
+        b"if-range", b"if-unmodified-since", b"location", b"max-forwards", b"pragma", b"range",
+        b"retry-after", b"set-cookie", b"tracestate", b"vary", b"via", b"www-authenticate",
+    )
+)  # fmt: skip
 
 DROP_REQUEST = HOP_BY_HOP | _REWRITTEN
 """From a peer whose mesh headers we believe."""
@@ -50,7 +61,28 @@ def request_lines(
             lines += [b"connection: Upgrade\r\n", b"upgrade: websocket\r\n"]
     else:
         lines.append(framing_line(head.body, head.length))
+        if head.body is Body.CHUNKED:
+            lines += _announced(head)
+    if takes_trailers(head) and head.upgrade != b"websocket":
+        lines += [b"connection: te\r\n", b"te: trailers\r\n"]
     return lines
+
+
+def takes_trailers(head: RequestHead) -> bool:
+    """Whether the client can take fields behind the body of its answer (RFC 9110 section 10.1.4)."""
+    te = head.fields.get(b"te")
+    return te is not None and head.http11 and has_token(te, b"trailers")
+
+
+def trailer_lines(trailers: list[Header], drop: frozenset[bytes]) -> list[bytes]:
+    """The field lines behind a body that pass; `drop` as for its head."""
+    return forwardable(trailers, drop | _NOT_BEHIND | MESH_ONLY | _FORWARDED)
+
+
+def _announced(head: RequestHead | ResponseHead) -> list[bytes]:
+    """Go's server, and not it alone, gives its program only those trailers that the head has announced."""
+    names = head.fields.get(b"trailer")
+    return [] if names is None else [b"trailer: %b\r\n" % names]
 
 
 def response_framing_out(head: ResponseHead, client11: bool) -> Body:
@@ -61,9 +93,9 @@ def response_framing_out(head: ResponseHead, client11: bool) -> Body:
 
 
 def response_lines(
-    head: ResponseHead, drop: frozenset[bytes], framing: Body, head_request: bool
+    head: ResponseHead, drop: frozenset[bytes], framing: Body, head_request: bool, trailers: bool = False
 ) -> list[bytes]:
-    """Status line and fields; `join_head` finishes it."""
+    """Status line and fields; `join_head` finishes it. `trailers`: the client takes those."""
     also = nominated(head.fields.get(b"connection"))
     lines = [status_line(head.status, head.reason)]
     lines += forwardable(head.headers, drop | also if also else drop)
@@ -71,6 +103,8 @@ def response_lines(
         lines += [b"connection: Upgrade\r\n", b"upgrade: %b\r\n" % head.fields.get(b"upgrade", b"")]
     elif framing in (Body.LENGTH, Body.CHUNKED):
         lines.append(framing_line(framing, head.length))
+        if trailers and framing is Body.CHUNKED:
+            lines += _announced(head)
     elif (length := head.fields.get(b"content-length")) is not None:  # a number: `response_framing` saw it
         # HEAD and 304 say how long the body would be; any other status without a body has none.
         if head_request or head.status == 304:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from .events import Header
 
-# RFC 9110 section 7.6.1 and its forerunners. TE goes because trailers do not pass here.
+# RFC 9110 section 7.6.1 and its forerunners. TE and Trailer are written anew where trailers pass.
 HOP_BY_HOP: frozenset[bytes] = frozenset(
     (
         b"connection",

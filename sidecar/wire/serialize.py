@@ -51,6 +51,11 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
+def last_chunk(trailers: list[bytes]) -> bytes:
+    """The end of a chunked body, with the field lines behind it."""
+    return join_head([b"0\r\n", *trailers]) if trailers else LAST_CHUNK
+
+
 def framing_line(body: Body, length: int) -> bytes:
     """The field that says how the body ends; empty where none is needed."""
     if body is Body.LENGTH:

@@ -326,6 +326,9 @@ class Rig:
             if proxy is not None:
                 gauges[f"{proxy.direction} exchanges"] = proxy.in_flight
                 gauges[f"{proxy.direction} queues"] = len(proxy.waiting.queues)
+                gauges[f"{proxy.direction} held"] = len(proxy.holding.held)
+                gauges[f"{proxy.direction} held bytes"] = proxy.holding.size
+                gauges[f"{proxy.direction} late"] = proxy.holding.late
         if self.inbound is not None:
             gauges["app places"] = self.inbound.app.in_flight
             gauges["faults"] = self.inbound.faults.injector.active

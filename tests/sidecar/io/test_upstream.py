@@ -6,7 +6,7 @@ import pytest
 
 from sidecar.io.outbox import AT_ONCE
 from sidecar.io.upstream import MAX_EXCHANGES, UpstreamConnection
-from sidecar.wire.events import ProtocolError, ResponseHead
+from sidecar.wire.events import Header, ProtocolError, ResponseHead
 from sidecar.wire.limits import DEFAULT_LIMITS
 from tests.fakes.transport import FakeTransport
 
@@ -37,6 +37,9 @@ class Handler:
 
     def response_body(self, data: bytes) -> None:
         self.log.append(data.decode())
+
+    def response_trailers(self, fields: list[Header]) -> None:
+        self.log.append("<trailers>")
 
     def response_end(self) -> None:
         self.log.append("<end>")
