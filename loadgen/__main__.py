@@ -18,6 +18,7 @@ from typing import Any
 import uvloop
 from aiohttp import web
 
+from guard.door import TIMES, Door
 from loadgen.duration import parse_duration
 from loadgen.patterns import NAMES, Pattern, PatternError, parse_pattern
 from loadgen.report import line, summary, text
@@ -97,15 +98,16 @@ async def _serve(options: _Options) -> int:
         control_app(runner, loopback=host in ("localhost", "::1") or host.startswith("127.")),
         access_log=None,
         shutdown_timeout=1.0,
+        **TIMES,
     )
     await server.setup()
+    door = Door(server.server)
     try:
         try:
-            await web.TCPSite(server, host, port).start()
+            bound = await door.open(host, port)
         except OSError as error:
             log.error("--http %s: cannot listen: %s", _address(host, port), error.strerror or error)
             return 2
-        bound = server.addresses[0]
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, runner.stop)
         print(json.dumps({"http": _address(bound[0], bound[1])}), flush=True)
@@ -114,6 +116,7 @@ async def _serve(options: _Options) -> int:
             await runner.run(duration=options.duration, drain=options.limits.timeout)
             reporting.cancel()
     finally:
+        door.close()
         await server.cleanup()
     document = summary(
         runner, seed=options.seed, started_at=runner.started + wall_offset, warmup=options.warmup

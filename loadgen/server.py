@@ -1,5 +1,6 @@
 """The control API: what the generator does now, and the knobs to change it while it runs."""
 
+import asyncio
 import ipaddress
 import json
 from collections.abc import Awaitable, Callable
@@ -8,6 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
+from guard.door import BODY_S
 from loadgen.metrics import CONTENT_TYPE, exposition
 from loadgen.patterns import PatternError, parse_pattern, pattern_from
 from loadgen.report import status
@@ -88,7 +90,10 @@ class _Api:
 
 async def _object(request: web.Request) -> dict[str, Any]:
     try:
-        body = json.loads(await request.read())
+        async with asyncio.timeout(BODY_S):
+            body = json.loads(await request.read())
+    except TimeoutError as error:
+        raise web.HTTPRequestTimeout from error
     except (ValueError, RecursionError) as error:
         raise BadRequest(f"the body is not JSON: {str(error)[:120]}") from error
     if not isinstance(body, dict):
@@ -105,6 +110,10 @@ async def _words(request: web.Request, handler: Handler) -> web.StreamResponse:
         return _error(400, str(error))
     except web.HTTPRequestEntityTooLarge:
         return _error(413, f"the body is larger than {MAX_BODY_BYTES} bytes")
+    except web.HTTPRequestTimeout:
+        response = _error(408, f"the body did not arrive within {BODY_S:g} s")
+        response.force_close()
+        return response
     except web.HTTPMethodNotAllowed as error:
         response = _error(405, f"{request.path} takes {', '.join(sorted(error.allowed_methods))}")
         response.headers["allow"] = ", ".join(sorted(error.allowed_methods))

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import uvloop
 from aiohttp import web
 
+from guard.door import TIMES, Door
 from mesh.control import page_routes
 from mesh.control.app import END_S, say_errors
 from mesh.control.guard import guard, harden, loopback_names
@@ -50,13 +51,15 @@ async def _serve(recording: Recording, port: int, ports: Ports, say: Callable[[s
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    runner = web.AppRunner(replay_app(recording, port), access_log=None, shutdown_timeout=END_S)
+    runner = web.AppRunner(replay_app(recording, port), access_log=None, shutdown_timeout=END_S, **TIMES)
     await runner.setup()
+    door = Door(runner.server)
     try:
         ports.hand_over(port)
-        await web.TCPSite(runner, LOOPBACK, port, reuse_address=True).start()
+        await door.open(LOOPBACK, port, reuse_address=True)
         minutes, seconds = divmod(round(recording.seconds), 60)
         say(f"{recording.mesh}, {minutes}:{seconds:02} recorded: http://{LOOPBACK}:{port} (Ctrl-C ends it)")
         await stopping.wait()
     finally:
+        door.close()
         await runner.cleanup()

@@ -11,6 +11,7 @@ import aiohttp
 import uvloop
 from aiohttp import web
 
+from guard.door import TIMES, Door
 from mesh.control.app import END_S, control_app
 from mesh.control.graph import graph_of
 from mesh.control.hub import Hub
@@ -63,11 +64,13 @@ async def _serve(
             access_log=None,
             handle_signals=False,
             shutdown_timeout=END_S,
+            **TIMES,
         )
         await control.setup()
+        door = Door(control.server)
         try:
             ports.hand_over(plan.control_port)
-            await web.TCPSite(control, LOOPBACK, plan.control_port, reuse_address=True).start()
+            await door.open(LOOPBACK, plan.control_port, reuse_address=True)
             async with asyncio.TaskGroup() as tasks:
                 shown = tasks.create_task(show.run(supervisor), name="show")
                 live = tasks.create_task(hub.run(), name="live page")
@@ -80,6 +83,7 @@ async def _serve(
             # one error is one line for the person; a group of one only hides it
             raise _only(group) from None
         finally:
+            door.close()
             await control.cleanup()
             processes.close()
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from guard.door import Door
 from registry.agent import Agent
 from registry.codec.fields import DecodeError
 from registry.errors import RegistryError
@@ -25,7 +26,7 @@ from registry.http.call import Call, HttpError, Malformed, text
 from registry.http.catalog import CatalogEndpoints
 from registry.http.cluster import ClusterEndpoints
 from registry.http.config import ConfigEndpoints
-from registry.http.connections import Connections
+from registry.http.connections import MAX_CONNECTIONS, Connections
 from registry.http.event import EventEndpoints
 from registry.http.health import HealthEndpoints
 from registry.http.intentions import IntentionEndpoints
@@ -121,10 +122,9 @@ class Server:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Server]:
         """Bind, serve, expire and probe; on leaving, answer who waits and stop."""
-        loop = asyncio.get_running_loop()
         http = Connections(self._handle, logger=log)
-        listener = await loop.create_server(http, self.options.host, self.options.port, backlog=1024)
-        port = listener.sockets[0].getsockname()[1]
+        door = Door(http, MAX_CONNECTIONS)
+        _, port = await door.open(self.options.host, self.options.port, backlog=1024)
         host = f"[{self.options.host}]" if ":" in self.options.host else self.options.host
         self.address = f"{host}:{port}"
         self._mount(port)
@@ -140,14 +140,14 @@ class Server:
                 finally:
                     self.stopping = True
                     self.watchers.wake_all()
-                    listener.close()
+                    door.close()
                     http.pre_shutdown()
                     await http.shutdown(STOP_TIMEOUT)
                     self.prober.close()
                     for task in tasks:
                         task.cancel()
         finally:
-            listener.close()
+            door.close()
             if self.journal is not None:
                 self.journal.close()
 

@@ -20,6 +20,7 @@ import uvloop
 from aiohttp import web
 from prometheus_client import disable_created_metrics
 
+from guard.door import TIMES, Door
 from services.app import ScriptedService, build_app
 from services.behaviour import Behaviour
 from services.errors import suggest
@@ -31,6 +32,9 @@ from services.topology import Instance, Service
 from services.tracing import Tracing, collector
 
 log = logging.getLogger("services")
+
+# The sidecar in front has 1024 requests here at once, and as many tunnels.
+MAX_CONNECTIONS = 4096
 
 # What was begun may finish: longer than any deadline of a topology that ships, shorter than the
 # half minute after which container runtimes kill.
@@ -103,8 +107,15 @@ async def _serve(options: argparse.Namespace, instance: Instance, host: str, por
     app = build_app(scripted, health, Metrics(clock), clock, tracing)
 
     # a caller that goes away takes its work with it, so that retries and hedges do not pile up
-    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=DRAIN_S)
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        handler_cancellation=True,
+        shutdown_timeout=DRAIN_S,
+        **TIMES,
+    )
     await runner.setup()
+    door = Door(runner.server, MAX_CONNECTIONS)
     try:
         try:
             # bound here: asyncio's own lookup of the address would start a pool of threads for it
@@ -114,13 +125,13 @@ async def _serve(options: argparse.Namespace, instance: Instance, host: str, por
             reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
             print(f"services: --listen {options.listen}: {reason}", file=sys.stderr)
             return 2
-        await web.SockSite(runner, listener, backlog=BACKLOG).start()
-        bound = listener.getsockname()
+        bound = await door.open(sock=listener, backlog=BACKLOG)
         shown = f"[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"{bound[0]}:{bound[1]}"
         print(json.dumps({"http": shown}), flush=True)
         await stopping.wait()
         return 0
     finally:
+        door.close()
         await runner.cleanup()
         await peers.close()
         if tracing is not None:

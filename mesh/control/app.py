@@ -1,11 +1,13 @@
 """The control API put together: middlewares, then one family of routes after the other."""
 
+import asyncio
 import logging
 from collections.abc import Iterable
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from guard.door import BODY_S
 from mesh.control import (
     explain_routes,
     live_routes,
@@ -49,7 +51,9 @@ def control_app(
     called there.
     """
     names = loopback_names(port) | frozenset(host.lower() for host in hosts)
-    app = web.Application(middlewares=[guard(names, token), say_errors], client_max_size=MAX_BODY_BYTES)
+    app = web.Application(
+        middlewares=[guard(names, token), say_errors, whole_body], client_max_size=MAX_BODY_BYTES
+    )
     app.on_response_prepare.append(harden)
     mesh_routes.add(app, operator, hub)
     service_routes.add(app, operator, hub)
@@ -61,6 +65,20 @@ def control_app(
         live_routes.add(app, hub, traces)
         page_routes.add(app)
     return app
+
+
+@web.middleware
+async def whole_body(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Reads the body before its handler does, in the time that there is for it."""
+    if request.can_read_body:
+        try:
+            async with asyncio.timeout(BODY_S):
+                await request.read()
+        except TimeoutError:
+            answer = refusal(408, f"the body did not arrive within {BODY_S:g} s")
+            answer.force_close()
+            return answer
+    return await handler(request)
 
 
 @web.middleware

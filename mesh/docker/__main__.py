@@ -26,8 +26,9 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0
 
+from guard.door import TIMES, Door
 from mesh.control import trace_routes
-from mesh.control.app import END_S, MAX_BODY_BYTES, control_app, say_errors
+from mesh.control.app import END_S, MAX_BODY_BYTES, control_app, say_errors, whole_body
 from mesh.control.graph import graph_of
 from mesh.control.hub import Hub
 from mesh.control.jaeger_link import jaeger_url
@@ -142,7 +143,8 @@ async def _serve(settings: Settings, clock: Callable[[], float]) -> None:
                 for task in running:
                     task.cancel()
         finally:
-            for runner in sites:
+            for door, runner in sites:
+                door.close()
                 await runner.cleanup()
 
 
@@ -158,11 +160,12 @@ async def _plan(settings: Settings, engine: Engine, clock: Callable[[], float]) 
             await asyncio.sleep(LOOK_AGAIN_S)
 
 
-async def _site(app: web.Application, host: str, port: int) -> web.AppRunner:
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=END_S)
+async def _site(app: web.Application, host: str, port: int) -> tuple[Door, web.AppRunner]:
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=END_S, **TIMES)
     await runner.setup()
-    await web.TCPSite(runner, host, port).start()
-    return runner
+    door = Door(runner.server)
+    await door.open(host, port)
+    return door, runner
 
 
 def _inner_app(driver: Driver, traces: TraceStore, hub: Hub) -> web.Application:
@@ -180,7 +183,7 @@ def _inner_app(driver: Driver, traces: TraceStore, hub: Hub) -> web.Application:
             body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_PLAIN_1_0_0}
         )
 
-    app = web.Application(middlewares=[say_errors], client_max_size=MAX_BODY_BYTES)
+    app = web.Application(middlewares=[say_errors, whole_body], client_max_size=MAX_BODY_BYTES)
     app.router.add_get("/metrics", metrics)
     trace_routes.add_receiver(app, traces, hub.spans)
     return app

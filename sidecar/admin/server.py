@@ -11,6 +11,8 @@ from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from guard.door import TIMES, Door
+
 from ..observe.events import EventLog
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -59,6 +61,7 @@ class Admin:
         self._set_level = level
         self._refresh = refresh
         self._runner: web.AppRunner | None = None
+        self._door: Door | None = None
 
     async def open(self, host: str, port: int) -> str:
         """Listen; returns the bound address."""
@@ -78,14 +81,17 @@ class Admin:
         post("/quitquitquit", self._quitquitquit)
         post("/logging", self._logging)
         # A watcher of /events never ends by itself, so the shutdown does not wait for it.
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handle_signals=False)
+        self._runner = web.AppRunner(
+            app, access_log=None, shutdown_timeout=0.1, handle_signals=False, **TIMES
+        )
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port)
-        await site.start()
-        bound = self._runner.addresses[0]
+        self._door = Door(self._runner.server)
+        bound = await self._door.open(host, port)
         return f"{bound[0]}:{bound[1]}"
 
     async def close(self) -> None:
+        if self._door is not None:
+            self._door.close()
         if self._runner is not None:
             await self._runner.cleanup()
 

@@ -109,6 +109,22 @@ async def test_large_bodies_are_cut_off(api: Api) -> None:
     assert str(MAX_BODY_BYTES) in (await answer.json())["error"]
 
 
+async def test_a_body_that_does_not_come_is_not_waited_for(
+    api: Api, runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """408, and nothing of it is done."""
+    monkeypatch.setattr("loadgen.server.BODY_S", 0.1)
+
+    async def half() -> AsyncIterator[bytes]:
+        yield b'{"rate": 7'
+        await asyncio.Event().wait()
+
+    answer = await api.put("/rate", data=half())
+    assert (answer.status, answer.headers["connection"]) == (408, "close")
+    assert await answer.json() == {"error": "the body did not arrive within 0.1 s"}
+    assert runner.schedule.rate == 50
+
+
 async def test_pages_and_rebound_names_are_refused(api: Api, runner: Runner) -> None:
     """A foreign page can neither steer nor read."""
     answer = await api.post("/reset", headers={"origin": "http://evil.example"})

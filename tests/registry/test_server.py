@@ -12,6 +12,8 @@ import aiohttp
 import pytest
 from yarl import URL
 
+import registry.server
+from guard import door
 from registry.client import CheckDefinition, PermissionDenied, RegistryClient, ServiceRegistration
 from registry.http import call as calls
 from registry.http import connections
@@ -82,21 +84,30 @@ async def test_a_body_that_dribbles_is_cut(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /v1/kv/k HT"])
+@pytest.mark.parametrize("first", [True, False])
 async def test_a_client_that_says_nothing_or_half_a_head_is_cut(
-    sent: bytes, monkeypatch: pytest.MonkeyPatch
+    sent: bytes, first: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections.Connections.__init__, "__kwdefaults__", {"most": 10, "idle_timeout": 0.2})
+    """At the door by the head's time, behind an answer by the idle time."""
+    if first:
+        monkeypatch.setattr(door.Door.__init__, "__defaults__", (10, 0.2))
+    else:
+        monkeypatch.setattr(connections.Connections.__init__, "__kwdefaults__", {"idle_timeout": 0.2})
     async with running_registry() as server:
         host, port = server.address.split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
+        if not first:
+            writer.write(b"GET /v1/status/leader HTTP/1.1\r\nHost: x\r\n\r\n")
+            await reader.readuntil(b"\r\n\r\n")
         writer.write(sent)
         async with asyncio.timeout(2):
-            assert await reader.read() == b""
+            heard = await reader.read()
+        assert heard.startswith((b"HTTP/1.1 408" if sent else b"") if first else b'"127.0.0.1:')
         writer.close()
 
 
 async def test_connections_beyond_the_cap_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections.Connections.__init__, "__kwdefaults__", {"most": 2, "idle_timeout": 5})
+    monkeypatch.setattr(registry.server, "MAX_CONNECTIONS", 2)
     async with running_registry() as server:
         host, port = server.address.split(":")
         pairs = [await asyncio.open_connection(host, int(port)) for _ in range(3)]

@@ -1,5 +1,6 @@
 """The control API over a fake operator: what it passes on, what it refuses and how, and spans in and out."""
 
+import asyncio
 import gzip
 import io
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -114,6 +115,22 @@ async def test_an_action_is_passed_on(
     async with api.post(f"/api/instances/orders-1/kill{query}") as answer:
         assert (answer.status, await answer.json()) == (200, {"name": "orders-1"})
     assert operator.asked == [(Action.KILL, "orders-1", part)]
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(
+    api: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it is sent to."""
+    monkeypatch.setattr("mesh.control.app.BODY_S", 0.1)
+
+    async def half() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.Event().wait()
+
+    for path in ("/api/load", "/v1/traces", "/nowhere"):
+        async with api.put(path, data=half()) as answer:
+            assert await said(answer) == (408, "the body did not arrive within 0.1 s")
+            assert answer.headers["Connection"] == "close"
 
 
 @pytest.mark.parametrize(
