@@ -42,7 +42,7 @@ class Door:
     """The listening side of `server`; `close` it before the server is shut down.
 
     Args:
-        most: connections that may be open, but never more than half of what the process may open at all.
+        most: connections that may be open, but never more than half of what the process may have open at all.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Door:
     ) -> None:
         assert server is not None, "the runner is not set up"
         self.server: web.Server = server
-        self.most = min(most, max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2))
+        self.most = min(most, _descriptors(2 * most) // 2)
         self.head_s = head_s
         self.visitors: set[Visitor] = set()
         self._listener: asyncio.Server | None = None
@@ -76,6 +76,19 @@ class Door:
     @property
     def crowded(self) -> bool:
         return len(self.visitors) + len(self.server.connections) > self.most
+
+
+def _descriptors(wanted: int) -> int:
+    """How many this process may have open; the soft limit, 256 on macOS, is raised as far as that goes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    top = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft == resource.RLIM_INFINITY or soft >= top:
+        return wanted if soft == resource.RLIM_INFINITY else soft
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (top, hard))
+    except (OSError, ValueError):  # a sandbox may forbid it
+        return soft
+    return top
 
 
 class Visitor(asyncio.Protocol):

@@ -29,6 +29,7 @@ from .stack import Rejection, Upstream
 from .tries import Tries
 from .wire.events import Header, ProtocolError
 from .wire.forward import trailer_lines
+from .wire.serialize import CONTINUE
 
 
 class Exchange(Tries):
@@ -87,8 +88,10 @@ class Exchange(Tries):
         self._hold_until = NEVER
         if self.proxy.holding.admit(self, target):
             self.late_admitted()
-        else:
-            self._arm()
+            return
+        if self._expects:
+            self._client.write([CONTINUE])
+        self._arm()
 
     def late_admitted(self) -> None:
         """From here on it is late."""

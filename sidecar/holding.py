@@ -12,13 +12,15 @@ what has been sent, not by a head that promises it:
 3. All the while a body must come at the minimum rate (`io.pace`), until its answer has begun; else 408.
    From then on the two streams are the app's and the client's own affair.
 
-So a hundred uploads of a byte a second take one place at the app for ten seconds, and nobody else waits.
-A client that expects `100 Continue` sends nothing before it is asked: it is late at once.
+So a hundred uploads of a byte a second take one place at the app for ten seconds, and nobody else waits
+(unless the app has no other: `--max-late-uploads 0` keeps even that one free).
+
+A client that expects `100 Continue` sends nothing before it is asked: it is late at once, so that the app may
+ask it; if it must be held, we do.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ class Holding:
         """In the order in which they came, with their bytes."""
         self.size = 0
         self._late: dict[str, int] = {}
-        self._queues: dict[str, deque[Exchange]] = {}
+        self._queues: dict[str, dict[Exchange, None]] = {}  # thousands may leave at once, from anywhere in it
         self._promoting: set[str] = set()
 
     @property
@@ -65,7 +67,7 @@ class Holding:
         self.size -= self.held.pop(exchange, 0)
         queue = self._queues.get(target.name)
         if queue is not None and exchange in queue:
-            queue.remove(exchange)
+            del queue[exchange]
             if not queue:
                 del self._queues[target.name]
 
@@ -76,7 +78,7 @@ class Holding:
             self._late[target.name] = late + 1
             return True
         if target.late_places:
-            self._queues.setdefault(target.name, deque()).append(exchange)
+            self._queues.setdefault(target.name, {})[exchange] = None
         return False
 
     def done(self, target: Target) -> None:
@@ -89,7 +91,7 @@ class Holding:
         try:
             while (queue := self._queues.get(name)) and late[name] < target.late_places:
                 late[name] += 1
-                queue[0].late_admitted()
+                next(iter(queue)).late_admitted()
         finally:
             self._promoting.discard(name)
         if not late[name]:

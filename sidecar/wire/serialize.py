@@ -12,6 +12,7 @@ from .events import Body
 from .framing import NO_BODY_STATUS
 
 LAST_CHUNK = b"0\r\n\r\n"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _REASONS: dict[int, bytes] = {status.value: status.phrase.encode() for status in HTTPStatus}
 # Status lines are prebuilt: joining one costs more than the look-up.

@@ -187,10 +187,14 @@ def test_a_long_body_goes_on_as_soon_as_it_is_known_to_be_long() -> None:
 
 
 def test_a_client_that_expects_to_be_asked_is_late_at_once() -> None:
-    """It sends nothing before; the app decides."""
+    """It sends nothing before; the app decides. One that has to be held is asked by us."""
     world = Callee()
-    world.client(post(5, b"Expect: 100-continue"))
+    first = world.client(post(5, b"Expect: 100-continue"))
     assert (world.places, world.inbound.holding.late) == (1, 1)
+    second = world.client(post(5, b"Expect: 100-continue"))
+    assert (first.sent, second.sent) == (b"", b"HTTP/1.1 100 Continue\r\n\r\n")
+    second.receive(b"hello")
+    assert world.places == 2
 
 
 def test_nobody_is_late_where_it_is_forbidden() -> None:
