@@ -14,8 +14,10 @@ waits, so there is no task, and cancelling it is a call of `client_gone`. Its st
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from .attempt import Target
+from .copies import Copies
 from .detour import admit, fallback, is_empty, other_arm
 from .direct import DirectAnswer
 from .errors import Flag, MeshError
@@ -26,6 +28,12 @@ from .policy.outcome import Outcome
 from .stack import Rejection, Upstream
 from .tries import Tries
 from .wire.events import ProtocolError
+
+if TYPE_CHECKING:
+    from .routing.route import Route
+
+# Timers may be a hair early.
+TIMER_SLACK_S = 0.001
 
 
 class Exchange(Tries):
@@ -63,11 +71,14 @@ class Exchange(Tries):
             self._direct(found)
             return
         self.target_name = found.name
+        route = self.route
+        if route is not None and route.mirrors:
+            self._copies = self._copies_of(route)
         rejection = found.start()
         if rejection is None:
             self._target = found
             self._try()
-            if self.route is not None:
+            if self._copies is not None:
                 self._mirror()
         elif rejection.wait_s > 0:
             self._queued = found, rejection
@@ -76,6 +87,7 @@ class Exchange(Tries):
             self._arm()
         elif rejection.flag == "UH" and self._other_arm_of(found):
             self._try()
+            self._mirror()
         else:
             self._reject(rejection, found)
 
@@ -89,14 +101,17 @@ class Exchange(Tries):
             self._go_to(*other)
         return other is not None
 
+    def _copies_of(self, route: Route) -> Copies | None:
+        """What the route asks for besides; a protocol other than HTTP cannot be copied."""
+        keys = [] if self.head.upgrade == b"websocket" else route.mirrored(self.proxy.rng)
+        return Copies(self, route, keys, self._upload) if keys else None
+
     def _mirror(self) -> None:
-        """Send the copies that the route asks for, once the request is whole and if it was kept."""
-        route = self.route
-        if route is None or not route.mirrors or not self._complete or not self._kept:
-            return
-        body = [] if self._upload is None else self._upload.framed(complete=True)
-        for key in route.mirrored(self.proxy.rng):
-            self.proxy.mirror(self, key, body, self._limit)
+        """Send the copies, once the request is whole and has somewhere to go itself."""
+        copies = self._copies
+        if copies is not None and self._complete:
+            self._copies = None
+            copies.send(self, self._limit)
 
     def admitted(self) -> None:
         """A place came free for this exchange, which was the first in the queue."""
@@ -104,14 +119,15 @@ class Exchange(Tries):
         self._target, _ = self._queued
         self._leave_queue()
         self._try()
-        if self.route is not None:
-            self._mirror()
+        self._mirror()
 
     def request_body(self, data: bytes) -> None:
         self.bytes_in += len(data)
         upload = self._upload
         if self._over or upload is None:
             return
+        if self._copies is not None:
+            self._copies.add(data)
         connection = self._connection
         if connection is not None and self._sent:
             connection.write([upload.frame(data)])
@@ -137,7 +153,7 @@ class Exchange(Tries):
             if self._upload is not None and (end := self._upload.end()):
                 connection.write(end)
             connection.request_done = True
-        if self.route is not None and self._target is not None:
+        if self._copies is not None and self._target is not None:
             self._mirror()
         if self._pick is not None and not self.answer.committed:
             self._arm_try(self.proxy.clock())
@@ -182,7 +198,7 @@ class Exchange(Tries):
         """A time has come: the deadline, the queue's, the backoff's or a fault's, the try's, the hedge's."""
         if self._over:
             return
-        now = self.proxy.clock() + 0.001  # timers may be a hair early
+        now = self.proxy.clock() + TIMER_SLACK_S
         if now >= self._deadline:
             self._abandon(Outcome.TIMEOUT_TOTAL)
             if self.answer.committed:
@@ -252,6 +268,8 @@ class Exchange(Tries):
             return True
         if found is None or not self._kept or (self.attempts and not self._idempotent):
             return False
+        if self._remaining(self.proxy.clock()) < TIMER_SLACK_S:  # nobody would wait for the answer
+            return False
         other = admit(found, self.proxy)
         if other is None:
             return False
@@ -259,6 +277,7 @@ class Exchange(Tries):
         self.flag, self.detail = None, ""
         self._go_to(None, other)
         self._try()
+        self._mirror()
         return True
 
     def _direct(self, answer: DirectAnswer) -> None:
@@ -294,6 +313,9 @@ class Exchange(Tries):
         self.flag, self.detail = flag, self._explained(detail)
         if self._side is not None:
             self._side.over(Outcome.CANCELLED)
+        if self._copies is not None:
+            self._copies.forget()
+            self._copies = None
         if self._pick is not None:
             self._settle(Outcome.CANCELLED)
         if self._queued is not None:

@@ -22,6 +22,7 @@ from .wire.events import Body, RequestHead
 
 if TYPE_CHECKING:
     from .balance.endpoints import Endpoint
+    from .copies import Copies
     from .direct import DirectAnswer
     from .entry import Entry
     from .proxy import Proxy
@@ -34,8 +35,8 @@ class ExchangeState(ABC):
     """The state of one request and its tries; `proxy` has everything that outlives it."""
 
     __slots__ = (
-        "_client", "_client_slow", "_complete", "_connection", "_deadline", "_failed_arms", "_fell_back",
-        "_free_tries", "_hedge_at",
+        "_client", "_client_slow", "_complete", "_connection", "_copies", "_deadline", "_failed_arms",
+        "_fell_back", "_free_tries", "_hedge_at",
         "_idempotent", "_kept", "_limit", "_lines", "_over", "_pick", "_pool", "_queue_until", "_queued",
         "_retry_at", "_retry_reason", "_sent", "_side", "_target", "_tried", "_try_deadline", "_upload",
         "_upstream_slow", "answer", "attempts", "bytes_in", "detail", "entry", "flag", "head", "proxy",
@@ -68,6 +69,7 @@ class ExchangeState(ABC):
         self._complete = False  # all of the request is here
         self._kept = head.upgrade != b"websocket"  # the request can be sent once more
         self._upload = None if head.body is Body.NONE else Upload(head.body is Body.CHUNKED)
+        self._copies: Copies | None = None  # that are still to be sent
         self._idempotent = head.method in IDEMPOTENT or b"idempotency-key" in head.fields
         # the current attempt
         self._pick: Pick | None = None

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .attempt import Target
     from .exchange import Exchange
     from .exchange_state import ExchangeState
+    from .routing.route import Route
     from .wire.events import RequestHead
 
 # Host values seen lately; past this the cache starts anew, for anybody may send any Host.
@@ -121,25 +122,32 @@ class Outbound(Proxy):
     def destination(self, key: str) -> Target | None:
         return self.destinations.at_once(key)
 
-    def mirror(self, exchange: ExchangeState, key: str, body: list[bytes], limit: float) -> None:
+    def mirror(
+        self, exchange: ExchangeState, route: Route, key: str, body: list[bytes], size: int, limit: float
+    ) -> None:
         """Send a copy of a request to another destination; nobody waits for it."""
         target = admit(key, self)
         if target is None:
             self.count_mirror(key, "no_place")
             return
+        if not self.copies_room.take(size):
+            target.finish()
+            self.not_mirrored(route, key, "no_room")
+            return
         pick = target.pick((), None, False)
         if isinstance(pick, Rejection):
             target.finish()
+            self.copies_room.give(size)
             self.count_mirror(key, "no_endpoint")
             return
         now = self.clock()
         span = exchange.span.apart(self.rng)
         attempt = Attempt(1, pick, now, span.span_id, "mirror")
-        lines = self.request_lines(exchange)
+        lines = self.request_lines(exchange, route)
         lines[1] = b"host: %b-shadow\r\n" % key.partition("|")[0].encode()  # as Envoy marks copies
         lines.append(b"traceparent: %b\r\n" % span.traceparent(span.span_id))
         lines += self.attempt_fields(1, limit)
-        copy = Mirror(exchange, span, target, pick, attempt, now + limit)
+        copy = Mirror(exchange, span, target, pick, attempt, size, now + limit)
         copy.send([join_head(lines), *body])
 
     def request_fields(self, exchange: ExchangeState) -> list[bytes]:

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from .copies import ROOM_BYTES, Room
 from .io.deadlines import Deadlines
 from .io.outbox import AT_ONCE, Outbox
 from .io.pool import Pool, Spawn
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# A route whose copies cannot be sent may have thousands of such requests: one word a minute is enough.
+WARN_OF_COPIES_S = 60.0
 # A request id from outside is passed on only up to this size; the usual one, a UUID, has 36.
 MAX_REQUEST_ID = 128
 
@@ -93,6 +96,8 @@ class Proxy(ABC):
         self._trace_sample = trace_sample
         self.refusals: dict[str, int] = {}
         self.mirrored: dict[tuple[str, str], int] = {}
+        self.copies_room = Room()
+        self._warn_of_copies_at = 0.0
 
     # -- what an exchange asks ---------------------------------------------------------------------
 
@@ -108,13 +113,28 @@ class Proxy(ABC):
         """What a request went to, if it is more than the app."""
         return None
 
-    def mirror(self, exchange: ExchangeState, key: str, body: list[bytes], limit: float) -> None:
+    def mirror(
+        self, exchange: ExchangeState, route: Route, key: str, body: list[bytes], size: int, limit: float
+    ) -> None:
         """Send a copy of a request to another destination; nobody waits for it."""
         raise NotImplementedError  # only routes mirror, and an inbound listener has none
 
-    def request_lines(self, exchange: ExchangeState) -> list[bytes]:
+    def not_mirrored(self, route: Route, key: str, reason: str) -> None:
+        """A copy that a route asks for is not sent: count it, and say so once in a while."""
+        self.count_mirror(key, reason)
+        now = self.clock()
+        if now < self._warn_of_copies_at:
+            return
+        self._warn_of_copies_at = now + WARN_OF_COPIES_S
+        words = f"{route.name}: a body is over {route.mirror_max_body} bytes (mesh/mirror-max-body)"
+        if reason != "too_large":
+            words = f"{route.name}: the bodies of other copies fill the {ROOM_BYTES} bytes that there are"
+        log.warning("no copy to %s: %s", key, words)
+        self.events.add("mirror", upstream=key, after="not copied", reason=words)
+
+    def request_lines(self, exchange: ExchangeState, route: Route | None) -> list[bytes]:
         """Request line and fields that are the same for all attempts, as the route wants them."""
-        head, route = exchange.head, exchange.route
+        head = exchange.head
         host = head.host or exchange.target_name.encode()
         if route is None:
             return request_lines(head, self.drop_request, host) + self.request_fields(exchange)

@@ -96,7 +96,7 @@ class Mirror(SideTry):
     its failures are the destination's, never the request's.
     """
 
-    __slots__ = ("_timer", "head", "of", "request_id", "span")
+    __slots__ = ("_size", "_timer", "head", "of", "request_id", "span")
 
     def __init__(
         self,
@@ -105,6 +105,7 @@ class Mirror(SideTry):
         target: Target,
         pick: Pick,
         attempt: Attempt,
+        size: int,
         until: float,
     ) -> None:
         proxy = exchange.proxy
@@ -112,6 +113,7 @@ class Mirror(SideTry):
         self.head = exchange.head
         self.request_id = exchange.request_id
         self.span = span
+        self._size = size  # of the body, in the proxy's room
         self.of = exchange.span  # the request that it is a copy of
         self._timer = Timer(self._late)
         proxy.deadlines.arm(self._timer, until)
@@ -143,6 +145,7 @@ class Mirror(SideTry):
 
     def _done(self, result: str) -> None:
         self._timer.retire()
+        self.proxy.copies_room.give(self._size)
         self.target.finish()
         if self.proxy.waiting.queues:
             self.proxy.waiting.promote(self.target)
@@ -150,7 +153,10 @@ class Mirror(SideTry):
 
 
 class Hedge(SideTry):
-    """A second attempt of the same request; who answers first wins. Once it has won it only passes on."""
+    """A second attempt of the same request; who answers first wins. Once it has won it only passes on.
+
+    A failure wins nothing while the other attempt may still do better.
+    """
 
     __slots__ = ("_exchange", "_won")
 
@@ -163,12 +169,15 @@ class Hedge(SideTry):
         if not self._won:
             if head.interim:
                 return
-            self._won = True
-            self._exchange.hedge_won(self)
+            if self._exchange.better_than(head):
+                self.attempt.status = head.status
+                self.over(self.proxy.classify(head))
+                return
+            self.take_over()
         self._exchange.response_head(head)
 
     def take_over(self) -> None:
-        """The exchange's own attempt is lost: this one is it from here on."""
+        """From here on this is the exchange's own attempt."""
         self._won = True
         self._exchange.hedge_won(self)
 

@@ -18,7 +18,7 @@ from .io.flow import Hold
 from .io.pool import MAX_TUNNELS
 from .io.upstream import UpstreamConnection
 from .policy.outcome import Outcome
-from .policy.retry import Refusal
+from .policy.retry import Refusal, RetryPolicy
 from .relay import Relay
 from .side_try import Hedge
 from .stack import Pick, Rejection
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from .balance.endpoints import Endpoint
     from .policy.hash_key import HashKey
     from .routing.route import Route
+
+
+def may_better(head: ResponseHead) -> bool:
+    """Whether the answer is of the kind that another try may better."""
+    return head.status >= 500 or head.status == 429
 
 
 class Tries(Relay):
@@ -93,7 +98,7 @@ class Tries(Relay):
         """The request's head as one attempt sends it."""
         lines = self._lines
         if lines is None:
-            lines = self._lines = self.proxy.request_lines(self)
+            lines = self._lines = self.proxy.request_lines(self, self.route)
         return join_head(
             [
                 *lines,
@@ -133,6 +138,8 @@ class Tries(Relay):
             self._abandon(Outcome.REUSED_RESET)
             self._tried.append(endpoint)
             self._free_tries += 1
+            if self._hedge_takes_over():
+                return
             self._retry_reason = STALE_CONNECTION
             self._try(stale=endpoint)
         else:
@@ -148,9 +155,7 @@ class Tries(Relay):
             return
         self._tried.append(endpoint)
         self.answer.drop()
-        if self._side is not None and self._side.connection is not None:
-            self._side.take_over()
-            self._arm_try(self.proxy.clock())
+        if self._hedge_takes_over():
             return
         detail = f"{endpoint.id}: {detail}"
         if not self._retry(outcome, flag, detail):
@@ -158,7 +163,7 @@ class Tries(Relay):
 
     def _refused(self, head: ResponseHead, *, complete: bool) -> bool:
         """Whether this answer is a failure that another try may better; if so, that try is under way."""
-        if head.status < 500 and head.status != 429:
+        if not may_better(head):
             return False
         outcome = self.proxy.classify(head)
         endpoint = self.attempts[-1].endpoint
@@ -169,7 +174,10 @@ class Tries(Relay):
         self._connection = None
         self.answer = Answer(self.proxy, self._client, self.head)
         detail = f"{endpoint.id}: answered {head.status}"
-        if not self._retry(outcome, FLAG_OF[outcome], detail, retry_after(head), head.status):
+        hedged = self._side is not None and self._retry_policy().covers(outcome, head.status)
+        if not (hedged and self._hedge_takes_over()) and not self._retry(
+            outcome, FLAG_OF[outcome], detail, retry_after(head), head.status
+        ):
             self._connection, self.answer = connection, answer
             return False
         if connection is not None and pool is not None:
@@ -221,6 +229,12 @@ class Tries(Relay):
             self._try_deadline = self._hedge_at = NEVER
             self._arm()
         return True
+
+    def _retry_policy(self) -> RetryPolicy:
+        """The route's, or the destination's."""
+        target, route = self._target, self.route
+        assert target is not None
+        return target.policy.retry if route is None or route.retry is None else route.retry
 
     def _take_other_arm(self) -> bool:
         """The destination has nobody to ask: is there another one in the route's split?"""
@@ -294,10 +308,31 @@ class Tries(Relay):
         body = [] if self._upload is None else self._upload.framed(complete=True)
         self._side.send([self._head_of(self._side.attempt, now), *body])
 
+    def better_than(self, head: ResponseHead) -> bool:
+        """Whether the exchange's own attempt still promises more than this answer to its hedge."""
+        own = self.answer.head
+        return may_better(head) or (own is not None and not may_better(own))
+
+    def _hedge_takes_over(self) -> bool:
+        """The exchange's own attempt is lost: whether its hedge, on its way already, is in its place now.
+
+        One that still waits for a connection ends with it: the next try begins from nothing, as any other.
+        """
+        side = self._side
+        if side is None:
+            return False
+        if side.connection is None:
+            side.over(Outcome.CANCELLED)
+            return False
+        side.take_over()
+        self._arm_try(self.proxy.clock())
+        return True
+
     def hedge_won(self, side: Hedge) -> None:
         """It answered first, or is the only one left: its attempt is the exchange's own from here on."""
         if self._pick is not None:
             self._abandon(Outcome.CANCELLED)
+            self.answer.drop()
         self.attempts.append(side.attempt)
         self._pick, side.pick = side.pick, None
         self._connection, side.connection = side.connection, None
@@ -314,8 +349,7 @@ class Tries(Relay):
         self._hedge_at = NEVER
         if self._complete:
             remaining = self._remaining(now)
-            policy = target.policy if self.route is None else self.route
-            retry = policy.retry or target.policy.retry
+            retry = self._retry_policy()
             last = (
                 not (self._idempotent and self._kept)
                 or len(self.attempts) - self._free_tries >= retry.max_attempts

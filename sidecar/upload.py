@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .wire.serialize import LAST_CHUNK, chunk
 
 # A request body up to this size is kept for a retry (Linkerd's bound); beyond it there is none.
@@ -22,6 +24,11 @@ class Upload:
     def too_large(self) -> bool:
         """Whether it is more than is kept for a retry."""
         return self._size > REPLAY_BYTES
+
+    @property
+    def pieces(self) -> Sequence[bytes]:
+        """What is kept, as it came."""
+        return self._pieces
 
     def add(self, data: bytes) -> None:
         self._pieces.append(data)

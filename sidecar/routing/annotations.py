@@ -7,7 +7,10 @@ from typing import Annotated, Any, Final, Literal
 import yaml
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
 
-from .fields import Base, Duration, Share
+from .fields import Base, Duration, Share, Size
+
+# All copies of a sidecar have 64 MiB for their bodies together.
+MIRROR_MAX_BODY_MOST: Final = 64 * 1024 * 1024
 
 
 class BreakerNote(Base):
@@ -114,7 +117,11 @@ _RULE: Final[dict[str, Any]] = {
     "mesh/max-wait": Wait,
     "mesh/early-hedge": bool,
 }
-_SERVICE: Final[dict[str, Any]] = {"mesh/rate-limit": RateLimitNote, "mesh/retry-unsafe": bool}
+_SERVICE: Final[dict[str, Any]] = {
+    "mesh/rate-limit": RateLimitNote,
+    "mesh/retry-unsafe": bool,
+    "mesh/mirror-max-body": Annotated[Size, Field(ge=0, le=MIRROR_MAX_BODY_MOST)],
+}
 KNOWN: Final = {"DestinationRule": _RULE, "VirtualService": _SERVICE, "Fault": {}}
 
 

@@ -26,6 +26,7 @@ from .documents import Document, notes
 from .errors import DocumentError, Problem
 from .fault_document import FaultDocument
 from .match import Match
+from .route import MIRROR_MAX_BODY
 from .table import RouteTable, Rule
 from .virtual_service import VirtualService
 
@@ -73,6 +74,7 @@ def compile_documents(
                     identity.labels(),
                     not identity.service,
                     bool(extra.get("mesh/retry-unsafe", False)),
+                    extra.get("mesh/mirror-max-body", MIRROR_MAX_BODY),
                     destinations.__contains__,
                     hash_key_of,
                 )

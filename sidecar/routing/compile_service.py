@@ -42,6 +42,7 @@ class ServiceCompiler:
         labels: Mapping[str, str],
         ingress: bool,
         unsafe_too: bool,
+        mirror_max_body: int,
         has_subset: Callable[[str], bool],
         hash_key_of: Callable[[str], HashKey | None],
     ) -> None:
@@ -50,6 +51,7 @@ class ServiceCompiler:
         self._labels = labels
         self._ingress = ingress
         self._unsafe_too = unsafe_too
+        self._mirror_max_body = mirror_max_body
         self._has_subset = has_subset
         self._hash_key_of = hash_key_of
 
@@ -113,6 +115,7 @@ class ServiceCompiler:
             response_headers=self._operations(block.headers.response, f"{path}.headers.response"),
             cors=None if block.corsPolicy is None else _cors(block.corsPolicy),
             mirrors=tuple(mirrors),
+            mirror_max_body=self._mirror_max_body,
         )
 
     def _arms(self, block: HTTPRoute, base: Route, path: str) -> list[tuple[Route, int]]:

@@ -27,6 +27,23 @@ Duration = Annotated[
     BeforeValidator(parse_duration),
     WithJsonSchema({"type": "string", "pattern": r"^(\d+(\.\d+)?(us|ms|s|m|h))+$", "examples": ["1.5s"]}),
 ]
+_SIZE: Final = re.compile(r"(\d{1,12}) ?([KMG]i?)?B?")
+_SIZES: Final = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "Ki": 1024, "Mi": 1024**2, "Gi": 1024**3}
+
+
+def parse_size(value: object) -> int:
+    """Bytes, from a whole number with or without a unit: `65536`, `64KiB`, `1MB`."""
+    found = (
+        _SIZE.fullmatch(str(value)) if isinstance(value, str | int) and not isinstance(value, bool) else None
+    )
+    if found is None:
+        raise ValueError(f"{value!r} is no size; write it like 65536, 64KiB or 1MB")
+    return int(found[1]) * _SIZES[found[2] or ""]
+
+
+Size = Annotated[
+    int, BeforeValidator(parse_size), WithJsonSchema({"type": ["integer", "string"], "examples": ["1MiB"]})
+]
 Share = Annotated[float, Field(ge=0.0, le=100.0)]
 
 

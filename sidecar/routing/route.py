@@ -15,6 +15,8 @@ from .cors import Cors
 from .headers import NONE, HeaderOps
 
 SPLIT_BITS = 32
+# A request with a larger body is not copied: Envoy's per_connection_buffer_limit_bytes.
+MIRROR_MAX_BODY = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,7 @@ class Route:
     response_headers: HeaderOps = NONE
     cors: Cors | None = None
     mirrors: tuple[Mirror, ...] = ()
+    mirror_max_body: int = MIRROR_MAX_BODY
     hash_key: HashKey | None = None
     split: "Split | None" = None
     plain: bool = field(init=False, default=True, compare=False)

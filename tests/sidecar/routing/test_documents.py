@@ -6,7 +6,7 @@ import pytest
 
 from sidecar.routing.documents import DOCUMENTS_MAX, json_schema, notes, parse_text
 from sidecar.routing.errors import DocumentError
-from sidecar.routing.fields import parse_duration
+from sidecar.routing.fields import parse_duration, parse_size
 
 RULE = """
 apiVersion: networking.istio.io/v1
@@ -174,6 +174,7 @@ def test_too_many_documents() -> None:
         ("mesh/rate-limit: '{}'", "limits nothing"),
         ("mesh/empty-subset: all", "'reject' or 'any'"),
         ("mesh/max-wait: '5'", "no duration"),
+        ("mesh/mirror-max-body: 1MiB", "mesh/mirror-max-body"),
     ],
 )
 def test_annotations_are_validated_like_fields(annotation: str, words: str) -> None:
@@ -215,3 +216,18 @@ def test_the_schema_is_one_for_all_kinds() -> None:
     names = {part.split('"')[0] for part in text.split("#/$defs/")[1:]}
     assert names <= schema["$defs"].keys()
     assert {"VirtualService", "DestinationRule", "Fault"} <= schema["$defs"].keys()
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("0", 0), ("65536", 65536), ("64KiB", 65536), ("64 KB", 64_000), ("1M", 10**6)]
+)
+def test_sizes(text: str, size: int) -> None:
+    """With a unit or without."""
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["-1", "1.5MiB", "1TB", "", "1 e3", True, "9" * 13])
+def test_what_is_no_size(text: object) -> None:
+    """It is said how to write one."""
+    with pytest.raises(ValueError, match="is no size"):
+        parse_size(text)
