@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from .balance.endpoints import Endpoint, EndpointSpec
@@ -11,6 +12,7 @@ from .faults import Faults
 from .io.pool import Pool
 from .load_report import LoadReport
 from .observe.metrics import Peer, RequestSeries
+from .policy.concurrency import BulkheadPolicy
 from .policy.outcome import Outcome
 from .policy.retry import Refusal, Retry, RetryPolicy
 from .policy.settings import ConnectionPolicy, UpstreamPolicy
@@ -28,8 +30,10 @@ if TYPE_CHECKING:
     from .routing.compiled import Inbound as InboundRules
     from .wire.events import RequestHead
 
-# One listener feeds one app: past this many at once, waiting only makes all of them late.
-MAX_IN_FLIGHT = 1024
+# One listener feeds one app: past what one caller may have under way, waiting only makes all of them late.
+# Where a rule says how many that are, this limit of ours gives way: the listener's own is left.
+UNRULED = BulkheadPolicy()
+RULED = BulkheadPolicy(max_active=1_000_000)
 RETRIES_ARE_THE_CALLERS = Refusal("callers_retry")
 
 
@@ -53,8 +57,8 @@ class LocalApp:
         self._clock = clock
 
     def start(self) -> Rejection | None:
-        if self.in_flight >= MAX_IN_FLIGHT:
-            return Rejection("UO", f"{MAX_IN_FLIGHT} requests are under way to the app", overloaded=True)
+        if self.in_flight >= (limit := self.policy.bulkhead.max_active):
+            return Rejection("UO", f"{limit} requests are under way to the app", overloaded=True)
         self.in_flight += 1
         return None
 
@@ -141,13 +145,14 @@ class Inbound(Proxy):
 
     def apply(self, rules: InboundRules) -> None:
         """Swap what applies to requests for the app; what stays keeps its time, buckets and learnt limit."""
+        self.app.policy = replace(self.app.policy, bulkhead=RULED if rules.pooled else UNRULED)
         self.faults.apply(rules.faults)
         self.protection.apply(rules.rate_limits, rules.concurrency)
 
     def used(self) -> float:
         """Part of the app's concurrency in use: of the adaptive limit, or of the fixed one."""
         adaptive = self.protection.adaptive
-        return self.app.in_flight / MAX_IN_FLIGHT if adaptive is None else adaptive.utilisation()
+        return self.app.in_flight / UNRULED.max_active if adaptive is None else adaptive.utilisation()
 
     def route(self, head: RequestHead, exchange: ExchangeState) -> Target | DirectAnswer | MeshError | None:
         if self.faults.rules or self.protection.active:

@@ -182,7 +182,7 @@ class Upstream(Members):
         if penalty:
             penalise(endpoint, penalty == Penalty.SOFT, elapsed_s, retry_after_s, reference, now)
         breaker = endpoint.breaker
-        breaker.record(evidence, slow, pick.epoch, pick.probe, now)
+        breaker.record(evidence, slow, pick.epoch, pick.probe, now, pick.started)
         if breaker.certain_run:
             if endpoint not in self._suspects and endpoint in self._ready:
                 self._suspects.append(endpoint)

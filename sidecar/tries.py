@@ -15,7 +15,6 @@ from .direct import pairs
 from .errors import Flag, MeshError
 from .exchange_state import NEVER
 from .io.flow import Hold
-from .io.pool import MAX_TUNNELS
 from .io.upstream import UpstreamConnection
 from .policy.outcome import Outcome
 from .policy.retry import Refusal, RetryPolicy
@@ -64,8 +63,8 @@ class Tries(Relay):
         self._arm_try(now)
         pool = self._pool = self.proxy.pool(pick.endpoint, target.policy.connection)
         try:
-            if pool.tunnels >= MAX_TUNNELS and self.head.upgrade == b"websocket":
-                raise MeshError(Flag.UO, f"{MAX_TUNNELS} tunnels to {pick.endpoint.id} are open")
+            if self.head.upgrade == b"websocket" and pool.tunnels >= target.policy.bulkhead.max_active:
+                raise MeshError(Flag.UO, f"{pool.tunnels} tunnels to {pick.endpoint.id} are open")
             connection = pool.acquire(self, fresh=pick.endpoint is stale)
         except MeshError as error:
             self.connect_failed(error)

@@ -18,7 +18,7 @@ from ..policy.rate_limit import Rate, RateLimitPolicy
 from ..policy.settings import UpstreamPolicy
 from .annotations import ConcurrencyNote, RateLimitNote, RateNote
 from .compile_match import compile_match
-from .compile_rule import compile_rule, service_name
+from .compile_rule import compile_rule, limits_requests, service_name
 from .compile_service import ServiceCompiler
 from .compiled import VERSION_DIGITS, Compiled, Destination, Identity, Inbound, RateLimitRule
 from .destination_rule import DestinationRule
@@ -53,6 +53,7 @@ def compile_documents(
     faults: list[FaultRule] = []
     rate_limits: list[RateLimitRule] = []
     concurrency: AdaptivePolicy | None = None
+    pooled = False
 
     def hash_key_of(key: str) -> HashKey | None:
         return destinations[key].policy.balance.hash_key if key in destinations else None
@@ -93,6 +94,7 @@ def compile_documents(
                         rate_limits.append(RateLimitRule(document.metadata.name, (), limit))
                     if "mesh/concurrency" in extra:
                         concurrency = _concurrency(extra["mesh/concurrency"])
+                    pooled = limits_requests(document)
             else:
                 faults[:0] = _fault_document(document, identity)  # an operator's fault comes first
         except PolicyError as error:
@@ -113,7 +115,7 @@ def compile_documents(
         rng,
         hash_keys,
     )
-    inbound = Inbound(tuple(faults), tuple(rate_limits), concurrency)
+    inbound = Inbound(tuple(faults), tuple(rate_limits), concurrency, pooled)
     return Compiled(version, table, inbound, base, destinations)
 
 

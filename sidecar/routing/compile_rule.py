@@ -71,6 +71,20 @@ def compile_rule(rule: DestinationRule, base: UpstreamPolicy) -> list[Destinatio
     return found
 
 
+def limits_requests(rule: DestinationRule) -> bool:
+    """Whether it says how many requests a caller may have under way, to the service or to a subset."""
+    blocks = [rule.spec.trafficPolicy, *(subset.trafficPolicy for subset in rule.spec.subsets)]
+    return any(
+        block is not None and block.connectionPool is not None and _most_active(block.connectionPool)
+        for block in blocks
+    )
+
+
+def _most_active(block: ConnectionPool) -> int | None:
+    limits = (block.tcp.maxConnections, block.http.http2MaxRequests)
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
 def _policy(base: UpstreamPolicy, block: TrafficPolicy, extra: Mapping[str, Any]) -> UpstreamPolicy:
     policy = base
     if block.loadBalancer is not None:
@@ -126,9 +140,9 @@ def _hash_key(block: ConsistentHash) -> HashKey:
 def _pool(policy: UpstreamPolicy, block: ConnectionPool) -> UpstreamPolicy:
     tcp, http = block.tcp, block.http
     bulkhead, connection = policy.bulkhead, policy.connection
-    limits = [limit for limit in (tcp.maxConnections, http.http2MaxRequests) if limit is not None]
-    if limits:
-        bulkhead = replace(bulkhead, max_active=min(limits))
+    most = _most_active(block)
+    if most is not None:
+        bulkhead = replace(bulkhead, max_active=most)
     if http.http1MaxPendingRequests is not None:
         bulkhead = replace(bulkhead, max_pending=http.http1MaxPendingRequests)
     if tcp.connectTimeout is not None:

@@ -4,6 +4,7 @@ applied.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 from .compile_match import compile_match
 from .compile_rule import key_of, service_name
@@ -12,6 +13,8 @@ from .documents import Document
 from .errors import Problem
 from .match import Match
 from .virtual_service import HTTPRoute, VirtualService
+
+CLIENTS_MAX: Final = 8192  # the sidecar's own default for --max-connections
 
 
 def lint(documents: Sequence[Document], replicas: Mapping[str, int] | None = None) -> list[Problem]:
@@ -54,6 +57,16 @@ def _rule(document: DestinationRule, named: set[str], replicas: Mapping[str, int
 
 
 def _traffic(key: str, path: str, block: TrafficPolicy, count: int | None) -> Iterator[Problem]:
+    pool = block.connectionPool
+    if pool is not None:
+        limits = (
+            ("tcp.maxConnections", pool.tcp.maxConnections),
+            ("http.http2MaxRequests", pool.http.http2MaxRequests),
+        )
+        for field, limit in limits:
+            if limit is not None and limit > CLIENTS_MAX:
+                words = f"is never reached: a sidecar's listener takes {CLIENTS_MAX} client connections"
+                yield Problem(key, f"{path}.connectionPool.{field}", f"{words} (--max-connections)")
     outlier = block.outlierDetection
     if outlier is not None and outlier.maxEjectionPercent is not None:
         here = f"{path}.outlierDetection.maxEjectionPercent"

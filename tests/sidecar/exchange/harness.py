@@ -29,7 +29,7 @@ from sidecar.observe.explain import Explain
 from sidecar.observe.metrics import Metrics, Peer
 from sidecar.observe.tracing import Tracer
 from sidecar.outbound import Outbound
-from sidecar.policy.settings import ConnectionPolicy, UpstreamPolicy
+from sidecar.policy.settings import UpstreamPolicy
 from sidecar.proxy import Proxy
 from sidecar.routing.compile import compile_documents
 from sidecar.routing.compiled import Destination as Meaning
@@ -227,7 +227,8 @@ class Rig:
         self.apply(self._policies)
         await self._listen("outbound", self.outbound)
         if self._app is not None:
-            app = LocalApp(EndpointSpec("test-1", *self._app), ConnectionPolicy(), lambda: None, clock)
+            spec = EndpointSpec("test-1", *self._app)
+            app = LocalApp(spec, self._policy.connection, lambda: None, clock)
             self.inbound = Inbound(app, lambda: "passing", *common)
             await self._listen("inbound", self.inbound)
         return self

@@ -8,6 +8,8 @@ import asyncio
 import pytest
 
 from sidecar.io.timeouts import Timeouts
+from sidecar.policy.concurrency import BulkheadPolicy
+from sidecar.policy.settings import UpstreamPolicy
 from sidecar.wire.limits import Limits
 from tests.fakes.upstream import OK, Peer, ScriptedUpstream, replies
 from tests.sidecar.exchange.harness import Rig, Truncated, until
@@ -585,9 +587,9 @@ async def test_each_refusal_is_one_line_of_the_log(caplog: pytest.LogCaptureFixt
     ]
 
 
-async def test_tunnels_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_tunnels_are_bounded() -> None:
     """A tunnel may stay for hours; past the bound another one is told so, and requests go on."""
-    monkeypatch.setattr("sidecar.tries.MAX_TUNNELS", 1)
+    policy = UpstreamPolicy(bulkhead=BulkheadPolicy(max_active=1))
 
     async def script(peer: Peer) -> None:
         while True:
@@ -598,7 +600,7 @@ async def test_tunnels_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
             )
 
     upgrade = b"GET / HTTP/1.1\r\nHost: svc\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
-    async with ScriptedUpstream(script) as up, Rig({"svc": [up.address]}) as rig:
+    async with ScriptedUpstream(script) as up, Rig({"svc": [up.address]}, policy=policy) as rig:
         first = await rig.connect()
         await first.send(upgrade)
         assert (await first.answer()).status == 101

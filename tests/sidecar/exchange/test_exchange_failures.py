@@ -662,6 +662,7 @@ async def test_a_full_pool_makes_requests_wait_but_not_for_long() -> None:
         await until(lambda: len(rig.pools()) == 1)
         (pool,) = rig.pools()
         pool.max_connections, pool.max_wait, pool.max_waiting = 1, 0.1, 1
+        pool.connect_timeout = 0.05
         second, third = await rig.connect("inbound"), await rig.connect("inbound")
         await second.send(GET)
         await until(lambda: pool.pending == 1)

@@ -12,13 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sidecar.io.listener import MAX_CONNECTIONS
 from sidecar.policy.fault import Action
 from sidecar.policy.settings import UpstreamPolicy
 from sidecar.routing.compile import compile_documents, version_of
 from sidecar.routing.compiled import Compiled, Identity, nothing
 from sidecar.routing.documents import parse_text
 from sidecar.routing.errors import DocumentError
-from sidecar.routing.lint import lint
+from sidecar.routing.lint import CLIENTS_MAX, lint
 from sidecar.routing.route import Route
 
 REVIEWS = """
@@ -252,6 +253,37 @@ def test_annotations_reach_their_settings() -> None:
     assert own.concurrency.ceiling == 40
 
 
+@pytest.mark.parametrize(
+    ("limits", "pooled"),
+    [
+        ("tcp: {maxConnections: 1024}", True),
+        ("http: {http2MaxRequests: 7}", True),
+        ("tcp: {connectTimeout: 1s}", False),
+    ],
+)
+@pytest.mark.parametrize(
+    "where", ["trafficPolicy: {P}", "subsets: [{name: a, labels: {}, trafficPolicy: {P}}]"]
+)
+def test_the_callee_knows_that_a_rule_limits_its_callers(limits: str, pooled: bool, where: str) -> None:
+    """Its own limit, which no document sets, gives way; that of another service is none of its business."""
+    head = "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: orders}\n"
+    spec = where.replace("{P}", f"{{connectionPool: {{{limits}}}}}")
+    text = f"{head}spec: {{host: orders, {spec}}}\n"
+    assert compiled(text, Identity("orders", "orders-1")).inbound.pooled == pooled
+    assert not compiled(text).inbound.pooled
+
+
+def test_how_large_a_copied_body_may_be() -> None:
+    """A megabyte, or what the document says."""
+    assert route(compiled(REVIEWS)).mirror_max_body == 1024 * 1024
+    noted = REVIEWS.replace(
+        "kind: VirtualService\nmetadata: {name: reviews}",
+        "kind: VirtualService\nmetadata: {name: reviews, annotations: {mesh/mirror-max-body: 64 KiB}}",
+    )
+    assert route(compiled(noted)).mirror_max_body == 65_536
+    assert "mesh/mirror-max-body" in refused(noted.replace("64 KiB", "65 MiB"))
+
+
 def test_gateways_mean_the_ingress() -> None:
     """A document for a named gateway is for the ingress only; without gateways it is for all."""
     text = REVIEWS.replace(
@@ -365,6 +397,11 @@ ALL = "- match: [{uri: {prefix: /}}]\n    route: [{destination: {host: reviews}}
         (("maxEjectionPercent: 100", "maxEjectionPercent: 10"), "10 % of 3 endpoints is less than one"),
         (("maxEjectionPercent: 100", "maxEjectionPercent: 0"), "0 ejects nobody"),
         (("maxEjectionPercent: 100", "maxEjectionPercent: 34"), ""),
+        (("maxConnections: 1,", "maxConnections: 8193,"), "tcp.maxConnections: is never reached"),
+        (
+            ("{http1MaxPend", "{http2MaxRequests: 9000, http1MaxPend"),
+            "http.http2MaxRequests: is never reached",
+        ),
         (("maxEjectionPercent: 100", "maxEjectionPercent: 100"), "one endpoint always stays"),
         (("subset: v1}\n      weight", "subset: v2}\n      weight"), "no route names the subset 'v1'"),
         (("weight: 10", "weight: 0"), "spec.http[1].route[1].weight: is 0"),
@@ -449,3 +486,8 @@ def test_a_sidecar_without_documents_imports_no_models() -> None:
     code = "import sys, sidecar.__main__; print('pydantic' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "False\n"
+
+
+def test_what_a_listener_takes_is_what_the_warning_says() -> None:
+    """The number is written down twice, for documents know nothing of sockets."""
+    assert CLIENTS_MAX == MAX_CONNECTIONS
