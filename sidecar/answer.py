@@ -125,19 +125,20 @@ class Answer:
             fields.append((b"x-envoy-overloaded", b"true"))
         if retry_after_s is not None:
             fields.append((b"retry-after", b"%d" % max(1, round(retry_after_s))))
-        head_request = self._request.method == b"HEAD"
+        body, head_request = text + b"\n", self._request.method == b"HEAD"
+        self.bytes_out = 0 if head_request else len(body)
         self._client.write(
-            [own_answer(status, text + b"\n", fields, close=not self.keep_alive, head_request=head_request)]
+            [own_answer(status, body, fields, close=not self.keep_alive, head_request=head_request)]
         )
 
     def direct(self, answer: DirectAnswer) -> None:
         """The answer of a route, or of a fallback."""
         self.committed = True
         self._out.clear()
-        self.bytes_out = len(answer.body)
         if self._proxy.draining:
             self.keep_alive = False
         head_request = self._request.method == b"HEAD"
+        self.bytes_out = 0 if head_request else len(answer.body)
         close = not self.keep_alive
         self._client.write([direct_answer(answer.status, answer.fields, answer.body, close, head_request)])
 

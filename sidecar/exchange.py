@@ -176,6 +176,18 @@ class Exchange(Tries):
             self.status = self.status or Flag.DC.status
             self._end(Flag.DC, "", cut=False)
 
+    def drained(self) -> None:
+        """A drain's time is over: the client hears that it was us, as far as it can still be told."""
+        if self._over:
+            return
+        self._abandon(Outcome.CANCELLED)
+        self.answer.keep_alive = False
+        detail = "a drain gave it no more time"
+        if self.answer.committed:
+            self._end(Flag.LR, detail, cut=True)
+        else:
+            self._reply(Flag.LR.status, Flag.LR, detail)
+
     def crashed(self) -> None:
         """An error of our own: give everything back and cut the client."""
         if not self._over:

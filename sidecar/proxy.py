@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from .attempt import Target
     from .balance.endpoints import Endpoint
     from .direct import DirectAnswer
-    from .errors import MeshError
+    from .errors import Flag, MeshError
     from .exchange import Exchange
     from .exchange_state import ExchangeState
     from .observe.access_log import AccessLog
@@ -246,11 +246,11 @@ class Proxy(ABC):
         self.refusals[reason] = self.refusals.get(reason, 0) + 1
         log.info("%s: refused %s from %s: %s", self.direction, status, peer, reason)
 
-    def refused(self, peer: str, status: int, reason: str) -> None:
-        """A message that never became an exchange was refused."""
+    def refused(self, peer: str, status: int, flag: Flag, reason: str) -> None:
+        """A message or connection that never became an exchange was refused."""
         self.count_refusal(peer, status, reason)
         if self._access_log is not None:
-            self._access_log.refusal(self.direction, peer, status, reason)
+            self._access_log.refusal(self.direction, peer, status, flag.name, reason)
 
     def ended(self, exchange: Exchange) -> None:
         """The exchange is over: count it, log it, trace it."""

@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 
 from mesh.control.ceiling import Ceiling
-from mesh.control.detection import Detection
+from mesh.control.detection import Detection, Trial
 from mesh.control.flights import ERROR, Sampler, attempts_at, flight, roots
 from mesh.control.history import EMPTY, History
 from mesh.control.journal import Event, Journal
@@ -101,12 +101,19 @@ class Hub:
 
     # what others tell it
 
-    def acted(self, action: str, instance: str, part: str, by: str) -> None:
-        """Somebody is about to do this to an instance."""
+    def acting(self, action: str, instance: str, part: str, by: str) -> Trial:
+        """Somebody is about to do this to an instance; `acted` tells whether it was done."""
         event = self.journal.add(by, "action", {"action": action, "instance": instance, "part": part})
-        self._asked[instance] = event["time"]
         name = "heal" if action == "resume" else action
-        self._changed(self.detection.began(event["time"], instance, name, part).document())
+        return self.detection.trying(event["time"], instance, name, part)
+
+    def acted(self, trial: Trial, done: bool) -> None:
+        """It was done; or it was not, and is then the cause of nothing."""
+        if done:
+            self._asked[trial.instance] = trial.at
+        watch = self.detection.settled(trial, done)
+        if watch is not None:
+            self._changed(watch.document())
 
     def refused(self, action: str, instance: str, by: str, words: str) -> None:
         """What somebody asked for could not be done."""
@@ -229,7 +236,7 @@ class Hub:
                 )
 
     def _recently_asked(self, name: str) -> bool:
-        return self._wall_clock() - self._asked.get(name, 0.0) < ASKED_S
+        return self.detection.tries(name) or self._wall_clock() - self._asked.get(name, 0.0) < ASKED_S
 
     def _send_changes(self, found: Mapping[str, Any]) -> None:
         gone = [(group, name) for group, name in self._sent if name and name not in found[group]]

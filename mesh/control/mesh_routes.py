@@ -26,14 +26,19 @@ def add(app: web.Application, operator: Operator, hub: Hub | None = None) -> Non
         part = _part(request.query.get("part"))
         name, by = request.match_info["name"], client(request)
         operator.log_paths(name)  # raises for a name that there is not, before anything is written down
-        if hub is not None:
-            hub.acted(action.value, name, part.value if part else "both", by)
+        trial = None if hub is None else hub.acting(action.value, name, part.value if part else "both", by)
+        done = False
         try:
-            return web.json_response(await operator.act(action, name, part))
+            document = await operator.act(action, name, part)
+            done = True
         except MeshError as error:
             if hub is not None:
                 hub.refused(action.value, name, by, str(error))
             raise
+        finally:
+            if hub is not None and trial is not None:
+                hub.acted(trial, done)
+        return web.json_response(document)
 
     async def logs(request: web.Request) -> web.Response:
         part = _part(request.query.get("part"))

@@ -45,6 +45,9 @@ class RequestHandler(Protocol):
 
     def request_broken(self, error: ProtocolError) -> None: ...
     def client_gone(self) -> None: ...
+    def drained(self) -> None:
+        """The time that a drain gives is over."""
+
     def client_writable(self, writable: bool) -> None: ...
     def timer_fired(self) -> None: ...
     def crashed(self) -> None:
@@ -65,7 +68,7 @@ class Host(Protocol):
     def opened(self, connection: Downstream) -> bool: ...
     def closed(self, connection: Downstream) -> None: ...
     def exchange(self, connection: Downstream, head: RequestHead) -> RequestHandler: ...
-    def refused(self, connection: Downstream, status: int, reason: str) -> None:
+    def refused(self, connection: Downstream, status: int, flag: Flag, reason: str) -> None:
         """A message was refused before an exchange began: count and log it."""
 
 
@@ -161,12 +164,16 @@ class Downstream(Connection):
             self._host.deadlines.arm(self._timer, self._host.clock() + DRAIN_IDLE_S)
 
     def cut(self) -> None:
-        """End of the grace: whatever is under way is lost, and gives back what it holds."""
+        """End of the grace: whatever is under way is lost, says so, and gives back what it holds."""
         if self._tunnel is not None:
             self._tunnel.cut("drained")
-            return
-        self._gone()
-        self.abort()
+        elif self._exchange is not None:
+            try:
+                self._exchange.drained()
+            except Exception:
+                self._crash()
+        else:
+            self.abort()
 
     # -- asyncio.Protocol --------------------------------------------------------------------------
 
@@ -336,7 +343,7 @@ class Downstream(Connection):
 
     def _refuse(self, error: ProtocolError, flag: Flag) -> None:
         """Answer what never became an exchange, and close."""
-        self._host.refused(self, error.status, error.reason)
+        self._host.refused(self, error.status, flag, error.reason)
         text = f"{flag.name}: {error.reason}".encode()
         self.write([own_answer(error.status, text + b"\n", [(b"x-mesh-reason", text)], close=True)])
         self._receiving = True  # whatever is still to come is not read as a message

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
+from ..errors import Flag
 from ..wire.events import RequestHead
 from ..wire.limits import DEFAULT_LIMITS, Limits
 from .acceptor import Acceptor
@@ -21,7 +22,7 @@ MAX_CONNECTIONS = 8192
 MAX_CONNECTIONS_PER_ADDRESS = 8000
 
 ExchangeFactory: TypeAlias = Callable[[Downstream, RequestHead], RequestHandler]
-RefusalSink: TypeAlias = Callable[[str, int, str], None]
+RefusalSink: TypeAlias = Callable[[str, int, Flag, str], None]
 
 
 class Listener(Acceptor[Downstream]):
@@ -86,5 +87,5 @@ class Listener(Acceptor[Downstream]):
     def exchange(self, connection: Downstream, head: RequestHead) -> RequestHandler:
         return self._exchange(connection, head)
 
-    def refused(self, connection: Downstream, status: int, reason: str) -> None:
-        self._refused(connection.peer, status, reason)
+    def refused(self, connection: Downstream, status: int, flag: Flag, reason: str) -> None:
+        self._refused(connection.peer, status, flag, reason)

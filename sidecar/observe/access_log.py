@@ -68,16 +68,17 @@ class AccessLog:
             f',"trace_id":"{exchange.span.trace_id.decode()}"}}\n'
         )
 
-    def refusal(self, direction: str, peer: str, status: int, reason: str) -> None:
-        """Queue the line of a message that never became an exchange."""
+    def refusal(self, direction: str, peer: str, status: int, flag: str, reason: str) -> None:
+        """Queue the line of a message or connection that never became an exchange."""
         fields = {
             "start_time": self._time(self._wall_clock()),
             "direction": direction,
             "method": None,
             "path": None,
             "response_code": status,
-            "response_flags": "DPE",
+            "response_flags": flag,
             "response_code_details": reason,
+            "bytes_sent": len(f"{flag}: {reason}\n"),
             "downstream_remote_address": peer,
         }
         self._add(json.dumps(fields, separators=(",", ":")) + "\n")

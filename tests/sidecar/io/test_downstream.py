@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from sidecar.errors import Flag
 from sidecar.io.deadlines import Deadlines
 from sidecar.io.downstream import LINGER_BYTES, LINGER_S, Downstream, RequestHandler
 from sidecar.io.flow import HIGH_WATER, LOW_WATER, Hold
@@ -47,6 +48,9 @@ class Handler:
     def client_gone(self) -> None:
         self.log.append("<gone>")
 
+    def drained(self) -> None:
+        self.log.append("<drained>")
+
     def client_writable(self, writable: bool) -> None:
         self.log.append("<writable>" if writable else "<blocked>")
 
@@ -75,7 +79,7 @@ class Host:
         self.draining = False
         self.full = False
         self.open = 0
-        self.refusals: list[tuple[int, str]] = []
+        self.refusals: list[tuple[int, Flag, str]] = []
         self.handlers: list[Handler] = []
         self.prepare: Callable[[Handler], None] = lambda handler: None
 
@@ -92,8 +96,8 @@ class Host:
         self.handlers.append(handler)
         return handler
 
-    def refused(self, connection: Downstream, status: int, reason: str) -> None:
-        self.refusals.append((status, reason))
+    def refused(self, connection: Downstream, status: int, flag: Flag, reason: str) -> None:
+        self.refusals.append((status, flag, reason))
 
     def connect(self, capacity: int | None = None) -> tuple[Downstream, FakeTransport]:
         connection = Downstream(self)
@@ -160,7 +164,7 @@ def test_a_refusal_has_one_answer_then_a_lingering_close(host: Host) -> None:
     assert b"x-mesh-reason: DPE: no Host\r\n" in transport.sent
     assert transport.eof
     assert not transport.closed
-    assert host.refusals == [(400, "no Host")]
+    assert host.refusals == [(400, Flag.DPE, "no Host")]
     transport.receive(bytes(LINGER_BYTES))
     assert not transport.aborted
     transport.receive(b"x")
@@ -243,21 +247,37 @@ def test_too_many_connections(host: Host) -> None:
     _, transport = host.connect()
     assert transport.sent.startswith(b"HTTP/1.1 503 ")
     assert b"x-mesh-reason: UO: too many connections\r\n" in transport.sent
+    assert host.refusals == [(503, Flag.UO, "too many connections")]
     transport.lose()
     assert host.open == 0
 
 
-@pytest.mark.parametrize("how", ["end", "lose", "cut"])
+@pytest.mark.parametrize("how", ["end", "lose"])
 def test_a_client_that_goes_away_is_told_once(host: Host, how: str) -> None:
     """However it goes, and though `connection_lost` comes behind it."""
-    connection, transport = host.connect()
+    _, transport = host.connect()
     transport.receive(GET % 1)
-    getattr(connection if how == "cut" else transport, how)()
+    getattr(transport, how)()
     if how != "lose":
         transport.lose()
     assert host.handlers[0].log == ["<end>", "<start>", "<gone>"]
     assert host.open == 0
     assert host.loop.scheduled <= 1
+
+
+def test_the_end_of_a_drain_is_told_to_the_exchange_and_ends_what_has_none(host: Host) -> None:
+    """An exchange has the last word to its client; a connection without one is cut."""
+    connection, transport = host.connect()
+    transport.receive(GET % 1)
+    connection.cut()
+    assert host.handlers[0].log == ["<end>", "<start>", "<drained>"]
+    assert not transport.closed
+    host.handlers[0].answer(keep_alive=False)
+    assert transport.sent == OK
+    assert transport.closed
+    idle, transport = host.connect()
+    idle.cut()
+    assert transport.aborted
 
 
 def test_hold_reasons_are_independent(host: Host) -> None:
