@@ -81,6 +81,7 @@ def up(
     control_port: Annotated[
         int | None, typer.Option(metavar="N", min=0, max=65535, help="Of the control API (4200); 0 is any.")
     ] = None,
+    drain_timeout: console.DrainTimeout = None,
 ) -> int:
     """Start a mesh here, and keep it until Ctrl-C or `mesh down`."""
     from mesh.up import PROGRAMS, Request, Times
@@ -89,7 +90,8 @@ def up(
 
     now = time.monotonic()
     times = Times(time.monotonic, time.sleep, now - (process_age(os.getpid()) or 0.0))
-    request = Request(topology, _registry_url(registry), not no_load, rate, port, control_port)
+    drain_s = console.drain_seconds(drain_timeout)
+    request = Request(topology, _registry_url(registry), not no_load, rate, port, control_port, drain_s)
     if detach:
         return run_up_detached(request, times, PROGRAMS)
     return run_up(request, times, _make_show, PROGRAMS)
@@ -197,6 +199,7 @@ def export_compose(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to; without it, printed.")
     ] = None,
+    drain_timeout: console.DrainTimeout = None,
 ) -> int:
     """Write a topology as a Docker Compose file; starts nothing."""
     from mesh.export.compose import compose_file
@@ -206,7 +209,8 @@ def export_compose(
     try:
         loaded = load_topology(topology)
         check_topology(loaded)
-        text = compose_file(loaded, topology, (output or Path("compose.yaml")).parent)
+        directory = (output or Path("compose.yaml")).parent
+        text = compose_file(loaded, topology, directory, console.drain_seconds(drain_timeout))
     except TopologyError as error:
         raise UsageError(str(error)) from error
     if output is None:

@@ -10,8 +10,8 @@ from mesh.errors import DocumentsRefused, MeshError, UsageError
 
 # An action waits for its effect (a few seconds at most); a supervisor that needs longer hangs.
 TIMEOUT_S = 15.0
-# New replicas are waited for, those that go finish what they have, and one change waits for the other.
-SCALE_TIMEOUT_S = 60.0
+# New replicas are waited for, and one change waits for the other; who goes finishes what it has besides.
+SCALE_TIMEOUT_S = 30.0
 
 
 class ControlClient:
@@ -30,7 +30,10 @@ class ControlClient:
 
     def act(self, action: str, name: str, part: str) -> dict[str, Any]:
         """Kill, pause, …; returns the instance."""
-        return self._call("POST", f"/api/instances/{quote(name, safe='')}/{action}?part={quote(part)}")
+        path = f"/api/instances/{quote(name, safe='')}/{action}?part={quote(part)}"
+        # one that drains is healed when it has finished what it has
+        wait_s = TIMEOUT_S + (self._drain_s() if action == "heal" else 0.0)
+        return self._call("POST", path, timeout_s=wait_s)
 
     def logs(self, name: str, part: str, lines: int) -> dict[str, list[str]]:
         """Part -> its last lines."""
@@ -51,7 +54,8 @@ class ControlClient:
     def scale(self, name: str, replicas: int) -> dict[str, Any]:
         """Give the service so many replicas; returns it as it then is, and whether anything changed."""
         path = f"/api/services/{quote(name, safe='')}"
-        return self._call("PUT", path, {"numReplicas": replicas}, SCALE_TIMEOUT_S)
+        wait_s = SCALE_TIMEOUT_S + 2 * self._drain_s()  # the change before it, and this one
+        return self._call("PUT", path, {"numReplicas": replicas}, wait_s)
 
     def set_load(self, change: Mapping[str, Any]) -> dict[str, Any]:
         """`rate`, `pattern` or both; returns the load."""
@@ -113,6 +117,9 @@ class ControlClient:
             raise MeshError(f"the mesh at {self._host}:{self._port} says nothing more: {words}") from error
         finally:
             connection.close()
+
+    def _drain_s(self) -> float:
+        return float(self.status().get("drain_s") or 0.0)
 
     def _call(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, timeout_s: float = TIMEOUT_S

@@ -10,7 +10,8 @@ from mesh.errors import AlreadyRunning, MeshError
 from mesh.leftovers import kill_leftovers
 from mesh.state import Leader, Lock, StateDirectory, leader
 
-# The supervisor ends gracefully in under 3 s; then it is asked by SIGTERM, then not asked.
+# With nothing under way the supervisor ends in under 3 s, else in at most this more than the mesh's limit for
+# that (`mesh up --drain-timeout`); then it is asked by SIGTERM, which ends it at once, then not asked.
 GRACEFUL_S = 6.0
 TERM_S = 3.0
 KILL_S = 2.0
@@ -23,7 +24,8 @@ def down(state: StateDirectory, clock: Callable[[], float], sleep: Callable[[flo
     supervisor = leader(document, "supervisor")
     ran = supervisor.alive()
     if ran:
-        _end(supervisor, str(document.get("control", "")), clock, sleep)
+        drain_s = float(document.get("drain_s") or 0.0)
+        _end(supervisor, str(document.get("control", "")), drain_s + GRACEFUL_S, clock, sleep)
     if not state.path.is_dir():
         return "no mesh is running here"
     lock = Lock(state.lock_path)
@@ -38,11 +40,15 @@ def down(state: StateDirectory, clock: Callable[[], float], sleep: Callable[[flo
 
 
 def _end(
-    supervisor: Leader, control: str, clock: Callable[[], float], sleep: Callable[[float], None]
+    supervisor: Leader,
+    control: str,
+    graceful_s: float,
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
 ) -> None:
     with contextlib.suppress(MeshError):
         ControlClient(control).shutdown()
-        if _gone(supervisor, GRACEFUL_S, clock, sleep):
+        if _gone(supervisor, graceful_s, clock, sleep):
             return
     for number, seconds in ((signal.SIGTERM, TERM_S), (signal.SIGKILL, KILL_S)):
         with contextlib.suppress(ProcessLookupError):

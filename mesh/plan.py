@@ -38,6 +38,13 @@ DEFAULT_CONTROL_PORT = 4200
 DEFAULT_RATE = 20.0
 
 
+# How long requests under way may take to finish when an instance, or the mesh, is to end: as long as in
+# Kubernetes (terminationGracePeriodSeconds). Whoever waits for less may say so, or press Ctrl-C again.
+DRAIN_S = 30.0
+# From the end of a drain to the end of the sidecar's process: last words to clients, traces.
+SIDECAR_END_S = 2.0
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """What was asked of `mesh up` beside the topology; a port is None when it was not said, 0 for any."""
@@ -47,6 +54,7 @@ class Options:
     rate: float | None = None
     port: int | None = None
     control_port: int | None = None
+    drain_s: float = DRAIN_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +71,7 @@ class MeshPlan:
     control_port: int
     load: bool
     policies: tuple[dict[str, object], ...]
+    drain_s: float = DRAIN_S
     replicas: ReplicaPlanner | None = None  # for those that are added later; none where others start them
     notes: tuple[str, ...] = field(default=())
 
@@ -121,7 +130,12 @@ class _Planner:
         )
         registry = None if self._options.registry else self._registry()
         replicas = ReplicaPlanner(
-            self._ports, self._state, self._environment, self._registry_url, url(self._control_port)
+            self._ports,
+            self._state,
+            self._environment,
+            self._registry_url,
+            url(self._control_port),
+            self._options.drain_s,
         )
         instances = tuple(
             replicas.plan(instance, fixed.get(instance.service.name))
@@ -139,6 +153,7 @@ class _Planner:
             control_port=self._control_port,
             load=self._options.load,
             policies=self._topology.policies,
+            drain_s=self._options.drain_s,
             replicas=replicas,
             notes=tuple(self._notes),
         )

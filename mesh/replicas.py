@@ -23,12 +23,14 @@ class ReplicaPlanner:
         environment: Mapping[str, str],
         registry_url: str,
         control_url: str,
+        drain_s: float,
     ) -> None:
         self._ports = ports
         self._state = state
         self._environment = environment
         self._registry_url = registry_url
         self._control_url = control_url
+        self._drain = ("--drain-timeout", f"{drain_s:g}s")
 
     def plan(self, instance: Instance, fixed: int | None = None) -> InstancePlan:
         """One replica; `fixed` is the app's port when it was reserved already. OSError: none is kept."""
@@ -76,6 +78,7 @@ class ReplicaPlanner:
             *("--outbound", address(ports["outbound"]), "--admin", address(ports["admin"])),
             *("--registry", self._registry_url, "--otlp", self._control_url),
             *("--access-log", str(self._state.access_log_path(name))),
+            *self._drain,
         )
 
     def module(self, name: str, part: Part, module: str, *argv: str) -> ProcessSpec:
@@ -91,6 +94,7 @@ class ReplicaPlanner:
             *("--service", instance.service.name, "--instance", instance.name),
             *("--listen", address(ports["app"]), "--outbound", address(ports["outbound"])),
             *("--otlp", self._control_url),
+            *self._drain,
         )
 
     def _command(self, instance: Instance, ports: Mapping[str, int]) -> ProcessSpec:

@@ -16,6 +16,7 @@ from mesh.changes import Changes
 from mesh.crew import Crew
 from mesh.difference import Difference, difference
 from mesh.draft import Draft
+from mesh.ending import Ending, end_all
 from mesh.errors import MeshError, UsageError
 from mesh.fleet import Fleet
 from mesh.health import Poller
@@ -34,9 +35,6 @@ READ_AGAIN = signal.SIGUSR1
 HEALTHY_S = 12.0
 # Callers have read their new script and finished what they were at, before whom they called goes.
 LET_GO_S = 0.5
-# The sidecar leaves the registry and lets what is under way finish (its own limit is 5 s); then SIGKILL.
-SIDECAR_END_S = 6.0
-APP_END_S = 2.0
 
 Background = Callable[[Coroutine[Any, Any, None], str], None]
 
@@ -49,6 +47,7 @@ class Reshaper:
         draft: Draft,
         fleet: Fleet,
         crew: Crew,
+        ending: Ending,
         poller: Poller,
         changes: Changes,
         replicas: ReplicaPlanner,
@@ -62,6 +61,7 @@ class Reshaper:
         self._told = told
         self._fleet = fleet
         self._crew = crew
+        self._ending = ending
         self._poller = poller
         self._changes = changes
         self._replicas = replicas
@@ -154,28 +154,12 @@ class Reshaper:
 
     async def _remove(self, leaving: list[Instance]) -> None:
         self._fleet.leaving.update(instance.plan.name for instance in leaving)
-        async with asyncio.TaskGroup() as tasks:
-            for instance in leaving:
-                tasks.create_task(self._end(instance), name=f"remove {instance.plan.name}")
+        await end_all(self._ending, leaving)
         await self._forget(leaving)
         for instance in leaving:
             self._poller.forget(instance)
             self._fleet.strike(instance)
             self._replicas.release(instance.plan)
-
-    async def _end(self, instance: Instance) -> None:
-        """The sidecar first: it drains while its app still answers."""
-        for part, seconds in ((Part.SIDECAR, SIDECAR_END_S), (Part.APP, APP_END_S)):
-            instance.stay_down(part)
-            frozen = any(record.phase is Phase.FROZEN for record in instance.parts.values())
-            self._crew.signal(instance, part, signal.SIGKILL if frozen else signal.SIGTERM)
-            self._poller.nudge(instance)
-            if not await self._gone(instance, part, seconds):
-                self._crew.signal(instance, part, signal.SIGKILL)
-                await self._gone(instance, part, APP_END_S)
-
-    async def _gone(self, instance: Instance, part: Part, seconds: float) -> bool:
-        return await self._changes.wait_for(lambda: not instance.parts[part].alive, seconds)
 
     async def _forget(self, leaving: list[Instance]) -> None:
         """One that was killed could not leave the registry by itself; the others have."""

@@ -15,6 +15,7 @@ from mesh.actions import Action, Actions
 from mesh.changes import Changes
 from mesh.crew import Crew
 from mesh.draft import Draft
+from mesh.ending import Ending
 from mesh.errors import ActionRefused, ForkServerLost, MeshError
 from mesh.fleet import Fleet
 from mesh.health import Poller
@@ -99,9 +100,11 @@ class Supervisor:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 crew = Crew(self._processes, self._ports, self.changes, tasks, self._changed)
-                self._stages = Stages(crew, self._processes, self.changes)
-                self._actions = Actions(crew, self.changes, self._poller.nudge, self._session)
-                self._reshaper = self._make_reshaper(crew)
+                drain_s = self.plan.drain_s
+                ending = Ending(crew, self.changes, self._session, drain_s, self._clock)
+                self._stages = Stages(crew, ending, self._processes, self.changes, self._clock)
+                self._actions = Actions(crew, self.changes, self._poller.nudge, self._session, drain_s)
+                self._reshaper = self._make_reshaper(crew, ending)
                 for instance in (*self._services, self._ingress):
                     self._background(self._poller.watch(instance), f"poll {instance.plan.name}")
                 self._background(self._load.watch(), "poll load")
@@ -131,6 +134,7 @@ class Supervisor:
             {
                 "topology": self.plan.topology,
                 "control": self.plan.control_url,
+                "drain_s": self.plan.drain_s,
                 "supervisor": describe(os.getpid()),
                 "forkserver": describe(self._fork_server_pid),
                 "processes": [
@@ -149,6 +153,7 @@ class Supervisor:
             "ready_s": self.ready_s,
             "uptime_s": round(self._clock() - self._began, 3),
             "supervisor": {"pid": os.getpid(), "forkserver": self._fork_server_pid},
+            "drain_s": self.plan.drain_s,
             **mesh_view(self.plan, self._services, self._extras),
             "load": self._load.document,
         }
@@ -226,13 +231,14 @@ class Supervisor:
         instance = self.instance(name)
         return {part.value: str(spec.log) for part, spec in instance.plan.parts.items()}
 
-    def _make_reshaper(self, crew: Crew) -> Reshaper | None:
+    def _make_reshaper(self, crew: Crew, ending: Ending) -> Reshaper | None:
         if self.plan.replicas is None:
             return None
         return Reshaper(
             self._first_draft,
             self._fleet,
             crew,
+            ending,
             self._poller,
             self.changes,
             self.plan.replicas,

@@ -58,12 +58,13 @@ class Request:
     rate: float | None = None
     port: int | None = None
     control_port: int | None = None
+    drain_s: float = 30.0
 
     def options(self) -> "Options":
         """For the plan."""
         from mesh.plan import Options
 
-        return Options(self.registry, self.load, self.rate, self.port, self.control_port)
+        return Options(self.registry, self.load, self.rate, self.port, self.control_port, self.drain_s)
 
 
 def up(request: Request, times: Times, make_show: Callable[[], "Show"], programs: tuple[str, ...]) -> int:

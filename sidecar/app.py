@@ -15,7 +15,7 @@ import logging
 import random
 import signal
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
@@ -31,8 +31,10 @@ from .errors import ConfigError
 from .inbound import Inbound, LocalApp
 from .io.deadlines import Deadlines
 from .io.files import raise_limit
+from .io.listener import Listener
 from .io.outbox import Outbox
-from .listening import Listening
+from .io.tcp import TcpListener
+from .listening import INBOUND, Listening
 from .loop_lag import LoopLag
 from .observe.access_log import FLUSH_S, AccessLog
 from .observe.events import EventLog
@@ -54,6 +56,8 @@ log = logging.getLogger("sidecar")
 
 # Callers hear of our leaving by a blocking query, in milliseconds; this covers a slow one.
 PROPAGATION_S = 0.25
+# However long ago a drain began: connections that are in use are told to close with their next answer.
+LAST_REQUESTS_S = 0.5
 
 
 class Sidecar:
@@ -69,6 +73,9 @@ class Sidecar:
         self.collectors = CollectorRegistry()
         self.stopping = asyncio.Event()
         self.draining = False
+        self.inbound_closed = False
+        """It drains, and nothing is left of what came in: the app may end."""
+        self._drain_until = 0.0
         self.inbound: Inbound | None = None
         self.outbound: Outbound | None = None
         self.destinations: Destinations | None = None
@@ -305,6 +312,7 @@ class Sidecar:
         """From here on every answer says `Connection: close`."""
         if not self.draining:
             self.draining = True
+            self._drain_until = self.clock() + self.config.drain_timeout
             self.events.add("drain", reason="begun")
             if self._heartbeat is not None:
                 self._heartbeat.nudge()
@@ -317,10 +325,18 @@ class Sidecar:
         if self._heartbeat is not None:
             await self._heartbeat.stop()
             await asyncio.sleep(PROPAGATION_S)
-        for listener in self.listeners:
+        # The way out stays open for as long as the app works on what came in: it may need others for it.
+        inbound = [listener for listener in self.listeners if listener.name == INBOUND]
+        await self._close(inbound)
+        self.inbound_closed = True
+        await self._close([listener for listener in self.listeners if listener not in inbound])
+
+    async def _close(self, listeners: Sequence[Listener | TcpListener]) -> None:
+        for listener in listeners:
             listener.stop_accepting()
-        for listener in self.listeners:
-            ended, cut = await listener.drained(self.config.drain_timeout)
+        for listener in listeners:
+            left = max(LAST_REQUESTS_S, self._drain_until - self.clock())
+            ended, cut = await listener.drained(left)
             if ended or cut:
                 log.info("%s: %d connections ended, %d cut", listener.name, ended, cut)
 

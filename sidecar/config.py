@@ -16,6 +16,8 @@ from .io.listener import MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS
 from .io.timeouts import DEFAULT_TIMEOUTS, Timeouts
 from .wire.limits import DEFAULT_LIMITS, Limits
 
+# Kubernetes' terminationGracePeriodSeconds: what may finish there may finish here.
+DRAIN_TIMEOUT_S = 30.0
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 # More than one for each core gains nothing, and each is a Python process.
 MAX_WORKERS = 128
@@ -68,7 +70,7 @@ class Config:
     header_timeout: float = 10.0
     idle_timeout: float = 60.0
     upstream_timeout: float = 15.0
-    drain_timeout: float = 5.0
+    drain_timeout: float = DRAIN_TIMEOUT_S
     limits: Limits = DEFAULT_LIMITS
     timeouts: Timeouts = DEFAULT_TIMEOUTS
     max_connections: int = MAX_CONNECTIONS
@@ -184,7 +186,11 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--upstream-timeout", metavar="TIME", help="for an answer to begin, all tries together (default: 15s)"
     )
-    add("--drain-timeout", metavar="TIME", help="for requests under way to end after SIGTERM (default: 5s)")
+    add(
+        "--drain-timeout",
+        metavar="TIME",
+        help="for requests under way to end, from the begin of a drain (SIGTERM at the latest; default: 30s)",
+    )
     add(
         "--workers",
         metavar="N",

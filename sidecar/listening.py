@@ -25,6 +25,8 @@ from .proxy import Proxy
 from .tcp import TcpService
 from .wire.events import RequestHead
 
+INBOUND = "inbound"
+
 
 class Listening:
     """Makes and keeps the listeners; who made it stops and drains them."""
@@ -60,7 +62,7 @@ class Listening:
         shared = config.worker > 0  # with the other workers, by SO_REUSEPORT
         try:
             for name, proxy, address in (
-                ("inbound", inbound, config.inbound),
+                (INBOUND, inbound, config.inbound),
                 ("outbound", outbound, config.outbound),
             ):
                 if proxy is not None and address is not None:

@@ -289,7 +289,7 @@ class Driver:
             await self._do(lambda one: self._engine.connect(one, [name]), owner)
         if draining and Part.SIDECAR in parts:
             # a sidecar that drains closes its listeners for good
-            await self._do(self._engine.restart, owner)
+            await self._do(lambda one: self._engine.restart(one, gracefully=True), owner)
         for part in instance.parts:  # in the plan's order: the sidecar before its app
             container = self._container(instance, part)
             if part in parts and not container.alive:

@@ -71,10 +71,15 @@ class Engine:
         """Start it unless it runs."""
         self._do(container, "start")
 
-    def restart(self, container: Container) -> None:
-        """Stop it, and start it: it joins its sidecar's network of now."""
+    def restart(self, container: Container, *, gracefully: bool = False) -> None:
+        """Stop it, and start it: it joins its sidecar's network of now.
+
+        `gracefully`: with as much time as Compose gave it to stop.
+        """
         try:
-            self._client.containers.get(container.id).restart(timeout=RESTART_GRACE_S)
+            found = self._client.containers.get(container.id)
+            grace_s = found.attrs["Config"].get("StopTimeout") if gracefully else None
+            found.restart(timeout=grace_s or RESTART_GRACE_S)
         except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
             raise EngineError(f"docker restart {container.name}: {_line(error)}") from error
 

@@ -28,7 +28,7 @@ x-ours: &ours
   # A crash (any end but 0) is started again. `docker kill` and `docker stop` are somebody's will: the
   # container stays down until `docker start` or `mesh heal`.
   restart: on-failure
-  stop_grace_period: 10s # draining takes at most 5
+  stop_grace_period: <grace> # draining takes at most <drain>
   read_only: true
   cap_drop: [ALL]
   security_opt: ["no-new-privileges:true"]
@@ -44,6 +44,7 @@ x-sidecar-environment: &sidecar-environment
   SIDECAR_APP: 127.0.0.1:9000
   SIDECAR_REGISTRY: http://consul:8500
   SIDECAR_OTLP: http://jaeger:4318
+  SIDECAR_DRAIN_TIMEOUT: <drain> # for requests under way to end
   MESH_HEALTH: 15000/ready # also says whether the app behind it is well
 
 x-sidecar: &sidecar
@@ -58,13 +59,14 @@ x-app-environment: &app-environment
   SERVICES_LISTEN: 0.0.0.0:9000 # Prometheus reads its metrics there; requests come through the sidecar
   SERVICES_OUTBOUND: 127.0.0.1:15001
   SERVICES_OTLP: http://jaeger:4318
+  SERVICES_DRAIN_TIMEOUT: <drain>
   MESH_HEALTH: 9000/health
 
 x-app: &app
   image: <ours>
   pull_policy: never
   restart: on-failure
-  stop_grace_period: 16s # it finishes what it began, for 15
+  stop_grace_period: <grace> # it finishes what it began, for <drain>
   read_only: true
   cap_drop: [ALL]
   security_opt: ["no-new-privileges:true"]
@@ -115,6 +117,7 @@ AROUND = """\
       SIDECAR_OUTBOUND: 0.0.0.0:15001
       SIDECAR_REGISTRY: http://consul:8500
       SIDECAR_OTLP: http://jaeger:4318
+      SIDECAR_DRAIN_TIMEOUT: <drain>
       SIDECAR_TRACE_SAMPLE: ${TRACE_SAMPLE:-0.1} # of requests that bring no trace of their own
       MESH_HEALTH: 15000/ready
     mem_limit: 80m # all traffic goes through it, and all traces begin in it

@@ -45,6 +45,7 @@ class Snapshot:
             "version": config.version,
             "zone": config.zone,
             "state": "draining" if sidecar.draining else "serving",
+            "inbound_closed": sidecar.inbound_closed,
             "uptime_s": round(sidecar.clock() - self._started, 3),
             "addresses": self.addresses,
             "app": None

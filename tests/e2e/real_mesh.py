@@ -187,13 +187,17 @@ def real_mesh(directory: Path, topology: str, *words: str) -> Iterator[RealMesh]
 
 
 def http(
-    url: str, method: str = "GET", headers: Mapping[str, str] | None = None, body: bytes | None = None
+    url: str,
+    method: str = "GET",
+    headers: Mapping[str, str] | None = None,
+    body: bytes | None = None,
+    timeout_s: float = 10.0,
 ) -> Answer:
     """One request, with no proxy of the environment."""
     request = urllib.request.Request(url, body, dict(headers or {}), method=method)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(request, timeout=10) as answer:
+        with opener.open(request, timeout=timeout_s) as answer:
             return Answer(answer.status, dict(answer.headers), answer.read())
     except urllib.error.HTTPError as error:
         with error:

@@ -75,6 +75,7 @@ def test_a_replica_is_a_sidecar_and_an_app_that_know_each_other(ports: Ports) ->
         "--registry": plan.registry_url,
         "--otlp": plan.control_url,
         "--access-log": "/somewhere/.mesh/logs/front-2.access.log",
+        "--drain-timeout": "30s",
     }
     assert front.parts[Part.APP].module == "services.__main__"
     assert flags(front, Part.APP) == {

@@ -47,6 +47,7 @@ async def test_without_ports_for_all_nothing_is_changed(tmp_path: Path) -> None:
             fleet,
             nobody,
             nobody,
+            nobody,
             Changes(),
             plan.replicas,
             state,
