@@ -32,6 +32,8 @@ from opentelemetry.trace import Span as SdkSpan
 SEND_EVERY_MS = 1000
 # A collector that does not answer must not hold up the end of the process.
 SEND_TIMEOUT_S = 1.0
+# The flag of a trace whose id is random: who continues the trace passes it on (W3C Trace Context, level 2).
+RANDOM = 0x02
 
 log = logging.getLogger("services.tracing")
 
@@ -74,7 +76,7 @@ class Tracing:
                 "request.id": request.headers.get("x-request-id", ""),
             },
         )
-        return ServiceSpan(span, self._tracer, errors_from=500)
+        return ServiceSpan(span, self._tracer, errors_from=500, random_id=parent.trace_flags & RANDOM)
 
     def close(self) -> None:
         """Send what is left; at once over when the collector is known to be away, else in about a second."""
@@ -90,14 +92,15 @@ class ServiceSpan:
     the span of a call and none for the span of a request.
     """
 
-    __slots__ = ("_errors_from", "_span", "_tracer", "traceparent")
+    __slots__ = ("_errors_from", "_random_id", "_span", "_tracer", "traceparent")
 
-    def __init__(self, span: SdkSpan, tracer: Tracer, errors_from: int) -> None:
+    def __init__(self, span: SdkSpan, tracer: Tracer, errors_from: int, random_id: int) -> None:
         self._errors_from = errors_from
+        self._random_id = random_id
         own = span.get_span_context()
         self._span = span
         self._tracer = tracer
-        self.traceparent = f"00-{own.trace_id:032x}-{own.span_id:016x}-{own.trace_flags:02x}"
+        self.traceparent = f"00-{own.trace_id:032x}-{own.span_id:016x}-{own.trace_flags | random_id:02x}"
 
     def child(self, method: str, host: str, path: str) -> "ServiceSpan":
         """The span of a call to another service."""
@@ -111,7 +114,7 @@ class ServiceSpan:
                 "url.path": path,
             },
         )
-        return ServiceSpan(span, self._tracer, errors_from=400)
+        return ServiceSpan(span, self._tracer, errors_from=400, random_id=self._random_id)
 
     def end(self, status: int | None, error: str = "") -> None:
         """It is over: the HTTP status, or None and what went wrong."""
@@ -170,5 +173,6 @@ def _parse(traceparent: str, tracestate: str) -> SpanContext | None:
         trace_id, span_id, flags = int(parts[1], 16), int(parts[2], 16), int(parts[3], 16)
     except (IndexError, ValueError):
         return None
+    flags &= TraceFlags.SAMPLED | RANDOM if parts[0] == "00" else TraceFlags.SAMPLED
     context = SpanContext(trace_id, span_id, True, TraceFlags(flags), TraceState.from_header([tracestate]))
     return context if context.is_valid and parts[0] != "ff" else None

@@ -145,7 +145,7 @@ class Outbound(Proxy):
         attempt = Attempt(1, pick, now, span.span_id, "mirror")
         lines = self.request_lines(exchange, route)
         lines[1] = b"host: %b-shadow\r\n" % key.partition("|")[0].encode()  # as Envoy marks copies
-        lines.append(b"traceparent: %b\r\n" % span.traceparent(span.span_id))
+        lines += span.lines(span.span_id)
         lines += self.attempt_fields(1, limit)
         copy = Mirror(exchange, span, target, pick, attempt, size, now + limit)
         copy.send([join_head(lines), *body])

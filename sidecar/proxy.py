@@ -165,12 +165,19 @@ class Proxy(ABC):
         """The counters that the exchange belongs to."""
 
     def trace(self, head: RequestHead, request_id: bytes) -> TraceContext:
-        given = head.fields.get(b"traceparent")
-        return trace_context.read(given, request_id, self._trace_sample, self.recording, self.rng)
+        get = head.fields.get
+        return trace_context.read(
+            get(b"traceparent"),
+            get(b"tracestate"),
+            request_id,
+            self._trace_sample,
+            self.recording,
+            self.rng,
+        )
 
     def request_id(self, head: RequestHead) -> bytes:
-        given = head.fields.get(b"x-request-id")
-        if given is not None and len(given) <= MAX_REQUEST_ID and is_safe_value(given):
+        given = head.fields.get(b"x-request-id", b"").strip(b" \t")
+        if given and len(given) <= MAX_REQUEST_ID and is_safe_value(given):
             return given
         bits = self.rng.getrandbits(128)  # a UUID of version 4, as Envoy makes them
         return b"%08x-%04x-4%03x-%x%03x-%012x" % (

@@ -101,7 +101,7 @@ class Tries(Relay):
         return join_head(
             [
                 *lines,
-                b"traceparent: %b\r\n" % self.span.traceparent(attempt.span_id),
+                *self.span.lines(attempt.span_id),
                 *self.proxy.attempt_fields(attempt.number, self._remaining(now)),
             ]
         )

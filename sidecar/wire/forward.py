@@ -13,6 +13,7 @@ _REWRITTEN = frozenset(
         b"host",
         b"content-length",
         b"traceparent",
+        b"tracestate",
         b"x-request-id",
         b"x-envoy-attempt-count",
         b"x-envoy-expected-rq-timeout-ms",
