@@ -20,6 +20,7 @@ from .protection import Protection
 from .proxy import Proxy
 from .stack import Pick, Rejection
 from .wire.forward import DROP_RESPONSE_AT_EDGE
+from .wire.limits import Limits
 
 if TYPE_CHECKING:
     from .attempt import Target
@@ -148,6 +149,10 @@ class Inbound(Proxy):
         self.app.policy = replace(self.app.policy, bulkhead=RULED if rules.pooled else UNRULED)
         self.faults.apply(rules.faults)
         self.protection.apply(rules.rate_limits, rules.concurrency)
+
+    def take_limits(self, limits: Limits) -> Limits:
+        self.limits = limits
+        return limits.with_room()
 
     def used(self) -> float:
         """Part of the app's concurrency in use: of the adaptive limit, or of the fixed one."""

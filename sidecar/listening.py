@@ -121,7 +121,7 @@ class Listening:
             self._clock,
             header_timeout=self._config.header_timeout,
             idle_timeout=self._config.idle_timeout,
-            limits=self._config.limits,
+            limits=proxy.take_limits(self._config.limits),
             max_connections=self._config.max_connections,
             max_per_address=self._config.max_connections_per_client,
             outbox=self._outbox,

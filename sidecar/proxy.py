@@ -27,6 +27,7 @@ from .waiting import Waiting
 from .wire.events import RequestHead, ResponseHead
 from .wire.forward import DROP_REQUEST, DROP_RESPONSE_AT_EDGE, request_lines
 from .wire.headers import is_safe_value
+from .wire.limits import DEFAULT_LIMITS, Limits
 
 if TYPE_CHECKING:
     from .attempt import Target
@@ -62,6 +63,7 @@ class Proxy(ABC):
     trusted = True
     attempt_spans = False  # whether each try is a span of its own
     timeouts: Timeouts = DEFAULT_TIMEOUTS
+    limits: Limits = DEFAULT_LIMITS  # of answers
     outbox: Outbox = AT_ONCE
 
     def __init__(
@@ -98,6 +100,11 @@ class Proxy(ABC):
         self.mirrored: dict[tuple[str, str], int] = {}
         self.copies_room = Room()
         self._warn_of_copies_at = 0.0
+
+    def take_limits(self, limits: Limits) -> Limits:
+        """Let these be the limits of what is not a sidecar's; returns those of this proxy's listener."""
+        self.limits = limits.with_room()
+        return limits
 
     # -- what an exchange asks ---------------------------------------------------------------------
 
@@ -215,6 +222,7 @@ class Proxy(ABC):
                 connect_timeout=policy.connect_timeout_s,
                 idle_timeout=policy.idle_timeout_s,
                 max_requests=policy.max_requests,
+                limits=self.limits,
                 outbox=self.outbox,
             )
         return pool

@@ -35,6 +35,16 @@ def may_better(head: ResponseHead) -> bool:
     return head.status >= 500 or head.status == 429
 
 
+def _lost(connection: UpstreamConnection) -> str:
+    """Who ended the connection, and when. It was never we: who ends one lets go of its exchange first."""
+    words = "the endpoint reset the connection" if connection.reset else "the endpoint closed the connection"
+    if connection.parser.started:
+        return f"{words} before the answer was complete"
+    if connection.reused:  # two timeouts of the same length, or a process that was stopped
+        return f"{words}, which was kept alive, as the request came: it may have been acted on or not"
+    return f"{words} before it answered"
+
+
 class Tries(Relay):
     """From the pick to the verdict on its answer."""
 
@@ -142,8 +152,7 @@ class Tries(Relay):
             self._retry_reason = STALE_CONNECTION
             self._try(stale=endpoint)
         else:
-            detail = "the connection was closed before the answer was complete"
-            self._try_failed(Outcome.RESET, Flag.UC, detail)
+            self._try_failed(Outcome.RESET, Flag.UC, _lost(connection))
 
     def _try_failed(self, outcome: Outcome, flag: Flag, detail: str) -> None:
         """This try is lost: settle it, then once more or an error to the client."""

@@ -46,7 +46,7 @@ class UpstreamConnection(Connection):
 
     __slots__ = (
         "_limits", "_paused", "_pool", "_tunnel", "adopted", "born", "handler", "idle_since", "keep_alive",
-        "parser", "request_done", "used",
+        "parser", "request_done", "reset", "used",
     )  # fmt: skip
 
     def __init__(self, pool: ConnectionOwner, limits: Limits, outbox: Outbox) -> None:
@@ -60,6 +60,7 @@ class UpstreamConnection(Connection):
         self.born = 0.0
         self.idle_since = 0.0
         self.request_done = True
+        self.reset = False  # the other side ended it by RST, not by FIN
         self.keep_alive = True
         self._tunnel: Tunnel | None = None
         self._paused = False
@@ -174,6 +175,7 @@ class UpstreamConnection(Connection):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.transport = None
+        self.reset = error is not None
         handler, self.handler = self.handler, None
         if handler is not None:
             try:

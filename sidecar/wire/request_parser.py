@@ -326,7 +326,7 @@ class RequestParser:
             host = b""
         else:
             host = host.rstrip(b" \t")
-            if not is_host(host):
+            if host and not is_host(host):  # empty: a target without an authority (RFC 9112 section 3.2)
                 raise ProtocolError(400, "bad Host")
         if not target.startswith(b"/"):
             target, host = other_form(method, target, host)

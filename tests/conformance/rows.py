@@ -93,6 +93,11 @@ add(
     lambda r: refused(r) and passed_with(lacks=b"other")(r),
 )
 add("blank line before", b"\r\n" + GET + b"\r\n", passed)
+add(
+    "malformed UTF-8, escaped",
+    b"GET {r}%ff%c3%28? HTTP/1.1\r\n" + H + b"\r\n",
+    passed_with(has=b"%ff%c3%28? http"),
+)
 add("blanks behind Host", b"GET {r} HTTP/1.1\r\nHost: svc  \r\n\r\n", passed)
 add("high bytes in a value", GET + b"X-Name: \xc3\xa4\r\n\r\n", passed_with(has=b"x-name: \xc3\xa4\r\n"))
 add(
@@ -209,6 +214,8 @@ add("two blanks in the line", b"GET  {r} HTTP/1.1\r\n" + H + b"\r\n", refused)
 add("blank in the target", b"GET {r} x HTTP/1.1\r\n" + H + b"\r\n", refused)
 add("fragment in the target", b"GET {r}#x HTTP/1.1\r\n" + H + b"\r\n", refused)
 add("raw UTF-8 in the target", b"GET {r}\xc3\xa4 HTTP/1.1\r\n" + H + b"\r\n", refused)
+add("malformed UTF-8 in the target", b"GET {r}\xc3( HTTP/1.1\r\n" + H + b"\r\n", refused_as(400))
+add("malformed UTF-8 in the query", b"GET {r}?q=\xff HTTP/1.1\r\n" + H + b"\r\n", refused_as(400))
 add("control byte in the target", b"GET {r}\x01 HTTP/1.1\r\n" + H + b"\r\n", refused)
 add("GET *", b"GET * HTTP/1.1\r\n" + H + b"\r\n", refused)
 add("CONNECT", b"CONNECT svc:80 HTTP/1.1\r\nHost: svc:80\r\n\r\n", refused)

@@ -249,7 +249,7 @@ class Rig:
             proxy.refused,
             self.deadlines,
             clock,
-            limits=self._limits,
+            limits=proxy.take_limits(self._limits),
             outbox=self.outbox,
             **self._listener,
         )
