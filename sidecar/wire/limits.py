@@ -32,5 +32,5 @@ class Limits:
 
 # A sidecar adds some twelve fields of 600 bytes; the rest is for the headers that a VirtualService adds.
 ADDED_FIELDS = 64
-ADDED_BYTES = 8 * 1024
+ADDED_BYTES = 4 * 1024
 DEFAULT_LIMITS = Limits()
