@@ -172,18 +172,14 @@ class Proxy(ABC):
         """The counters that the exchange belongs to."""
 
     def trace(self, head: RequestHead, request_id: bytes) -> TraceContext:
-        get = head.fields.get
-        return trace_context.read(
-            get(b"traceparent"),
-            get(b"tracestate"),
-            request_id,
-            self._trace_sample,
-            self.recording,
-            self.rng,
-        )
+        given = head.fields.get(b"traceparent")
+        state = None if given is None else head.fields.get(b"tracestate")
+        return trace_context.read(given, state, request_id, self._trace_sample, self.recording, self.rng)
 
     def request_id(self, head: RequestHead) -> bytes:
-        given = head.fields.get(b"x-request-id", b"").strip(b" \t")
+        given = head.fields.get(b"x-request-id")
+        if given:  # an empty one is none, or all who send it were one trace
+            given = given.strip(b" \t")
         if given and len(given) <= MAX_REQUEST_ID and is_safe_value(given):
             return given
         bits = self.rng.getrandbits(128)  # a UUID of version 4, as Envoy makes them

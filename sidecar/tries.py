@@ -17,7 +17,7 @@ from .exchange_state import NEVER
 from .io.flow import Hold
 from .io.upstream import UpstreamConnection
 from .policy.outcome import Outcome
-from .policy.retry import Refusal, RetryPolicy
+from .policy.retry import Refusal
 from .relay import Relay
 from .side_try import Hedge
 from .stack import Pick, Rejection
@@ -171,7 +171,7 @@ class Tries(Relay):
 
     def _refused(self, head: ResponseHead, *, complete: bool) -> bool:
         """Whether this answer is a failure that another try may better; if so, that try is under way."""
-        if not may_better(head):
+        if head.status < 500 and head.status != 429:
             return False
         outcome = self.proxy.classify(head)
         endpoint = self.attempts[-1].endpoint
@@ -182,7 +182,7 @@ class Tries(Relay):
         self._connection = None
         self.answer = Answer(self.proxy, self._client, self.head)
         detail = f"{endpoint.id}: answered {head.status}"
-        hedged = self._side is not None and self._retry_policy().covers(outcome, head.status)
+        hedged = self._side is not None and self._covers(outcome, head.status)
         if not (hedged and self._hedge_takes_over()) and not self._retry(
             outcome, FLAG_OF[outcome], detail, retry_after(head), head.status
         ):
@@ -238,11 +238,12 @@ class Tries(Relay):
             self._arm()
         return True
 
-    def _retry_policy(self) -> RetryPolicy:
-        """The route's, or the destination's."""
+    def _covers(self, outcome: Outcome, status: int) -> bool:
+        """Whether the policy, the route's or the destination's, calls this a failure."""
         target, route = self._target, self.route
         assert target is not None
-        return target.policy.retry if route is None or route.retry is None else route.retry
+        policy = target.policy.retry if route is None or route.retry is None else route.retry
+        return policy.covers(outcome, status)
 
     def _take_other_arm(self) -> bool:
         """The destination has nobody to ask: is there another one in the route's split?"""
@@ -357,7 +358,8 @@ class Tries(Relay):
         self._hedge_at = NEVER
         if self._complete:
             remaining = self._remaining(now)
-            retry = self._retry_policy()
+            policy = target.policy if self.route is None else self.route
+            retry = policy.retry or target.policy.retry
             last = (
                 not (self._idempotent and self._kept)
                 or len(self.attempts) - self._free_tries >= retry.max_attempts
