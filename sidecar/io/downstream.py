@@ -21,7 +21,7 @@ from .connection import Connection
 from .deadlines import Deadlines, Timer
 from .flow import Hold
 from .outbox import Outbox
-from .tunnel import Tunnel
+from .tunnel import DRAINED, Tunnel
 
 log = logging.getLogger(__name__)
 
@@ -166,7 +166,7 @@ class Downstream(Connection):
     def cut(self) -> None:
         """End of the grace: whatever is under way is lost, says so, and gives back what it holds."""
         if self._tunnel is not None:
-            self._tunnel.cut("drained")
+            self._tunnel.cut(DRAINED)
         elif self._exchange is not None:
             try:
                 self._exchange.drained()
