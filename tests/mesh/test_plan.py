@@ -85,6 +85,7 @@ def test_a_replica_is_a_sidecar_and_an_app_that_know_each_other(ports: Ports) ->
         "--listen": f"127.0.0.1:{front.ports['app']}",
         "--outbound": f"127.0.0.1:{front.ports['outbound']}",
         "--otlp": plan.control_url,
+        "--drain-timeout": "30s",
     }
 
 
