@@ -100,7 +100,10 @@ def down() -> int:
     """End the mesh that was started here, also one whose supervisor was killed."""
     from mesh.down import down as run_down
 
-    console.print_line(run_down(console.state(), time.monotonic, time.sleep))
+    def remark(line: str) -> None:
+        sys.stderr.write(f"mesh down: {line}\n")
+
+    console.print_line(run_down(console.state(), time.monotonic, time.sleep, remark))
     return 0
 
 

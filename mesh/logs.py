@@ -1,10 +1,15 @@
-"""Reads the parts' logs: the last lines, the lines that come, and the one that says why a start failed."""
+"""Reads the parts' logs: the last lines, the lines that come, and the one that says why a start failed.
 
+A log is several files, the newest without a number (`log_rotation.py`); to a reader they are one.
+"""
+
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from mesh.errors import NotRunning, UsageError
+from mesh.log_rotation import FRESH, older_names
 from mesh.state import ACCESS, StateDirectory
 from mesh.words import unknown_name
 
@@ -15,19 +20,42 @@ MAX_TAIL_BYTES = 16 * 1024 * 1024
 
 def tail(path: Path, lines: int) -> list[str]:
     """The last `lines` lines; none when there is no such file."""
+    blocks: list[bytes] = []  # the last first
+    found = size = 0
+    for file in (path, *older(path)):
+        for block in _backwards(file):
+            if found > lines or size >= MAX_TAIL_BYTES:
+                break
+            blocks.append(block)
+            found += block.count(b"\n")
+            size += len(block)
+    words = b"".join(reversed(blocks)).decode(errors="replace").splitlines()
+    return words[-lines:] if lines else []
+
+
+def older(path: Path) -> list[Path]:
+    """Where what was in a log before is, the newest first."""
+    return [path.with_name(name) for name in older_names(path.name)]
+
+
+def _backwards(path: Path) -> Iterator[bytes]:
+    fd = _open(path)
+    if fd is None:
+        return
+    with os.fdopen(fd, "rb") as file:
+        start = file.seek(0, os.SEEK_END)
+        while start > 0:
+            end, start = start, max(0, start - BLOCK_BYTES)
+            file.seek(start)
+            yield file.read(end - start)
+
+
+def _open(path: Path) -> int | None:
     try:
-        with path.open("rb") as file:
-            end = file.seek(0, os.SEEK_END)
-            data = b""
-            start = end
-            while start > 0 and data.count(b"\n") <= lines and end - start < MAX_TAIL_BYTES:
-                start = max(0, start - BLOCK_BYTES)
-                file.seek(start)
-                data = file.read(end - start)
-    except FileNotFoundError:
-        return []
-    found = data.decode(errors="replace").splitlines()
-    return found[-lines:] if lines else []
+        # a link leads out of the folder, and a pipe would be waited for
+        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
 
 
 def last_line(path: Path) -> str:
@@ -42,10 +70,11 @@ def last_line(path: Path) -> str:
 def log_files(state: StateDirectory, instance: str, part: str | None) -> dict[str, Path]:
     """Part -> file of an instance; raises UnknownName with the one that was perhaps meant."""
     found: dict[str, dict[str, Path]] = {}
-    for path in sorted(state.logs.glob("*.*.log")):
-        name, of_part, _ = path.name.rsplit(".", 2)
-        if of_part != ACCESS:
-            found.setdefault(name, {})[of_part] = path
+    with contextlib.suppress(FileNotFoundError), state.open_logs() as logs:
+        for file in sorted(logs.files()):
+            name, _, of_part = file.removesuffix(".log").rpartition(".")
+            if name and file.endswith(".log") and of_part != ACCESS:
+                found.setdefault(name, {})[of_part] = state.logs / file
     if not found:
         raise NotRunning("no mesh has run here: there are no logs")
     if instance not in found:
@@ -57,22 +86,58 @@ def log_files(state: StateDirectory, instance: str, part: str | None) -> dict[st
 
 
 class Follower:
-    """Gives the whole lines that were appended to a file since the last look."""
+    """Gives the whole lines that were appended to a log since the last look, through rotations too."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._offset = path.stat().st_size if path.exists() else 0
+        self._before = older(path)[0]
+        self._rotated = _inode(self._before)
+        self._offset = _size(path)
+        self._half = b""  # the beginning of a line
 
     def lines(self) -> Iterator[str]:
         """What is new; a file that became shorter was emptied, and is read from its beginning."""
-        try:
-            with self._path.open("rb") as file:
-                if os.fstat(file.fileno()).st_size < self._offset:
-                    self._offset = 0
-                file.seek(self._offset)
-                data = file.read(MAX_TAIL_BYTES)
-        except FileNotFoundError:
-            return
+        data = self._half
+        if self._was_rotated():
+            self._rotated = _inode(self._before)
+            data += self._read(self._before)
+            self._offset = 0
+        elif _size(self._path) < self._offset:
+            if self._path.with_name(self._path.name + FRESH).exists() or self._was_rotated():
+                return  # just now: what is missing stands in its older file at the next look
+            self._offset = 0
+            data = b""
+        data += self._read(self._path)
         whole = data.rfind(b"\n") + 1
-        self._offset += whole
+        self._half = data[whole:] if len(data) - whole < MAX_TAIL_BYTES else b""
         yield from data[:whole].decode(errors="replace").splitlines()
+
+    def _was_rotated(self) -> bool:
+        now = _inode(self._before)
+        return now is not None and now != self._rotated
+
+    def _read(self, path: Path) -> bytes:
+        fd = _open(path)
+        if fd is None:
+            return b""
+        with os.fdopen(fd, "rb") as file:
+            # of one that grew too fast only the end was kept
+            file.seek(self._offset if self._offset <= os.fstat(fd).st_size else 0)
+            data = file.read(MAX_TAIL_BYTES)
+            self._offset = file.tell()
+        return data
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return 0

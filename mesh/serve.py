@@ -17,14 +17,15 @@ from mesh.control.hub import Hub
 from mesh.control.jaeger_link import jaeger_url
 from mesh.control.policy_desks import make_desks
 from mesh.launch import Launched
+from mesh.log_rotation import LogRotation
 from mesh.plan import MeshPlan
 from mesh.ports import LOOPBACK, Ports
 from mesh.processes import Processes
 from mesh.show import Show
-from mesh.state import StateDirectory
+from mesh.state import PROCESS, SUPERVISOR, StateDirectory
 from mesh.supervisor import Supervisor
 from mesh.traces import TraceStore
-from mesh.up import PROCESS, SUPERVISOR, Times
+from mesh.up import Times
 
 
 def serve(
@@ -72,9 +73,11 @@ async def _serve(
                 shown = tasks.create_task(show.run(supervisor), name="show")
                 live = tasks.create_task(hub.run(), name="live page")
                 faults = tasks.create_task(desks.faults.run(), name="faults")
+                rotation = tasks.create_task(LogRotation(state).run(), name="log rotation")
                 await supervisor.run()
                 live.cancel()
                 faults.cancel()
+                rotation.cancel()
                 shown.cancel()
         except* Exception as group:
             # one error is one line for the person; a group of one only hides it

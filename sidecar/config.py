@@ -178,7 +178,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--otlp", metavar="URL", help="export traces there by OTLP over HTTP")
     add("--trace-sample", metavar="RATIO", help="share of new traces that are sampled (default: 1)")
-    add("--access-log", metavar="FILE", help="JSON lines; - is standard error")
+    add("--access-log", metavar="FILE", help="JSON lines, in three files of 10 MB; - is standard error")
     add("--header-timeout", metavar="TIME", help="for a request head to arrive (default: 10s)")
     add("--idle-timeout", metavar="TIME", help="of an idle client connection (default: 60s)")
     add(

@@ -12,7 +12,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from json.encoder import encode_basestring_ascii as quoted
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
+
+from .log_file import LogFile
 
 if TYPE_CHECKING:
     from ..exchange import Exchange
@@ -34,8 +36,7 @@ class AccessLog:
     """
 
     def __init__(self, target: str, clock: Callable[[], float], wall_clock: Callable[[], float]) -> None:
-        # Open as long as the process lives: `close` is its end.
-        self._file: IO[str] = sys.stderr if target == "-" else Path(target).open("a", encoding="utf-8")  # noqa: SIM115
+        self._file = None if target == "-" else LogFile(Path(target))
         self._wall_clock = wall_clock
         self._offset = wall_clock() - clock()
         self._lines: list[str] = []
@@ -89,14 +90,18 @@ class AccessLog:
 
     def flush(self) -> None:
         if self._lines:
-            self._file.write("".join(self._lines))
-            self._file.flush()
+            text = "".join(self._lines)
+            if self._file is None:
+                sys.stderr.write(text)
+                sys.stderr.flush()
+            else:
+                self._file.write(text.encode())
             self._lines.clear()
             self._size = 0
 
     def close(self) -> None:
         self.flush()
-        if self._file is not sys.stderr:
+        if self._file is not None:
             self._file.close()
 
     def _add(self, line: str) -> None:

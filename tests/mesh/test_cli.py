@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from mesh.cli import app
-from mesh.state import StateDirectory, describe
+from mesh.state import Lock, StateDirectory, describe
 from tests.mesh.said import said
 
 COMMANDS = [
@@ -120,8 +120,11 @@ def test_a_mesh_that_does_not_answer_is_said(capsys: pytest.CaptureFixture[str],
     """The supervisor lives, its control API is silent."""
     state = StateDirectory(elsewhere)
     state.create()
+    lock = Lock(state.lock_path)
+    lock.acquire()
     state.write_mesh({"supervisor": describe(os.getpid()), "control": "http://127.0.0.1:1"})
     code, out, err = said(capsys, "status")
+    lock.release()
     assert (code, out) == (1, "")
     assert err.startswith("mesh status: the mesh does not answer at 127.0.0.1:1: ")
     assert err.count("\n") == 1
