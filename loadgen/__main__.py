@@ -140,7 +140,8 @@ def _write(document: Mapping[str, Any], where: str | None) -> int:
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         # beside it and then renamed: who reads the file finds it whole or not at all
-        aside.write_text(whole)
+        with aside.open("x") as file:  # never through a link that somebody put there
+            file.write(whole)
         aside.replace(path)
     except OSError as error:
         log.error("cannot write the summary to %s: %s", where, error.strerror or error)

@@ -5,6 +5,7 @@ A log is several files, the newest without a number (`log_rotation.py`); to a re
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from mesh.errors import NotRunning, UsageError
 from mesh.log_rotation import FRESH, older_names
 from mesh.state import ACCESS, StateDirectory
 from mesh.words import unknown_name
+
+_LOG = re.compile(r"([a-z0-9-]+)\.([a-z]+)\.log")  # instance, part; nothing else is printed as a name
 
 # From the end backwards, until enough lines are found or this much was read.
 BLOCK_BYTES = 64 * 1024
@@ -72,9 +75,9 @@ def log_files(state: StateDirectory, instance: str, part: str | None) -> dict[st
     found: dict[str, dict[str, Path]] = {}
     with contextlib.suppress(FileNotFoundError), state.open_logs() as logs:
         for file in sorted(logs.files()):
-            name, _, of_part = file.removesuffix(".log").rpartition(".")
-            if name and file.endswith(".log") and of_part != ACCESS:
-                found.setdefault(name, {})[of_part] = state.logs / file
+            name = _LOG.fullmatch(file)
+            if name is not None and name[2] != ACCESS:
+                found.setdefault(name[1], {})[name[2]] = state.logs / file
     if not found:
         raise NotRunning("no mesh has run here: there are no logs")
     if instance not in found:

@@ -14,9 +14,7 @@ from pathlib import Path
 # The variable that every process of a mesh is started with; its value is the state directory.
 MARK = "MESH_STATE"
 
-TOOL_TIMEOUT_S = (
-    5.0  # `ps` and `lsof` look at one process; a machine that needs longer is not going to answer
-)
+TOOL_TIMEOUT_S = 5.0  # `ps` and `lsof` look at one process: a machine that needs longer will not answer
 
 
 def marked(pid: int, mark: str) -> bool:

@@ -15,7 +15,7 @@ from mesh.actions import Action, Actions
 from mesh.changes import Changes
 from mesh.crew import Crew
 from mesh.draft import Draft
-from mesh.errors import ActionRefused, ForkServerLost, MeshError
+from mesh.errors import ActionRefused, ForkServerLost, MeshError, StateRefused
 from mesh.fleet import Fleet
 from mesh.health import Poller
 from mesh.instance import Instance, Phase
@@ -286,7 +286,11 @@ class Supervisor:
         if part is Part.APP and ready and self._reshaper is not None:
             self._reshaper.ready(instance)
         if self.phase is MeshPhase.UP:
-            self.write_state()
+            try:
+                self.write_state()
+            except (OSError, StateRefused) as error:
+                # somebody changed the folder under the mesh; the next change tries again
+                log.error("the state is not kept: %s", error)
 
     def _background(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Run something that ends with the mesh at the latest."""

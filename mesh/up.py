@@ -160,11 +160,13 @@ def _run(
             signal.signal(number, signal.SIG_IGN)  # this takes milliseconds, and must be whole
         if launched is not None:
             launched.end(used=served)
-        kill_leftovers(state, times.clock, times.sleep)
-        if ports is not None:
-            ports.close()
-        place.lock.release()
-        state.remove_if_unused()
+        try:
+            kill_leftovers(state, times.clock, times.sleep)
+        finally:
+            if ports is not None:
+                ports.close()
+            place.lock.release()
+            state.remove_if_unused()
 
 
 def _load(name: str) -> "tuple[Topology, Ports]":

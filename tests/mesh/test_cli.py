@@ -182,6 +182,8 @@ def test_logs_of_an_instance_are_told_apart_by_part(
         "",
         'mesh logs: no instance is named "order-1" (did you mean "orders-1"?)\n',
     )
+    state.log_path("orders-2\x1b[2J", "app").write_text("")  # nobody's name, and no word to a terminal
+    assert "\x1b" not in said(capsys, "logs", "nobody")[2]
     state.log_path("registry", "app").write_text("")
     assert said(capsys, "logs", "registry", "--part", "sidecar") == (
         2,

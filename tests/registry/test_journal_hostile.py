@@ -297,6 +297,20 @@ def test_a_planted_file_is_refused_and_what_it_leads_to_is_untouched(
     assert victim.read_text() == "precious\n"
 
 
+def test_a_link_that_comes_after_the_look_is_not_followed_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The look is for the words; the open itself decides."""
+    victim, directory = tmp_path / "victim", tmp_path / "data"
+    victim.write_text("precious\n")
+    directory.mkdir()
+    journal_path(directory, 0).symlink_to(victim)
+    monkeypatch.setattr(Path, "is_symlink", lambda self: False)
+    with pytest.raises(JournalError, match=r"journal-0\.jsonl"):
+        Journal(directory)
+    assert victim.read_text() == "precious\n"
+
+
 def test_what_is_written_anew_is_not_written_through_a_link(tmp_path: Path) -> None:
     """A snapshot that is not whole yet, and what is kept aside."""
     victim, directory = tmp_path / "victim", tmp_path / "data"

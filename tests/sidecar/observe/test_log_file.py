@@ -1,5 +1,6 @@
 """A log file of the sidecar keeps its stated size, also when several processes write it or one moves it."""
 
+import fcntl
 import os
 import stat
 from pathlib import Path
@@ -59,8 +60,6 @@ def test_several_processes_write_one_file(tmp_path: Path) -> None:
 
 def test_who_comes_second_does_not_move_the_new_file(tmp_path: Path) -> None:
     """While one holds the file to move it, another one writes on where it is."""
-    import fcntl
-
     path = tmp_path / "access.log"
     file = LogFile(path, LIMIT)
     for number in range(3):
@@ -76,6 +75,29 @@ def test_who_comes_second_does_not_move_the_new_file(tmp_path: Path) -> None:
     file.close()
     assert numbers(tmp_path / "access.log.1") == [0, 1, 2, 3]
     assert numbers(path) == [4]
+
+
+def test_one_that_was_moved_while_waiting_for_it_is_not_moved_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at the name and the lock, another process did all of it."""
+    path = tmp_path / "access.log"
+    file, other = LogFile(path, LIMIT), LogFile(path, LIMIT)
+    for number in range(3):
+        file.write(batch(number))
+    lock = fcntl.flock
+
+    def late(fd: int, how: int) -> None:
+        monkeypatch.undo()
+        other.write(batch(3))
+        lock(fd, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    file.write(batch(4))
+    file.close()
+    other.close()
+    assert names(tmp_path) == ["access.log", "access.log.1"]
+    assert (numbers(tmp_path / "access.log.1"), numbers(path)) == ([0, 1, 2], [3, 4])
 
 
 def test_a_file_that_somebody_moved_is_begun_anew(tmp_path: Path) -> None:
