@@ -10,6 +10,7 @@ from .entry import Entry
 from .faults import Faults
 from .io.pool import Pool
 from .load_report import LoadReport
+from .observe.lengths import NAME
 from .observe.metrics import Peer, RequestSeries
 from .policy.outcome import Outcome
 from .policy.retry import Refusal, Retry, RetryPolicy
@@ -187,8 +188,9 @@ class Inbound(Proxy):
         series = self._sources.get(source)
         if series is None:
             parts = source.decode("latin-1").split("~")
-            peer = Peer(parts[1], parts[2]) if len(parts) == 3 else Peer("unknown", "unknown")
+            peer = Peer(parts[1][:NAME], parts[2][:NAME]) if len(parts) == 3 else Peer("unknown", "unknown")
             series = self.metrics.inbound(peer)
-            if len(self._sources) < 1024:  # instances of callers; the series behind them are bounded too
+            # instances of callers; the series behind them are bounded too
+            if len(self._sources) < 1024 and len(source) <= 3 * NAME:
                 self._sources[source] = series
         return series

@@ -9,6 +9,7 @@ from .detour import admit
 from .direct import DirectAnswer, of_route, pairs
 from .discovery import Destinations
 from .errors import Flag, MeshError
+from .observe.lengths import AUTHORITY
 from .observe.metrics import RequestSeries
 from .proxy import Proxy
 from .routing.table import RouteTable, host_of
@@ -85,7 +86,7 @@ class Outbound(Proxy):
             peer = exchange.peer
             route = self.table.choose(rules, authority, head.method, head.target, pairs(head), peer)
             if route is None:
-                return MeshError(Flag.NR, f"no rule of {authority!r} matches this request")
+                return MeshError(Flag.NR, f"no rule of {authority[:AUTHORITY]!r} matches this request")
         elif route is None:
             if not head.host:
                 return MeshError(Flag.DPE, "no Host, so no destination")
@@ -100,12 +101,15 @@ class Outbound(Proxy):
         return route.upstream
 
     def _remember(self, host: bytes, key: str) -> None:
+        if len(host) > AUTHORITY:
+            return
         if len(self._hosts) >= MAX_HOSTS:
             self._hosts.clear()
         self._hosts[host] = key
 
     def _unknown(self, name: str) -> MeshError:
-        return MeshError(Flag.NC, f"no service is named {name!r}; known are {self.destinations.names_text()}")
+        known = self.destinations.names_text()
+        return MeshError(Flag.NC, f"no service is named {name[:AUTHORITY]!r}; known are {known}")
 
     def _unready(self, key: str, exchange: ExchangeState) -> Target | MeshError | None:
         """Nobody has gone there yet; or the service left the registry since its host was looked up."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from collections.abc import Awaitable, Callable
@@ -11,7 +12,7 @@ from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from ..observe.events import EventLog
+from ..observe.events import MAX_LISTENERS, EventLog
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
@@ -77,8 +78,11 @@ class Admin:
         post("/drain_listeners", self._drain_listeners)
         post("/quitquitquit", self._quitquitquit)
         post("/logging", self._logging)
-        # A watcher of /events never ends by itself, so the shutdown does not wait for it.
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handle_signals=False)
+        # A watcher of /events never ends by itself, so the shutdown does not wait for it; one that went away
+        # ends its handler, which else would wait for an event to find out.
+        self._runner = web.AppRunner(
+            app, access_log=None, shutdown_timeout=0.1, handle_signals=False, handler_cancellation=True
+        )
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port)
         await site.start()
@@ -150,14 +154,21 @@ class Admin:
         return _json({"exchanges": self._explain.find(request.query.get("trace_id", ""))})
 
     async def _get_events(self, request: web.Request) -> web.StreamResponse:
-        last = request.headers.get("Last-Event-ID", "0")
+        if self._events.full:
+            return web.Response(status=503, text=f"{MAX_LISTENERS} streams are open already: close one\n")
+        given = request.headers.get("Last-Event-ID", "")
+        last = int(given) if given.isascii() and given.isdigit() and len(given) < 16 else 0
         response = web.StreamResponse(
             headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
         )
-        await response.prepare(request)
-        async for event in self._events.stream(int(last) if last.isdigit() else 0):
-            line = json.dumps(event, separators=(",", ":"))
-            await response.write(f"id: {event['id']}\nevent: {event['kind']}\ndata: {line}\n\n".encode())
+        # the watcher went away, while it was written to or waited for
+        with contextlib.suppress(ConnectionError):
+            await response.prepare(request)
+            async with contextlib.aclosing(self._events.stream(last)) as events:
+                async for event in events:
+                    line = json.dumps(event, separators=(",", ":"))
+                    text = f"id: {event['id']}\nevent: {event['kind']}\ndata: {line}\n\n"
+                    await response.write(text.encode())
         return response
 
     async def _healthcheck(self, request: web.Request) -> web.Response:

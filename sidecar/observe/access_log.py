@@ -14,6 +14,8 @@ from json.encoder import encode_basestring_ascii as quoted
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from .lengths import AUTHORITY, PATH, WORDS
+
 if TYPE_CHECKING:
     from ..exchange import Exchange
 
@@ -51,11 +53,11 @@ class AccessLog:
             f'{{"start_time":"{self._time(exchange.started + self._offset)}"'
             f',"direction":"{direction}"'
             f',"method":{quoted(head.method.decode("latin-1"))}'
-            f',"path":{quoted(head.target.decode("latin-1"))}'
-            f',"authority":{quoted(head.host.decode("latin-1"))}'
+            f',"path":{quoted(head.target[:PATH].decode("latin-1"))}'
+            f',"authority":{quoted(head.host[:AUTHORITY].decode("latin-1"))}'
             f',"response_code":{exchange.status}'
             f',"response_flags":"{flag}"'
-            f',"response_code_details":{quoted(exchange.detail)}'
+            f',"response_code_details":{quoted(exchange.detail[:WORDS])}'
             f',"bytes_received":{exchange.bytes_in}'
             f',"bytes_sent":{exchange.answer.bytes_out}'
             f',"duration":{seconds * 1000:.3f}'

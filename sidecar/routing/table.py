@@ -18,6 +18,7 @@ from .match import Headers, Match
 from .route import Route
 
 HOSTS_CACHED: Final = 1024  # hosts come from callers: what is remembered of them must not grow with them
+HOST_LENGTH: Final = 260  # of those that are remembered: a DNS name and a port
 
 
 def host_of(authority: str) -> str:
@@ -129,7 +130,8 @@ class RouteTable:
         if default is not None or rules:  # an unknown host may be known in a moment: it is not remembered
             if len(self._hosts) >= HOSTS_CACHED:
                 self._hosts.clear()
-            self._hosts[authority] = (rules, default)
+            if len(authority) <= HOST_LENGTH:
+                self._hosts[authority] = (rules, default)
         return rules, default
 
     def _service_of(self, host: str) -> str | None:

@@ -24,6 +24,7 @@ from sidecar.io.listener import Listener
 from sidecar.io.outbox import Outbox
 from sidecar.io.pool import Pool
 from sidecar.io.timeouts import DEFAULT_TIMEOUTS, Timeouts
+from sidecar.observe.access_log import AccessLog
 from sidecar.observe.events import EventLog
 from sidecar.observe.explain import Explain
 from sidecar.observe.metrics import Metrics, Peer
@@ -183,6 +184,7 @@ class Rig:
         default_service: str | None = None,
         listener: Mapping[str, Any] | None = None,
         tracer: Tracer | None = None,
+        access_log: AccessLog | None = None,
     ) -> None:
         self._upstreams = dict(upstreams or {})
         self._app = app
@@ -193,6 +195,7 @@ class Rig:
         self._upstream_timeout = upstream_timeout
         self._default_service = default_service
         self._listener = dict(listener or {})
+        self._access_log = access_log
         self._tracer = tracer  # every request is sampled then
         self._group: asyncio.TaskGroup | None = None
         self._spawned: set[asyncio.Task[None]] = set()
@@ -219,7 +222,7 @@ class Rig:
             self.destinations.static(name, specs(name, addresses))
         sample = 0.0 if self._tracer is None else 1.0
         common: tuple[Any, ...] = (
-            self._spawn, self.deadlines, metrics, events, None, self._tracer, self.explain,
+            self._spawn, self.deadlines, metrics, events, self._access_log, self._tracer, self.explain,
             self._upstream_timeout, sample, clock, rng,
         )  # fmt: skip
         edge = self._default_service is not None

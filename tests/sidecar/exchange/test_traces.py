@@ -11,6 +11,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
+from sidecar.observe.lengths import AUTHORITY, SPAN_PATH, WORDS
 from sidecar.observe.trace_context import trace_id_of
 from sidecar.observe.tracing import Tracer
 from tests.fakes.upstream import OK, ScriptedUpstream, replies
@@ -123,3 +124,22 @@ async def test_a_mirror_is_a_trace_of_its_own_with_a_link_back(traced: Traced) -
     assert mirror.status.status_code is StatusCode.ERROR
     assert b"traceparent: 00-%032x-%016x-01" % (mirror.context.trace_id, mirror.context.span_id) in sent
     assert b"x-request-id: " + ID in sent
+
+
+@pytest.mark.parametrize("quoted", [AUTHORITY, 50_000])
+async def test_what_a_client_sends_is_cut(
+    traced: Traced, monkeypatch: pytest.MonkeyPatch, quoted: int
+) -> None:
+    """Two thousand spans may wait for a collector that is away, each of a request of 64 KiB."""
+    monkeypatch.setattr("sidecar.outbound.AUTHORITY", quoted)  # the words of a refusal quote the host
+    huge = b"GET /%b HTTP/1.1\r\nHost: %b\r\n\r\n" % (b"p" * 15_000, b"h" * 30_000)
+    async with ScriptedUpstream(replies(OK)) as up, Rig({"svc": [up.address]}, tracer=traced.tracer) as rig:
+        await rig.ask(huge)
+        await rig.ask(huge.replace(b"h" * 30_000, b"svc"))
+        await rig.settled()
+    spans = await traced.spans()
+    assert len(spans) == 3
+    for span in spans:
+        said = [span.name, str(span.status.description), *map(str, (span.attributes or {}).values())]
+        assert max(map(len, said)) <= WORDS
+        assert len(str((span.attributes or {}).get("url.path", ""))) <= SPAN_PATH

@@ -7,7 +7,7 @@ import pytest
 from sidecar.policy.hash_key import HashKey
 from sidecar.routing.match import Match, Text
 from sidecar.routing.route import DirectResponse, Mirror, Route, Split
-from sidecar.routing.table import HOSTS_CACHED, RouteTable, Rule
+from sidecar.routing.table import HOST_LENGTH, HOSTS_CACHED, RouteTable, Rule
 
 KNOWN = frozenset({"orders", "users"}).__contains__
 
@@ -63,6 +63,16 @@ def test_callers_cannot_grow_the_table() -> None:
     for index in range(3 * HOSTS_CACHED):
         table.match(f"h{index}", b"GET", b"/", ())
     assert len(table._hosts) <= HOSTS_CACHED
+
+
+def test_long_hosts_are_routed_and_not_remembered() -> None:
+    """Each of them may have 64 KiB, at an edge all are known, and only their number is bounded."""
+    table = RouteTable(default_service="front", known=lambda host: False)
+    for index in range(10):
+        host = f"{'h' * HOST_LENGTH}{index}"
+        assert upstream(table, host) == "front"
+    assert upstream(table, "short") == "front"
+    assert list(table._hosts) == ["short"]
 
 
 def test_the_first_rule_that_matches_is_taken() -> None:
