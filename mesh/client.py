@@ -12,6 +12,8 @@ from mesh.errors import DocumentsRefused, MeshError, UsageError
 TIMEOUT_S = 15.0
 # New replicas are waited for, those that go finish what they have, and one change waits for the other.
 SCALE_TIMEOUT_S = 60.0
+# The largest answers are logs, of some megabytes, and everything that a page needs of a mesh of hundreds.
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
 
 
 class ControlClient:
@@ -100,9 +102,9 @@ class ControlClient:
             connection.request("GET", "/api/stream", headers=self._headers)
             answer = connection.getresponse()
             if answer.status != 200:
-                raise MeshError(json.loads(answer.read())["error"])
+                raise MeshError(json.loads(_read(answer))["error"])
             event = ""
-            for line in answer:
+            while line := answer.readline(MAX_ANSWER_BYTES):
                 name, _, value = line.decode().rstrip("\n").partition(": ")
                 if name == "event":
                     event = value
@@ -123,7 +125,7 @@ class ControlClient:
             kind = {"Content-Type": "application/json"} if text else {}
             connection.request(method, path, text, self._headers | kind)
             answer = connection.getresponse()
-            document = json.loads(answer.read())
+            document = json.loads(_read(answer))
         except (OSError, http.client.HTTPException, ValueError) as error:
             words = str(error) or type(error).__name__
             raise MeshError(f"the mesh does not answer at {self._host}:{self._port}: {words}") from error
@@ -137,6 +139,13 @@ class ControlClient:
             raise MeshError(document["error"])
         assert isinstance(document, dict)
         return document
+
+
+def _read(answer: http.client.HTTPResponse) -> bytes:
+    body = answer.read(MAX_ANSWER_BYTES + 1)
+    if len(body) > MAX_ANSWER_BYTES:
+        raise ValueError(f"it answers more than {MAX_ANSWER_BYTES >> 20} MiB")
+    return body
 
 
 def _word(value: bool) -> str:

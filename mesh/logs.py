@@ -8,26 +8,36 @@ from mesh.errors import NotRunning, UsageError
 from mesh.state import ACCESS, StateDirectory
 from mesh.words import unknown_name
 
-# From the end backwards, until enough lines are found or this much was read.
+# From the end backwards, until enough lines are found or this much was read: the ten thousand lines that can
+# be asked for, at 400 bytes. One line may be longer than that: then its end is what there is.
 BLOCK_BYTES = 64 * 1024
-MAX_TAIL_BYTES = 16 * 1024 * 1024
+MAX_TAIL_BYTES = 4 * 1024 * 1024
 
 
-def tail(path: Path, lines: int) -> list[str]:
-    """The last `lines` lines; none when there is no such file."""
+def tail(path: Path, lines: int, errors: str = "replace") -> list[str]:
+    """The last `lines` lines; none when there is no such file. `errors`: what is done with bytes that are no
+    text, as `bytes.decode` has it.
+    """
+    blocks: list[bytes] = []
     try:
         with path.open("rb") as file:
-            end = file.seek(0, os.SEEK_END)
-            data = b""
-            start = end
-            while start > 0 and data.count(b"\n") <= lines and end - start < MAX_TAIL_BYTES:
-                start = max(0, start - BLOCK_BYTES)
+            end = start = file.seek(0, os.SEEK_END)
+            ends = 0
+            while start > 0 and ends <= lines and end - start < MAX_TAIL_BYTES:
+                before, start = start, max(0, start - BLOCK_BYTES)
                 file.seek(start)
-                data = file.read(end - start)
+                blocks.append(file.read(before - start))
+                ends += blocks[-1].count(b"\n")
     except FileNotFoundError:
         return []
-    found = data.decode(errors="replace").splitlines()
+    found = lines_of(b"".join(reversed(blocks)), errors)
     return found[-lines:] if lines else []
+
+
+def lines_of(data: bytes, errors: str = "replace") -> list[str]:
+    """Its lines. Only \\n ends one: what else `str.splitlines` takes for an end is somebody's text."""
+    found = data.decode(errors=errors).split("\n")
+    return found if found[-1] else found[:-1]
 
 
 def last_line(path: Path) -> str:
@@ -57,10 +67,11 @@ def log_files(state: StateDirectory, instance: str, part: str | None) -> dict[st
 
 
 class Follower:
-    """Gives the whole lines that were appended to a file since the last look."""
+    """Gives the whole lines that were appended to a file since the last look; `errors` as for `tail`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, errors: str = "replace") -> None:
         self._path = path
+        self._errors = errors
         self._offset = path.stat().st_size if path.exists() else 0
 
     def lines(self) -> Iterator[str]:
@@ -73,6 +84,7 @@ class Follower:
                 data = file.read(MAX_TAIL_BYTES)
         except FileNotFoundError:
             return
-        whole = data.rfind(b"\n") + 1
+        # a line without end is given in pieces, or nothing behind it would ever be
+        whole = data.rfind(b"\n") + 1 or (len(data) if len(data) == MAX_TAIL_BYTES else 0)
         self._offset += whole
-        yield from data[:whole].decode(errors="replace").splitlines()
+        yield from lines_of(data[:whole], self._errors)

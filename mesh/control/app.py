@@ -17,6 +17,7 @@ from mesh.control import (
 )
 from mesh.control.guard import guard, harden, loopback_names, refusal
 from mesh.control.hub import Hub
+from mesh.control.memory import bounded
 from mesh.control.operator import Operator
 from mesh.control.policy_desks import Desks
 from mesh.errors import ActionRefused, DocumentsRefused, MeshError, UsageError
@@ -49,7 +50,8 @@ def control_app(
     called there.
     """
     names = loopback_names(port) | frozenset(host.lower() for host in hosts)
-    app = web.Application(middlewares=[guard(names, token), say_errors], client_max_size=MAX_BODY_BYTES)
+    middlewares = [guard(names, token), say_errors, bounded(MAX_BODY_BYTES)]
+    app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY_BYTES)
     app.on_response_prepare.append(harden)
     mesh_routes.add(app, operator, hub)
     service_routes.add(app, operator, hub)
@@ -88,6 +90,14 @@ async def say_errors(request: web.Request, handler: Handler) -> web.StreamRespon
         return answer
     except web.HTTPException as error:
         return refusal(error.status, f"{request.method} {request.path}: {error.reason}")
-    except Exception:
+    except Exception as error:
+        if _went_away(request, error):
+            return refusal(400, "the client went away")  # which nobody reads, and nothing to write down
         log.exception("%s %s", request.method, request.path)
         return refusal(500, "the control API failed; its log says why")
+
+
+def _went_away(request: web.Request, error: Exception) -> bool:
+    """Whether it is the loss of this very connection: while it was read, written, or waited for."""
+    gone = request.transport is None or request.transport.is_closing()
+    return gone and isinstance(error, ConnectionError)

@@ -24,6 +24,8 @@ WATCHED_S = 60.0
 DOWNWARD = frozenset({"kill", "pause", "drain", "cut", "ended", "fault"})
 # Faults in force that are remembered; more than anybody gives at a time.
 MAX_FAULTS = 1000
+# Names and reasons come from sidecars, whose documents come from anybody: more of them is not kept.
+MAX_NAME, MAX_WORDS = 256, 1024
 
 Row = dict[str, Any]
 
@@ -38,7 +40,7 @@ class Stopwatch:
         self, number: int, at: float, instance: str, action: str, part: str, note: str, slow_s: float
     ) -> None:
         self.id, self.at, self.instance, self.action, self.part = number, at, instance, action, part
-        self.note, self.slow_s = note, slow_s
+        self.note, self.slow_s = note[:MAX_WORDS], slow_s
         self.down = action in DOWNWARD
         self.opened: dict[str, float] = {}  # caller -> when its breaker opened
         self._rows: dict[str, Row] = {}
@@ -143,7 +145,7 @@ class Detection:
     def _fault(self, event: Mapping[str, Any]) -> Stopwatch | None:
         """Its own sidecar acts on a fault from now on, or no longer."""
         at, instance, numbers = event["time"], event["source"], event.get("numbers") or {}
-        key = (instance, str(event.get("fault")))
+        key = (instance, str(event.get("fault"))[:MAX_NAME])
         slow_s = (numbers.get("delay_ms") or math.inf) / 1000
         if event.get("after") != "applied":
             watch = self._current.get(instance)

@@ -37,8 +37,6 @@ def add(app: web.Application, hub: Hub, traces: TraceStore) -> None:
             await response.write(_frame(*first))
             async for event, text in messages:
                 await response.write(_frame(event, text))
-        except ConnectionResetError:
-            pass  # the page was closed
         finally:
             await messages.aclose()  # type: ignore[attr-defined]  # an async generator
         return response

@@ -90,4 +90,7 @@ def _rate(value: Any) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise UsageError("rate: write a number of requests per second")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise UsageError("rate: write a number of requests per second, and a smaller one") from None

@@ -31,6 +31,7 @@ from mesh.control.app import END_S, MAX_BODY_BYTES, control_app, say_errors
 from mesh.control.graph import graph_of
 from mesh.control.hub import Hub
 from mesh.control.jaeger_link import jaeger_url
+from mesh.control.memory import bounded
 from mesh.control.policy_desks import make_desks
 from mesh.docker import log_routes
 from mesh.docker.driver import Driver
@@ -38,6 +39,7 @@ from mesh.docker.engine import Engine
 from mesh.docker.exposition import Deeds, DriverMetrics
 from mesh.docker.plan import Published, container_plan
 from mesh.errors import MeshError, UsageError
+from mesh.plain import plain
 from mesh.plan import MeshPlan
 from mesh.policy_check import check_topology
 from mesh.traces import TraceStore
@@ -47,8 +49,9 @@ log = logging.getLogger("mesh.docker")
 
 # The token of a start, where `docker compose exec control mesh …` finds it; a tmpfs, gone with the container.
 TOKEN_FILE = "token"
-# 600 bytes each: half of what a mesh of processes keeps, since Jaeger has them all.
-MAX_SPANS = 25_000
+# 600 bytes each: half of what a mesh of processes keeps, since Jaeger has them all. In bytes less than half:
+# the container has 96 MiB.
+MAX_SPANS, MAX_SPAN_BYTES = 25_000, 16 * 1024 * 1024
 # Compose makes containers in any order, and may be making the others while we start.
 CONTAINERS_S, LOOK_AGAIN_S = 30.0, 1.0
 
@@ -70,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(settings, time.monotonic))
     except MeshError as error:
-        print(f"mesh.docker: {error}", file=sys.stderr)
+        print(plain(f"mesh.docker: {error}"), file=sys.stderr)
         return error.exit_code
     return 0
 
@@ -111,7 +114,7 @@ async def _serve(settings: Settings, clock: Callable[[], float]) -> None:
         plan = await _plan(settings, engine, clock)
         driver = Driver(plan, engine, session, clock, time.time)
         await driver.look()
-        traces = TraceStore(MAX_SPANS)
+        traces = TraceStore(MAX_SPANS, max_bytes=MAX_SPAN_BYTES)
         graph = graph_of(settings.topology, plan.topology, settings.jaeger, containers=True)
         hub = Hub(driver, traces, graph, session, time.time, random.Random())
         desks = make_desks(driver.policies, driver, session, time.time, hub.journal.add)
@@ -180,7 +183,7 @@ def _inner_app(driver: Driver, traces: TraceStore, hub: Hub) -> web.Application:
             body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_PLAIN_1_0_0}
         )
 
-    app = web.Application(middlewares=[say_errors], client_max_size=MAX_BODY_BYTES)
+    app = web.Application(middlewares=[say_errors, bounded(MAX_BODY_BYTES)], client_max_size=MAX_BODY_BYTES)
     app.router.add_get("/metrics", metrics)
     trace_routes.add_receiver(app, traces, hub.spans)
     return app

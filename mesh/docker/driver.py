@@ -196,6 +196,7 @@ class Driver:
         """Change the traffic, and start the load generator when it is down."""
         container = self._containers.get((LOADGEN, Part.APP))
         if container is not None and not container.alive:
+            self._load.check(rate, pattern)
             await self._do(self._engine.start, container)
             await self._effect(lambda: self._load.running)
         return await self._load.change(rate, pattern)

@@ -8,7 +8,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from mesh.control.hub import MAX_BEHIND, MAX_PAGES, SENT_CAUSES, SENT_EVENTS, Hub, TooManyPages
+from mesh.control.hub import MAX_PAGES, SENT_CAUSES, SENT_EVENTS, Hub, TooManyPages
+from mesh.control.inbox import MAX_BEHIND
 from mesh.traces import TraceStore
 from tests.fakes.clock import FakeClock
 from tests.mesh.control.test_picture import instance
