@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import signal
 from collections.abc import Callable
 
@@ -11,9 +12,11 @@ from aiohttp import web
 from mesh.control import page_routes
 from mesh.control.app import END_S, say_errors
 from mesh.control.guard import guard, harden, loopback_names
-from mesh.errors import ActionRefused
+from mesh.errors import ActionRefused, UsageError
 from mesh.ports import LOOPBACK, Ports
-from mesh.recording import Recording
+from mesh.recording import Recording, pieces
+
+log = logging.getLogger("mesh.replay")
 
 
 def replay_app(recording: Recording, port: int) -> web.Application:
@@ -25,9 +28,14 @@ def replay_app(recording: Recording, port: int) -> web.Application:
         what = json.dumps({"file": "/api/recording", "name": recording.name})
         return web.Response(text=f"event: replay\ndata: {what}\n\n", content_type="text/event-stream")
 
-    async def file(_: web.Request) -> web.Response:
-        answer = web.Response(body=recording.text, content_type="application/x-ndjson")
-        answer.enable_compression()
+    async def file(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        await answer.prepare(request)
+        try:
+            for piece in pieces(recording.path):
+                await answer.write(piece)  # as fast as the page reads: no more than a piece is kept
+        except UsageError as error:
+            log.warning("%s", error)  # it was changed since it was looked through; the page plays what it has
         return answer
 
     async def other(_: web.Request) -> web.Response:
