@@ -50,11 +50,11 @@ def run(arguments: Sequence[str]) -> int:
     except typer.Exit as end:
         return end.exit_code
     except MeshError as error:
-        sys.stderr.write(f"{name}: {error}\n")
+        console.print_error(f"{name}: {error}")
         return error.exit_code
     except typer.TyperException as error:
         words = " ".join(error.format_message().split())
-        sys.stderr.write(f"{name}: {words} (see: {name} --help)\n")
+        console.print_error(f"{name}: {words} (see: {name} --help)")
         return error.exit_code
     except typer.Abort:
         raise KeyboardInterrupt from None
@@ -180,7 +180,7 @@ def validate(
         check_topology(topology)
     except TopologyError as error:
         for each in (error, *error.more):
-            sys.stderr.write(f"{each}\n")
+            console.print_error(str(each))
         return UsageError.exit_code
     services, instances = len(topology.services), len(topology.instances())
     console.print_line(
@@ -210,7 +210,7 @@ def export_compose(
     except TopologyError as error:
         raise UsageError(str(error)) from error
     if output is None:
-        sys.stdout.write(text)
+        console.print_text(text)
         return 0
     try:
         output.write_text(text, encoding="utf-8")

@@ -1,7 +1,6 @@
 """Policies checked before anything runs: those inside a topology, and files of them for `mesh validate`."""
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,7 +74,7 @@ def holds_policies(file: str) -> bool:
 
 def validate_policies(files: Sequence[str]) -> int:
     """Say what is wrong with them as one set, or what could never act; the exit code."""
-    from mesh import policy_set
+    from mesh import console, policy_set
     from mesh.policy_files import read_files
 
     try:
@@ -84,13 +83,13 @@ def validate_policies(files: Sequence[str]) -> int:
         policy_set.check(documents)
     except DocumentsRefused as error:
         for problem in error.problems:
-            sys.stderr.write(f"{problem}\n")
+            console.print_error(problem)
         return UsageError.exit_code
     for warning in policy_set.warnings_of(documents, None):
-        sys.stderr.write(f"warning: {warning}\n")
+        console.print_error(f"warning: {warning}")
     counts: dict[str, int] = {}
     for document in documents:
         counts[document.kind] = counts.get(document.kind, 0) + 1
     words = ", ".join(f"{count} {kind}{'s' * (count > 1)}" for kind, count in sorted(counts.items()))
-    sys.stdout.write(f"{' '.join(files)}: valid: {words}\n")
+    console.print_line(f"{' '.join(files)}: valid: {words}")
     return os.EX_OK

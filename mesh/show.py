@@ -5,6 +5,8 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
+from mesh.plain import plain
+
 if TYPE_CHECKING:
     from mesh.supervisor import Supervisor
 
@@ -110,7 +112,7 @@ class PlainShow:
             self._print(one_line(supervisor.status()))
 
     def _print(self, *lines: str) -> None:
-        self._out.write("\n".join(lines) + "\n")
+        self._out.write("\n".join(map(plain, lines)) + "\n")
         self._out.flush()
 
 
@@ -121,6 +123,7 @@ class TerminalShow:
         """Progress, the summary, the table, and a last word when it ends."""
         from rich.console import Console
         from rich.live import Live
+        from rich.text import Text
 
         from mesh.supervisor import MeshPhase
         from mesh.table import status_table
@@ -129,13 +132,13 @@ class TerminalShow:
         with console.status("starting") as spinner:
 
             def started() -> bool:
-                spinner.update(progress_line(supervisor.progress()))
+                spinner.update(Text(plain(progress_line(supervisor.progress()))))
                 return supervisor.phase is not MeshPhase.STARTING
 
             await supervisor.changes.wait_for(started, None)
         if supervisor.phase is MeshPhase.UP:
             for line in summary(supervisor.status(), detached=False):
-                console.print(line, highlight=False)
+                console.print(Text(plain(line)))
             with Live(console=console, auto_refresh=False, transient=True) as live:
                 while supervisor.phase is MeshPhase.UP:
                     table = status_table(supervisor.status(), console.width)
