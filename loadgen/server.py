@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from loadgen.metrics import CONTENT_TYPE, exposition
-from loadgen.patterns import PatternError, parse_pattern, pattern_from
+from loadgen.patterns import PatternError, pattern_of
 from loadgen.report import status
 from loadgen.runner import Runner
 from loadgen.settings import SettingError
@@ -25,7 +25,8 @@ class BadRequest(ValueError):
 
 
 def control_app(runner: Runner, *, loopback: bool = True) -> web.Application:
-    """GET /status, GET /metrics, PUT /rate, PUT /pattern, POST /reset; errors are `{"error": words}`.
+    """GET /status, GET /metrics, PUT /rate, PUT /pattern, PUT /load (both at once), POST /reset; errors are
+    `{"error": words}`, and what is refused changes nothing.
 
     Pages of other origins cannot use it: a request that names an Origin is refused, and on a loopback address
     also one whose Host is a name of somebody's domain (DNS rebinding).
@@ -38,6 +39,7 @@ def control_app(runner: Runner, *, loopback: bool = True) -> web.Application:
             web.get("/metrics", api.metrics),
             web.put("/rate", api.rate),
             web.put("/pattern", api.pattern),
+            web.put("/load", api.load),
             web.post("/reset", api.reset),
         ]
     )
@@ -62,19 +64,15 @@ class _Api:
         return self._knobs()
 
     async def pattern(self, request: web.Request) -> web.Response:
+        self._runner.set_pattern(pattern_of(await _object(request)))
+        return self._knobs()
+
+    async def load(self, request: web.Request) -> web.Response:
         body = await _object(request)
-        name = body.pop("pattern", None)
-        if not isinstance(name, str):
-            raise BadRequest(
-                'the body is {"pattern": name, ...settings}, as in {"pattern": "sine", "period": "30s"}'
-            )
-        if ":" in name:
-            if body:
-                raise BadRequest("settings stand either in the pattern's text or beside it, not in both")
-            pattern = parse_pattern(name)
-        else:
-            pattern = pattern_from(name, body)
-        self._runner.set_pattern(pattern)
+        if not body or set(body) - {"rate", "pattern"}:
+            raise BadRequest('the body is {"rate": requests per second, "pattern": name or object}, or one')
+        pattern = pattern_of(body["pattern"]) if "pattern" in body else None
+        self._runner.steer(body.get("rate", self._runner.schedule.rate), pattern)
         return self._knobs()
 
     async def reset(self, _request: web.Request) -> web.Response:
@@ -103,6 +101,8 @@ async def _words(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await handler(request)
     except (BadRequest, SettingError, PatternError) as error:
         return _error(400, str(error))
+    except ConnectionError:
+        return _error(400, "the client went away")  # nobody is there to read it, and nothing to write down
     except web.HTTPRequestEntityTooLarge:
         return _error(413, f"the body is larger than {MAX_BODY_BYTES} bytes")
     except web.HTTPMethodNotAllowed as error:
@@ -110,7 +110,7 @@ async def _words(request: web.Request, handler: Handler) -> web.StreamResponse:
         response.headers["allow"] = ", ".join(sorted(error.allowed_methods))
         return response
     except web.HTTPNotFound:
-        return _error(404, "there are /status, /metrics, /rate, /pattern and /reset")
+        return _error(404, "there are /status, /metrics, /rate, /pattern, /load and /reset")
 
 
 def _guard(loopback: bool) -> Any:

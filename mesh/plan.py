@@ -36,6 +36,7 @@ DEFAULT_CONTROL_PORT = 4200
 
 # Traffic for a topology that says nothing of it: enough to fill a graph, little enough for any laptop.
 DEFAULT_RATE = 20.0
+STEADY = "constant"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,14 @@ class Options:
     rate: float | None = None
     port: int | None = None
     control_port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What the load generator begins with; `pattern` as it takes it."""
+
+    rate: float = DEFAULT_RATE
+    pattern: str = STEADY
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +74,7 @@ class MeshPlan:
     policies: tuple[dict[str, object], ...]
     replicas: ReplicaPlanner | None = None  # for those that are added later; none where others start them
     notes: tuple[str, ...] = field(default=())
+    traffic: Traffic = field(default=Traffic())
 
     @property
     def entrypoint_url(self) -> str:
@@ -141,6 +151,7 @@ class _Planner:
             policies=self._topology.policies,
             replicas=replicas,
             notes=tuple(self._notes),
+            traffic=self._traffic(),
         )
 
     def _check_policies(self) -> None:
@@ -202,14 +213,17 @@ class _Planner:
         spec = replicas.sidecar(INGRESS, ports, "--default-service", entrypoint)
         return InstancePlan(INGRESS, Kind.INGRESS, INGRESS, "", "", {Part.SIDECAR: spec}, ports)
 
+    def _traffic(self) -> Traffic:
+        load = self._topology.load
+        if self._options.rate is not None:
+            return Traffic(self._options.rate)
+        return Traffic(load.rate, load.pattern or STEADY) if load else Traffic()
+
     def _loadgen(self, ingress_port: int) -> InstancePlan:
         port = self._ports.free()
-        load = self._topology.load
-        rate = self._options.rate
-        if rate is None:
-            rate = load.rate if load else DEFAULT_RATE
-        flags = [url(ingress_port), "--rate", f"{rate:g}", "--http", address(port)]
-        if load and load.pattern and self._options.rate is None:
-            flags += ["--pattern", load.pattern]
+        traffic = self._traffic()
+        flags = [url(ingress_port), "--rate", f"{traffic.rate:g}", "--http", address(port)]
+        if traffic.pattern != STEADY:
+            flags += ["--pattern", traffic.pattern]
         spec = module_spec(self._state, LOADGEN, Part.APP, "loadgen.__main__", *flags)
         return InstancePlan(LOADGEN, Kind.LOADGEN, LOADGEN, "", "", {Part.APP: spec}, {"app": port})

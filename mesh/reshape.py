@@ -82,7 +82,13 @@ class Reshaper:
             self._refuse_unknown_removal(step)
             allow_descriptors(len(self._fleet.services) + len(step.added))
             plans = self._plan(step)
-            self._state.write_topology(new.text)
+            try:
+                self._state.write_topology(new.text)
+            except OSError as error:
+                for plan in plans:
+                    self._replicas.release(plan)
+                words = f"cannot write {self._state.topology_path}: {error.strerror}"
+                raise MeshError(f"nothing was changed: {words}") from error
             self.draft = new
             self._changed_at = self._clock()
             log.info("added %s, removed %s, changed %s", step.added, step.removed, sorted(step.changed))

@@ -212,6 +212,7 @@ class Supervisor:
     async def set_load(self, rate: float | None, pattern: str | Mapping[str, Any] | None) -> dict[str, Any]:
         """Change the traffic, and start the load generator when it was not; raises MeshError."""
         if self._stages is not None and self._loadgen.parts[Part.APP].phase in (Phase.IDLE, Phase.ENDED):
+            self._load.check(rate, pattern)
             await self._stages.start_load(self._loadgen)
         return await self._load.change(rate, pattern)
 

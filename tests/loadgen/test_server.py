@@ -50,6 +50,16 @@ async def test_pattern_in_both_notations(api: Api, runner: Runner) -> None:
     assert runner.schedule.pattern.shape.peak() == 2
 
 
+async def test_both_at_once(api: Api, runner: Runner) -> None:
+    """One after the other they would be out of range half-way; one alone is fine, too."""
+    answer = await api.put("/load", json={"rate": 15, "pattern": "spike:factor=1000"})
+    assert await answer.json() == {"rate": 15.0, "pattern": "spike:factor=1000,lasting=2,every=20"}
+    answer = await api.put("/load", json={"rate": 400, "pattern": {"pattern": "sine", "period": "9s"}})
+    assert (await answer.json())["pattern"] == "sine:amplitude=0.5,period=9"
+    assert (await (await api.put("/load", json={"rate": 7})).json())["rate"] == 7
+    assert (await (await api.put("/load", json={"pattern": "poisson"})).json())["pattern"] == "poisson"
+
+
 @pytest.mark.parametrize(
     ("path", "body", "words"),
     [
@@ -69,12 +79,18 @@ async def test_pattern_in_both_notations(api: Api, runner: Runner) -> None:
         ("/rate", b'{"rate": -1}', "between 0 and 20000"),
         ("/rate", b'{"rate": 1' + b"0" * 400 + b"}", "between 0 and 20000"),
         ("/rate", b'{"rate": 1' + b"0" * 5000 + b"}", "not JSON"),
-        ("/pattern", b"{}", 'the body is {"pattern"'),
-        ("/pattern", b'{"pattern": 5}', 'the body is {"pattern"'),
+        ("/pattern", b"{}", "a pattern is its name"),
+        ("/pattern", b'{"pattern": 5}', "a pattern is its name"),
         ("/pattern", b'{"pattern": "zigzag"}', "no such pattern 'zigzag'"),
         ("/pattern", b'{"pattern": "sine", "perod": 5}', "no such setting 'perod'"),
         ("/pattern", b'{"pattern": "sine:period=5", "period": 5}', "not in both"),
         ("/pattern", b'{"pattern": "spike:factor=1000"}', "peaks at 50000"),
+        ("/load", b"{}", 'the body is {"rate"'),
+        ("/load", b'{"rate": 5, "patern": "sine"}', 'the body is {"rate"'),
+        ("/load", b'{"rate": 5, "pattern": "zigzag"}', "no such pattern 'zigzag'"),
+        ("/load", b'{"rate": -1, "pattern": "sine"}', "between 0 and 20000"),
+        ("/load", b'{"rate": 500, "pattern": "spike:factor=1000"}', "peaks at 500000"),
+        ("/load", b'{"rate": 5, "pattern": "' + b"s" * 5000 + b'"}', "a pattern is its name"),
     ],
 )
 async def test_bad_bodies_are_refused_in_one_sentence(
