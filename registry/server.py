@@ -25,7 +25,7 @@ from registry.http.call import Call, HttpError, Malformed, text
 from registry.http.catalog import CatalogEndpoints
 from registry.http.cluster import ClusterEndpoints
 from registry.http.config import ConfigEndpoints
-from registry.http.connections import Connections
+from registry.http.connections import LARGE_ANSWER, MAX_UNREAD, Connections
 from registry.http.event import EventEndpoints
 from registry.http.health import HealthEndpoints
 from registry.http.intentions import IntentionEndpoints
@@ -112,6 +112,7 @@ class Server:
         self.agent = Agent(self.store, self.node, clock)
         self.prober = Prober(self._probed, rng)
         self._buried: deque[tuple[float, str, int]] = deque()
+        self._unread: Callable[[], int] = lambda: 0
         self._router = Router()
         self.store.on_commit(self._committed)
         self.agent.on_probe_change(self._probe_changed)
@@ -123,6 +124,7 @@ class Server:
         """Bind, serve, expire and probe; on leaving, answer who waits and stop."""
         loop = asyncio.get_running_loop()
         http = Connections(self._handle, logger=log)
+        self._unread = http.unread
         listener = await loop.create_server(http, self.options.host, self.options.port, backlog=1024)
         port = listener.sockets[0].getsockname()[1]
         host = f"[{self.options.host}]" if ":" in self.options.host else self.options.host
@@ -183,7 +185,10 @@ class Server:
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         call = Call(request, self)
         try:
-            return await self._dispatch(call)
+            answer = await self._dispatch(call)
+            if (answer.content_length or 0) > LARGE_ANSWER and self._unread() > MAX_UNREAD:
+                raise HttpError(503, "too many large answers wait for their readers: ask again")
+            return answer
         except HttpError as refused:
             headers = refused.headers
             if not headers and not isinstance(refused, Malformed):

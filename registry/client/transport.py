@@ -167,10 +167,16 @@ class Transport:
                 timeout=limits,
                 trace_request_ctx=_OnlyReuse if only_reuse else None,
             ) as answer:
-                body = await answer.content.read(MAX_ANSWER)
                 status, answered = answer.status, answer.headers
-                if not answer.content.at_eof():
-                    raise RegistryError(f"{method} {url}: an answer of more than {MAX_ANSWER} bytes")
+                pieces: list[bytes] = []
+                size = 0
+                async for piece in answer.content.iter_any():
+                    size += len(piece)
+                    if size > MAX_ANSWER:
+                        answer.close()
+                        raise RegistryError(f"{method} {url}: an answer of more than {MAX_ANSWER} bytes")
+                    pieces.append(piece)
+                body = b"".join(pieces)
         except _OnlyReuse as gone:
             raise NewConnection(f"registry {self.target.url}: {gone}") from gone
         except (aiohttp.ClientError, OSError, TimeoutError) as lost:

@@ -20,6 +20,12 @@ IDLE_TIMEOUT: Final = 75.0
 STALL_TIMEOUT: Final = 30.0
 """Seconds an answer may wait for its reader without a byte leaving."""
 
+LARGE_ANSWER: Final = 1024 * 1024
+"""Bytes from which on an answer is counted before it is sent: nobody's view of a mesh is as large."""
+
+MAX_UNREAD: Final = 64 * 1024 * 1024
+"""Bytes of answers that wait for their readers, all together; past it there are no large ones."""
+
 MAX_CONNECTIONS: Final = 8192
 """Open at once. A thousand watchers are meant to be here; a leak of somebody's is not to take every
 file descriptor."""
@@ -49,6 +55,11 @@ class Connections(web.Server):
         if len(self.connections) > self._most:
             log.warning("more than %d connections: the newest is refused", self._most)
             transport.abort()
+
+    def unread(self) -> int:
+        """Bytes of answers that their clients have not read yet."""
+        transports = [handler.transport for handler in self.connections]
+        return sum(each.get_write_buffer_size() for each in transports if each is not None)
 
     def sweep(self, now: float) -> None:
         """Cut who does not read; call it about once a second."""

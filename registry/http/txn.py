@@ -14,6 +14,7 @@ from registry.codec import encode
 from registry.codec.decode import catalog_check, catalog_service
 from registry.codec.fields import DecodeError, Fields, Shape, loads
 from registry.http.call import Call, HttpError
+from registry.http.kv import check_answer
 from registry.http.router import Router
 from registry.leases import Leases
 from registry.model import Check, KVEntry, Node, Service
@@ -66,6 +67,7 @@ class TxnEndpoint:
                 rows, errors = apply(write, ops, lambda key: self.leases.delayed(key, now))
                 if errors:
                     raise _Failed
+                check_answer(row for row in rows if isinstance(row, KVEntry))
         except _Failed:
             rows = []
         answer: dict[str, Any] = {
