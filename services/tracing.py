@@ -12,7 +12,7 @@ import requests
 from aiohttp import web
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import (
@@ -33,6 +33,11 @@ SEND_EVERY_MS = 1000
 # A collector that does not answer must not hold up the end of the process.
 SEND_TIMEOUT_S = 1.0
 
+# A path or an id may be 8 KB, and two thousand spans wait for a collector that is away: 256 characters are
+# what Envoy keeps of a path.
+LIMITS = SpanLimits(max_span_attribute_length=256)
+MAX_ERROR = 256
+
 log = logging.getLogger("services.tracing")
 
 
@@ -49,7 +54,9 @@ class Tracing:
             {"service.name": service, "service.instance.id": instance, "service.version": version}
         )
         # the caller decided to sample; deciding again would tear traces
-        self._provider = TracerProvider(resource=resource, sampler=ALWAYS_ON, shutdown_on_exit=False)
+        self._provider = TracerProvider(
+            resource=resource, sampler=ALWAYS_ON, shutdown_on_exit=False, span_limits=LIMITS
+        )
         self._exporter = exporter
         self._provider.add_span_processor(
             BatchSpanProcessor(self._exporter, schedule_delay_millis=SEND_EVERY_MS)
@@ -120,7 +127,7 @@ class ServiceSpan:
         if error:
             self._span.set_attribute("error.type", error.split(":")[0])
         if error or status is None or status >= self._errors_from:
-            self._span.set_status(Status(StatusCode.ERROR, error or None))
+            self._span.set_status(Status(StatusCode.ERROR, error[:MAX_ERROR] or None))
         self._span.end()
 
 

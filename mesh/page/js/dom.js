@@ -13,6 +13,7 @@ export function h(tag, attributes, ...children) {
   for (const [key, value] of Object.entries(attributes ?? {})) {
     if (value === null || value === undefined || value === false) continue;
     if (key === "style") Object.assign(element.style, value);
+    else if (key === "href") { if (link(value)) element.setAttribute(key, String(value)); }
     else if (key === "class") element.className = `${element.className} ${value}`.trim();
     else element.setAttribute(key, value === true ? "" : String(value));
   }
@@ -56,6 +57,14 @@ function update(now, wanted) {
   const style = /** @type {HTMLElement} */ (wanted).style.cssText;
   if (/** @type {HTMLElement} */ (now).style.cssText !== style) /** @type {HTMLElement} */ (now).style.cssText = style;
   patch(now, [...wanted.childNodes]);
+}
+
+/**
+ * Where a link may lead: to a page. A mesh or a recording may say `javascript:`, which would run as ours.
+ * @param {any} address @returns {string|null} the same, or nothing
+ */
+export function link(address) {
+  return /^(https?:\/\/|\/)/i.test(String(address)) ? String(address) : null;
 }
 
 /** @param {string} id @returns {any} the element of that id, which index.html has */
