@@ -256,7 +256,7 @@ def _positive(value: str) -> float:
 
 def _host_port(value: str) -> tuple[str, int]:
     host, colon, port = value.rpartition(":")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+    if not (colon and host and port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
         raise ValueError(f"{value!r} is not HOST:PORT, as in 127.0.0.1:9100; port 0 takes a free one")
     return host.strip("[]"), int(port)
 

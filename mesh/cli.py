@@ -39,13 +39,19 @@ app.add_typer(export, name="export")
 WATCH_EVERY_S = 1.0
 PLAIN_COLUMNS = 160
 
-Rate = Annotated[float | None, typer.Option(metavar="N", min=0, help="Requests per second.")]
+# As in a topology; what the generator can do on this machine it says itself.
+MAX_RATE = 1_000_000.0
+
+Rate = Annotated[float | None, typer.Option(metavar="N", min=0, max=MAX_RATE, help="Requests per second.")]
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code; an error is one line on standard error."""
     name = f"mesh {arguments[0]}" if arguments and not arguments[0].startswith("-") else "mesh"
     try:
+        for number, argument in enumerate(arguments, 1):
+            if not is_text(argument):
+                raise UsageError(f"argument {number}, {argument!r}, is no UTF-8 text")
         return int(app(list(arguments), prog_name="mesh", standalone_mode=False) or 0)
     except typer.Exit as end:
         return end.exit_code
@@ -62,6 +68,11 @@ def run(arguments: Sequence[str]) -> int:
         # `mesh logs … | head`: nobody is there to read a complaint, not even the interpreter's own
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return MeshError.exit_code
+
+
+def is_text(argument: str) -> bool:
+    """Whether it can be sent and printed: bytes that are no UTF-8 come as halves of surrogate pairs."""
+    return argument.encode("utf-8", "replace").decode() == argument
 
 
 @app.command(epilog="Example: mesh up shop --rate 100")
@@ -231,9 +242,13 @@ def _registry_url(text: str | None) -> str | None:
     from urllib.parse import urlsplit
 
     url = text if "://" in text else f"http://{text}"
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError(f'--registry: "{text}" is not a URL such as http://127.0.0.1:8500')
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets, or a port that is none
+        usable = False
+    if not usable:
+        raise UsageError(f'--registry: "{text[:80]}" is not a URL such as http://127.0.0.1:8500')
     return url.rstrip("/")
 
 

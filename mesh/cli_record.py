@@ -10,7 +10,7 @@ import typer
 from mesh import console
 from mesh.errors import UsageError
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h)")
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(s|m|h)")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -68,7 +68,7 @@ def _seconds(text: str | None) -> float | None:
         return None
     found = _DURATION.fullmatch(text)
     if found is None or not float(found[1]):
-        raise UsageError(f'--for: "{text}" is not a duration; write for example 60s or 5m')
+        raise UsageError(f'--for: "{text[:40]}" is not a duration; write for example 60s or 5m')
     return float(found[1]) * _SECONDS[found[2]]
 
 

@@ -18,11 +18,16 @@ class ControlClient:
     """Calls the control API at `url`; raises MeshError, or UsageError for what the caller got wrong."""
 
     def __init__(self, url: str, token: str | None = None) -> None:
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+            self._host, self._port = parts.hostname or "", parts.port or 80
+        except ValueError:
+            raise UsageError(f"{url[:80]!r} is no URL of a control API (is MESH_CONTROL right?)") from None
         self._headers = {"X-Mesh-Client": "cli"}
         if token:
+            if not token.isascii() or not token.isprintable():
+                raise UsageError("the token has characters that no header may have (is MESH_TOKEN right?)")
             self._headers["Authorization"] = f"Bearer {token}"
-        self._host, self._port = parts.hostname or "", parts.port or 80
 
     def status(self) -> dict[str, Any]:
         """The document of `mesh status --json`."""

@@ -71,7 +71,7 @@ class Poller:
             async with self._places, self._session.get(address, timeout=TIMEOUT) as answer:
                 answer.raise_for_status()
                 snapshot: Any = await answer.json(content_type=None)
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError) as error:
             if instance.parts[Part.SIDECAR].pid == pid:
                 instance.missed(_words(error))
         else:

@@ -1,6 +1,7 @@
 """Policies checked before anything runs: those inside a topology, and files of them for `mesh validate`."""
 
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ from services.script import Topology, TopologyError
 if TYPE_CHECKING:
     from sidecar.routing.errors import Problem
 
+# of a text that cannot be read: who wrote a policy is to be told of a policy
+_POLICY = re.compile(r"""["']?kind["']?\s*:\s*["']?(VirtualService|DestinationRule|Fault)\b""")
 TOPOLOGY_KIND = "MockServiceGraph"
 REMEDY = "write it as in Istio's documents; mesh schema prints what is allowed"
 
@@ -38,7 +41,7 @@ def check_topology(topology: Topology) -> list[str]:
     if not faults:
         faults = [
             _fault(topology, index_of.get(problem.document, 0), problem)
-            for problem in policy_set.problems_of(documents)
+            for problem in policy_set.problems_of_documents(documents)
         ]
     if faults:
         first = min(faults, key=lambda fault: fault.line or 0)
@@ -50,10 +53,13 @@ def check_topology(topology: Topology) -> list[str]:
 
 def _fault(topology: Topology, index: int, problem: "Problem") -> TopologyError:
     from mesh.policy_set import path_of
+    from sidecar.routing.errors import printable
 
     field = f"policies[{index}]" + (f".{problem.path}" if problem.path else "")
     line = topology.line_of("policies", index, *path_of(problem.path))
-    return TopologyError(topology.file, line, field, f"{problem.document}: {problem.problem}", REMEDY)
+    return TopologyError(
+        topology.file, line, field, printable(f"{problem.document}: {problem.problem}"), REMEDY
+    )
 
 
 def holds_policies(file: str) -> bool:
@@ -63,14 +69,19 @@ def holds_policies(file: str) -> bool:
         return True
     if not path.is_file():
         return False  # a topology that ships, or a name for the topology's reader to complain of
-    import yaml
+    from sidecar.routing.plain import TEXT_MAX, NotPlain, read_yaml
 
+    text = ""
     try:
-        found = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError):
+        with path.open(encoding="utf-8") as stream:
+            text = stream.read(TEXT_MAX + 1)
+        found = read_yaml(text)
+    except (OSError, UnicodeDecodeError):
         return False
-    kinds = {each.get("kind") for each in found if isinstance(each, Mapping)}
-    return bool(kinds - {None, TOPOLOGY_KIND})
+    except NotPlain:
+        return _POLICY.search(text) is not None
+    kinds = {str(each.get("kind")) for each in found if isinstance(each, Mapping) and each.get("kind")}
+    return bool(kinds - {TOPOLOGY_KIND})
 
 
 def validate_policies(files: Sequence[str]) -> int:
@@ -80,12 +91,12 @@ def validate_policies(files: Sequence[str]) -> int:
 
     try:
         read = read_files(files)
-        documents = [policy.document for policy in read.policies]
-        policy_set.check(documents)
+        policy_set.check(read.policies)
     except DocumentsRefused as error:
         for problem in error.problems:
             sys.stderr.write(f"{problem}\n")
         return UsageError.exit_code
+    documents = [policy.document for policy in read.policies]
     for warning in policy_set.warnings_of(documents, None):
         sys.stderr.write(f"warning: {warning}\n")
     counts: dict[str, int] = {}

@@ -75,7 +75,8 @@ class Reshaper:
     async def reshape(self, change: Callable[[Draft], Draft]) -> bool:
         """Apply a change; False when everything is so already. Raises UsageError before anything happened."""
         async with self._one_at_a_time:
-            new = change(self.draft)
+            # a second for a large topology, in which the page and the sidecars' polls do not stand still
+            new = await asyncio.to_thread(change, self.draft)
             step = difference(self.draft.topology, new.topology)
             if new is self.draft:
                 return False

@@ -73,7 +73,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     args = parser.parse_args(argv)
     host, colon, port = args.http.rpartition(":")
-    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+    if not colon or not host or not port.isdecimal() or len(port) > 5 or int(port) > 65535:
         parser.error(f"--http wants HOST:PORT, not {args.http!r}")
     args.host, args.port = host.strip("[]"), int(port)
     return args

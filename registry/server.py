@@ -222,7 +222,7 @@ class Server:
             or (bearer if scheme.lower() == "bearer" else "")
             or call.get("token")
         )
-        if not hmac.compare_digest(given.encode(), self.options.token.encode()):
+        if not hmac.compare_digest(given.encode("utf-8", "surrogateescape"), self.options.token.encode()):
             raise HttpError(403, "Permission denied")
 
     # Work of its own

@@ -153,7 +153,7 @@ def _instance(topology: str, service: str, instance: str | None) -> Instance:
 
 def _address(text: str, flag: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
-    if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+    if not host or not port.isascii() or not port.isdigit() or len(port) > 5 or int(port) > 65535:
         raise _Usage(f'{flag}: "{text}" is not HOST:PORT (write it like 127.0.0.1:9000)')
     return host.strip("[]"), int(port)
 

@@ -7,16 +7,19 @@ import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-import yaml
+from urllib.parse import urlsplit
 
 from .config_limits import LIMIT_FLAGS, add_flags, take_limits, take_timeouts
 from .errors import ConfigError
 from .io.listener import MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS
 from .io.timeouts import DEFAULT_TIMEOUTS, Timeouts
+from .routing.plain import NotPlain, read_yaml
 from .wire.limits import DEFAULT_LIMITS, Limits
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h)")
+# These go into fields of messages as they are, set apart by "~" and ",".
+_WORD = re.compile(r"[!-+\--}]{0,253}")
+_WORDS = ("name", "service", "version", "zone", "default_service")
 # More than one for each core gains nothing, and each is a Python process.
 MAX_WORKERS = 128
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -200,9 +203,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _read_file(path: str, known: set[str]) -> dict[str, object]:
     try:
-        document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"--config {path}: cannot be read: {' '.join(str(error).split())}") from error
+        documents = read_yaml(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, NotPlain) as error:
+        line = getattr(error, "line", None)
+        where = "" if line is None else f"line {line}: "
+        words = " ".join(str(error).split())
+        raise ConfigError(f"--config {path}: cannot be read: {where}{words}") from error
+    document = documents[0] if len(documents) == 1 else None
     if not isinstance(document, dict):
         raise ConfigError(f"--config {path}: must be a mapping of flag names to values")
     values = {str(key).replace("-", "_"): value for key, value in document.items()}
@@ -218,6 +225,10 @@ def _convert(key: str, value: object, source: str) -> object:
         return parse_address(text, source)
     if key == "advertise":
         return str(parse_advertised(text, source)).removesuffix(":0")
+    if key in ("registry", "otlp"):
+        return _parse_url(text, source)
+    if key in _WORDS and not _WORD.fullmatch(text):
+        raise ConfigError(f"{source}: {text[:60]!r} cannot stand in a header: write letters, digits, . and -")
     if key == "workers":
         return _parse_workers(text, source)
     if key in LIMIT_FLAGS:
@@ -254,7 +265,7 @@ def _number(text: str, source: str, low: float, high: float) -> float:
 
 
 def _parse_workers(text: str, source: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_WORKERS):
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= MAX_WORKERS):
         raise ConfigError(f"{source}: {text!r} is not a whole number from 1 to {MAX_WORKERS}")
     return int(text)
 
@@ -262,7 +273,7 @@ def _parse_workers(text: str, source: str) -> int:
 def parse_address(text: str, source: str) -> Address:
     """HOST:PORT, where an IPv6 host stands in brackets."""
     host, colon, port = text.rpartition(":")
-    if not colon or not port.isdigit() or int(port) > 65535 or not host:
+    if not (colon and host and port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
         raise ConfigError(f"{source}: {text!r} is not HOST:PORT, for example 127.0.0.1:15001")
     return Address(host.strip("[]"), int(port))
 
@@ -282,6 +293,18 @@ def parse_duration(text: str, source: str) -> float:
     if match is None or float(match.group(1)) <= 0:
         raise ConfigError(f"{source}: {text!r} is not a duration; write for example 500ms, 10s or 2m")
     return float(match.group(1)) * _UNITS[match.group(2)]
+
+
+def _parse_url(text: str, source: str) -> str:
+    """http(s)://HOST[:PORT], as it is; a registry may also be HOST:PORT."""
+    try:
+        parts = urlsplit(text if "//" in text else f"http://{text}")
+        port = parts.port
+    except ValueError:  # brackets, or a port that is none
+        port = -1
+    if port == -1 or parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError(f"{source}: {text[:80]!r} is no URL, for example http://127.0.0.1:8500")
+    return text
 
 
 def _parse_upstream(text: str, source: str) -> tuple[str, tuple[Address, ...]]:

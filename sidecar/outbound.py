@@ -86,6 +86,8 @@ class Outbound(Proxy):
             route = self.table.choose(rules, authority, head.method, head.target, pairs(head), peer)
             if route is None:
                 return MeshError(Flag.NR, f"no rule of {authority!r} matches this request")
+            if route.rewrite is not None and not route.rewrite.fits(head.target):
+                return MeshError(Flag.DPE, "the path has too many places to rewrite", status=414)
         elif route is None:
             if not head.host:
                 return MeshError(Flag.DPE, "no Host, so no destination")

@@ -20,7 +20,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "sidecar.wire": (),
     "sidecar.policy": (),
     "sidecar.balance": ("sidecar.policy",),
-    "sidecar.routing": ("sidecar.policy",),
+    "sidecar.routing": ("sidecar.policy", "registry.regexp"),
     "sidecar.io": ("sidecar.wire", "sidecar.errors"),
     "sidecar.stack": ("sidecar.policy", "sidecar.balance"),
     # where policy meets I/O, and what an exchange is made of
@@ -35,6 +35,8 @@ PURE = (
     "sidecar.routing",
     "sidecar.stack",
     "registry.store",
+    "registry.regexp",
+    "registry.regexp_bounds",
     "loadgen.schedule",
     "loadgen.histogram",
     "services.script",

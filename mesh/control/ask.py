@@ -24,7 +24,7 @@ async def ask_all(
                 if answer.status != 200:
                     return None
                 found: Any = await answer.json(content_type=None)
-        except (aiohttp.ClientError, TimeoutError, ValueError):
+        except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError):
             return None
         return found if isinstance(found, dict) else None
 

@@ -79,7 +79,7 @@ def _given(request: web.Request) -> str | None:
 
 
 def _same(given: str | None, token: str) -> bool:
-    return given is not None and hmac.compare_digest(given.encode(), token.encode())
+    return given is not None and hmac.compare_digest(given.encode("utf-8", "surrogateescape"), token.encode())
 
 
 def refusal(status: int, words: str) -> web.Response:

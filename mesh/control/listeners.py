@@ -18,6 +18,9 @@ CONNECT = aiohttp.ClientTimeout(total=None, sock_connect=2.0)
 # A line of the stream is some hundred bytes; a larger one is not of ours.
 MAX_LINE = 64 * 1024
 
+# What comes of an event that is none; its sender is asked again, like one that fell silent.
+NONSENSE = (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError)
+
 Tell = Callable[[str, Mapping[str, Any]], None]
 
 
@@ -43,7 +46,7 @@ class Listeners:
         last = 0
         seen = 0.0
         while (address := self._observed.admins().get(name)) is not None:
-            with contextlib.suppress(aiohttp.ClientError, TimeoutError, ValueError, OSError):
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError, *NONSENSE):
                 headers = {"Last-Event-ID": str(last)}
                 async with self._session.get(f"{address}/events", headers=headers, timeout=CONNECT) as answer:
                     async for line in answer.content:

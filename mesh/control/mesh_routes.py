@@ -7,7 +7,7 @@ from aiohttp import web
 from mesh.actions import Action
 from mesh.control.hub import Hub
 from mesh.control.operator import Operator
-from mesh.control.requests import client, json_object
+from mesh.control.requests import client, json_object, whole
 from mesh.errors import MeshError, UsageError
 from mesh.plan import Part
 
@@ -80,9 +80,10 @@ def _part(word: str | None) -> Part | None:
 def _lines(word: str | None) -> int:
     if word is None:
         return DEFAULT_LOG_LINES
-    if not word.isascii() or not word.isdigit() or int(word) > MAX_LOG_LINES:
+    lines = whole(word, MAX_LOG_LINES)
+    if lines is None:
         raise UsageError(f"lines: write a number from 0 to {MAX_LOG_LINES}")
-    return int(word)
+    return lines
 
 
 def _rate(value: Any) -> float | None:

@@ -15,7 +15,7 @@ PROTOBUF = "application/x-protobuf"
 DEFAULT_TRACES = 20  # as Jaeger's
 MAX_TRACES = 1500  # as Jaeger's
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(us|µs|ms|s|m|h)")
+_DURATION = re.compile(r"([0-9]{1,19}(?:\.[0-9]{1,19})?)(us|µs|ms|s|m|h)")
 _MICROSECONDS = {"us": 1, "µs": 1, "ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000}
 
 

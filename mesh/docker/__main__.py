@@ -207,7 +207,7 @@ def _address(address: tuple[str, int]) -> str:
 
 def _port(environ: Mapping[str, str], name: str, default: str) -> int:
     text = environ.get(name) or default
-    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 65536:
+    if not text.isascii() or not text.isdigit() or len(text) > 5 or not 0 < int(text) < 65536:
         raise UsageError(f"{name}: {text!r} is not a port")
     return int(text)
 

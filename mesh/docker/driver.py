@@ -185,7 +185,7 @@ class Driver:
     async def reshape(self, change: Callable[[Draft], Draft]) -> bool:
         """Refused: containers are Compose's to make; a change that changes nothing is done already."""
         draft = self.draft()
-        if change(draft) is draft:
+        if await asyncio.to_thread(change, draft) is draft:
             return False
         raise ActionRefused(
             "containers are made by Docker Compose: save the topology, change the file, then "

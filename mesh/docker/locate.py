@@ -21,7 +21,7 @@ def locate(
     if url:
         return (url if "://" in url else f"http://{url}").rstrip("/"), environ.get("MESH_TOKEN") or None
     if token_file.is_file():
-        return IN_CONTAINER, token_file.read_text().strip()
+        return IN_CONTAINER, token_file.read_text(errors="replace").strip()
     if any((folder / name).is_file() for name in COMPOSE_FILES):
         return _of_project(folder)
     return None
@@ -40,7 +40,8 @@ def _of_project(folder: Path) -> tuple[str, str] | None:
             published = container.ports.get("4200/tcp")
             code, token = container.exec_run(["cat", str(TOKEN_FILE)])
             if published and code == 0:
-                return f"http://127.0.0.1:{published[0]['HostPort']}", bytes(token).decode().strip()  # type: ignore[arg-type]  # bytes, as it is no stream
+                text = bytes(token).decode("utf-8", "replace")  # type: ignore[arg-type]  # bytes, as it is no stream
+                return f"http://127.0.0.1:{published[0]['HostPort']}", text.strip()
     except (docker.errors.DockerException, requests.exceptions.RequestException):
         return None  # no Docker here: then no mesh of containers runs here either
     return None

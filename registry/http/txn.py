@@ -117,7 +117,7 @@ class TxnEndpoint:
             datacenter=fields.text("Datacenter") or self.datacenter,
             tagged_addresses=fields.text_map("TaggedAddresses"),
             meta=fields.text_map("Meta"),
-            modify_index=fields.number("ModifyIndex"),
+            modify_index=fields.number("ModifyIndex", unsigned=True),
         )
 
 
@@ -127,8 +127,8 @@ def _kv_op(value: Any) -> KVOp:
         verb=fields.text("Verb"),
         key=fields.text("Key"),
         value=_base64(fields.text("Value")),
-        flags=fields.number("Flags"),
-        index=fields.number("Index"),
+        flags=fields.number("Flags", unsigned=True),
+        index=fields.number("Index", unsigned=True),
         session=fields.text("Session"),
     )
 
@@ -143,7 +143,7 @@ def _base64(text: str) -> bytes:
 
 
 def _modify_index(value: Any) -> int:
-    return Fields(value, _MODIFY, lax=True).number("ModifyIndex")
+    return Fields(value, _MODIFY, lax=True).number("ModifyIndex", unsigned=True)
 
 
 def _result(row: Row) -> dict[str, Any]:

@@ -155,7 +155,8 @@ class Admin:
             headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
         )
         await response.prepare(request)
-        async for event in self._events.stream(int(last) if last.isdigit() else 0):
+        number = int(last) if last.isascii() and last.isdigit() and len(last) < 20 else 0
+        async for event in self._events.stream(number):
             line = json.dumps(event, separators=(",", ":"))
             await response.write(f"id: {event['id']}\nevent: {event['kind']}\ndata: {line}\n\n".encode())
         return response

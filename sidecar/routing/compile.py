@@ -8,7 +8,8 @@ its `version` is a hash of the documents, so every sidecar that has taken the sa
 import hashlib
 import json
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final
 
 from ..policy.adaptive import AdaptivePolicy
 from ..policy.errors import PolicyError
@@ -22,12 +23,16 @@ from .compile_rule import compile_rule, service_name
 from .compile_service import ServiceCompiler
 from .compiled import VERSION_DIGITS, Compiled, Destination, Identity, Inbound, RateLimitRule
 from .destination_rule import DestinationRule
-from .documents import Document, notes
+from .documents import Document
 from .errors import DocumentError, Problem
 from .fault_document import FaultDocument
+from .fields import PROGRAMS_MAX
 from .match import Match
 from .table import RouteTable, Rule
 from .virtual_service import VirtualService
+
+ROUTES_MAX: Final = 50_000
+"""Of a set: an arm for each match of its rule, and a rule for each host of its document. Half a second."""
 
 
 def version_of(documents: Sequence[Document]) -> str:
@@ -38,17 +43,24 @@ def version_of(documents: Sequence[Document]) -> str:
 
 def compile_documents(
     documents: Sequence[Document],
-    identity: Identity,
+    identity: Identity | None,
     base: UpstreamPolicy | None = None,
     default_service: str | None = None,
     known: Callable[[str], bool] | None = None,
     rng: random.Random | None = None,
 ) -> Compiled:
-    """Raises DocumentError with every problem of the set."""
+    """Raises DocumentError with every problem of the set.
+
+    `identity` None compiles what any sidecar would, all at once: what that raises nothing for, all will take.
+    """
+    problems = list(_too_large(documents))
+    if problems:
+        raise DocumentError(problems)
     base = base or UpstreamPolicy()
     problems = list(_duplicates(documents))
     destinations = _destinations(documents, base, problems)
-    rules: dict[str, list[Rule]] = {}
+    rules: dict[str, tuple[Rule, ...]] = {}
+    inbound_too = identity is None or identity.service
     faults: list[FaultRule] = []
     rate_limits: list[RateLimitRule] = []
     concurrency: AdaptivePolicy | None = None
@@ -57,6 +69,8 @@ def compile_documents(
         return destinations[key].policy.balance.hash_key if key in destinations else None
 
     def mine(key: str) -> bool:
+        if identity is None:
+            return True
         service, _, subset = key.partition("|")
         if service != identity.service or not service:
             return False
@@ -67,25 +81,26 @@ def compile_documents(
     for document in documents:
         try:
             if isinstance(document, VirtualService):
-                extra = notes(document)
+                extra = document.notes
                 compiler = ServiceCompiler(
                     document,
-                    identity.labels(),
-                    not identity.service,
+                    None if identity is None else identity.labels(),
+                    identity is None or not identity.service,
                     bool(extra.get("mesh/retry-unsafe", False)),
                     destinations.__contains__,
                     hash_key_of,
                 )
-                compiled = compiler.rules()
+                compiled = tuple(compiler.rules())
                 for index, host in enumerate(document.spec.hosts):
-                    rules.setdefault(_host(host, document, index, problems), []).extend(compiled)
-                if identity.service:
+                    # shared, not copied: hosts times rules may be many
+                    rules.setdefault(_host(host, document, index, problems), compiled)
+                if inbound_too:
                     faults.extend(compiler.faults(mine))
                     rate_limits.extend(_limits_of_service(document, compiler, mine))
                 problems.extend(compiler.problems)
             elif isinstance(document, DestinationRule):
-                extra = notes(document)
-                if identity.service and service_name(document.spec.host) == identity.service:
+                extra = document.notes
+                if inbound_too and mine(service_name(document.spec.host)):
                     if "mesh/rate-limit" in extra:
                         limit = _rate_limit(extra["mesh/rate-limit"])
                         rate_limits.append(RateLimitRule(document.metadata.name, (), limit))
@@ -113,6 +128,24 @@ def compile_documents(
     )
     inbound = Inbound(tuple(faults), tuple(rate_limits), concurrency)
     return Compiled(version, table, inbound, base, destinations)
+
+
+def _too_large(documents: Sequence[Document]) -> Iterator[Problem]:
+    """Before any work: what the whole set would take, told at the document that is too much."""
+    routes = rules = programs = 0
+    for document in documents:
+        if isinstance(document, VirtualService):
+            blocks = document.spec.http
+            routes += sum(max(1, len(block.match)) * max(1, len(block.route)) for block in blocks)
+            rules += len(document.spec.hosts) * len(blocks)
+        if max(routes, rules) > ROUTES_MAX:
+            yield Problem(document.key, "spec.http", f"the set has more than {ROUTES_MAX:,} routes with it")
+            return
+        programs += document.programs
+        if programs > PROGRAMS_MAX:
+            words = f"the expressions of the set take more than {PROGRAMS_MAX:,} instructions with its own"
+            yield Problem(document.key, "spec", words)
+            return
 
 
 def _duplicates(documents: Sequence[Document]) -> list[Problem]:
@@ -186,7 +219,7 @@ def _limits_of_service(
     document: VirtualService, compiler: ServiceCompiler, mine: Callable[[str], bool]
 ) -> list[RateLimitRule]:
     """`mesh/rate-limit` for all rules that lead here, `mesh/rate-limit.<rule>` for one of them."""
-    extra = notes(document)
+    extra = document.notes
     found = []
     for index, block in enumerate(document.spec.http):
         note = extra.get(f"mesh/rate-limit.{block.name or index}", extra.get("mesh/rate-limit"))
@@ -214,15 +247,16 @@ def _concurrency(note: ConcurrencyNote) -> AdaptivePolicy:
     return AdaptivePolicy(note.enabled, note.initial, note.floor, note.ceiling)
 
 
-def _fault_document(document: FaultDocument, identity: Identity) -> list[FaultRule]:
+def _fault_document(document: FaultDocument, identity: Identity | None) -> list[FaultRule]:
     spec = document.spec
-    labels = identity.labels()
-    if not identity.service or service_name(spec.host) != identity.service:
-        return []
-    if spec.instance not in (None, identity.instance):
-        return []
-    if any(labels.get(name) != value for name, value in spec.labels.items()):
-        return []
+    if identity is not None:
+        labels = identity.labels()
+        if not identity.service or service_name(spec.host) != identity.service:
+            return []
+        if spec.instance not in (None, identity.instance):
+            return []
+        if any(labels.get(name) != value for name, value in spec.labels.items()):
+            return []
     matches: list[Match | None] = [*map(compile_match, spec.match)] or [None]
     delay = None if spec.delay is None else Delay(spec.delay.duration, Shape(spec.delay.shape))
     return [

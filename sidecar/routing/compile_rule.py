@@ -22,7 +22,6 @@ from .destination_rule import (
     OutlierDetection,
     TrafficPolicy,
 )
-from .documents import notes
 
 _BALANCERS: Final[dict[str | None, Balancer]] = {
     None: "peak_ewma",
@@ -57,7 +56,7 @@ def compile_rule(rule: DestinationRule, base: UpstreamPolicy) -> list[Destinatio
     """The service itself, then its subsets. A block that a subset gives replaces the service's block of that
     name, whole; blocks that it does not give are inherited."""
     service = service_name(rule.spec.host)
-    extra = notes(rule)
+    extra = rule.notes
     when_empty: EmptyRule = extra.get("mesh/empty-subset", "reject")
     whole = rule.spec.trafficPolicy or TrafficPolicy()
     found = [Destination(service, service, _policy(base, whole, extra))]

@@ -102,3 +102,40 @@ def test_what_is_advertised() -> None:
         parse([*served, "--advertise", "0.0.0.0"], {})
     with pytest.raises(ConfigError, match="--advertise needs --inbound"):
         parse([*MINIMAL, "--advertise", "orders-1"], {})
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        ("--outbound", "127.0.0.1:" + "9" * 5000),
+        ("--outbound", "127.0.0.1:²"),
+        ("--workers", "9" * 5000),
+        ("--header-timeout", "9" * 400 + "s"),
+        ("--max-body-bytes", "9" * 5000),
+        ("--trace-sample", "nan"),
+        ("--name", "a\nb"),
+        ("--name", "a b"),
+        ("--name", "a~b"),
+        ("--service", "a\0b"),
+        ("--version", "v1\r\nx: y"),
+        ("--version", "é"),
+        ("--zone", "a,b"),
+        ("--registry", "http://127.0.0.1:" + "9" * 5000),
+        ("--registry", "ftp://x"),
+        ("--otlp", "http://["),
+    ],
+)
+def test_what_no_message_can_say_and_no_number_can_be_is_refused(flag: str, value: str) -> None:
+    """They stand in fields of messages, or are counted with."""
+    flags = {"--name": "orders-1", "--outbound": "127.0.0.1:0", flag: value}
+    with pytest.raises(ConfigError, match=f"^{flag}: "):
+        parse([word for pair in flags.items() for word in pair], {})
+
+
+def test_a_file_of_settings_is_bounded(tmp_path: Path) -> None:
+    """Aliases of aliases, and depths."""
+    file = tmp_path / "sidecar.yaml"
+    for text in ("a: &a [*a]", "[" * 100_000, "name: " + "9" * 5000, "name: .inf", "a: 1\n---\nb: 2"):
+        file.write_text(text)
+        with pytest.raises(ConfigError, match=f"^--config {file}: "):
+            parse(["--config", str(file)], {})

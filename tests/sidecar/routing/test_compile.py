@@ -4,6 +4,7 @@ refused.
 
 import math
 import random
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -16,8 +17,9 @@ from sidecar.policy.fault import Action
 from sidecar.policy.settings import UpstreamPolicy
 from sidecar.routing.compile import compile_documents, version_of
 from sidecar.routing.compiled import Compiled, Identity, nothing
-from sidecar.routing.documents import parse_text
+from sidecar.routing.documents import parse_document, parse_text
 from sidecar.routing.errors import DocumentError
+from sidecar.routing.fields import PROGRAMS_MAX
 from sidecar.routing.lint import lint
 from sidecar.routing.route import Route
 
@@ -322,6 +324,94 @@ def test_a_fallback_must_lead_elsewhere() -> None:
     assert fallback.upstream == "orders|v2"
 
 
+def identities(text: str) -> list[Identity]:
+    """A sidecar of each service and version in a text, and the ingress."""
+    services = set(re.findall(r"host: ([a-z]+)", text))
+    return [
+        Identity(),
+        *(Identity(s, f"{s}-2", version) for s in sorted(services) for version in ("v1", "v2")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (REVIEWS, ""),
+        (NOTES, ""),
+        (FAULT, ""),
+        (NOTES.replace("rate: 10,", "rate: 0.0001,"), "must be between 0.001 and"),
+        (NOTES.replace("initial: 20", "initial: 2"), "adaptive"),
+        (FAULT.replace("ttl: 1m", "ttl: 1ms"), "fault.ttl"),
+        (FAULT.replace("duration: 50ms", "duration: 90s"), "fault.delay"),
+        (REVIEWS.replace("fixedDelay: 7s", "fixedDelay: 70s"), "fault.delay"),
+    ],
+)
+def test_the_check_for_all_finds_what_any_sidecar_would(text: str, words: str) -> None:
+    """In one pass: the called service's own part is refused there only, and there is a service per route."""
+    documents = parse_text(text)
+
+    def problems(identity: Identity | None) -> set[str]:
+        try:
+            compile_documents(documents, identity)
+        except DocumentError as error:
+            return {str(problem) for problem in error.problems}
+        return set()
+
+    found = problems(None)
+    assert bool(found) == bool(words)
+    assert all(words in problem for problem in found)
+    assert found == set().union(*map(problems, identities(text)))
+
+
+def test_routes_are_counted_before_any_is_made() -> None:
+    """Hundreds of arms for each of hundreds of matches, or hundreds of rules for each of a thousand hosts."""
+    arms = [{"destination": {"host": "reviews"}, "weight": 1}] * 300
+    matches = [{"uri": {"prefix": f"/{number}/"}} for number in range(300)]
+    many = {"match": matches, "route": arms, "rewrite": {"uri": "/x/"}}
+    hosts = [f"h{number}" for number in range(1000)]
+    for spec in (
+        {"hosts": ["reviews"], "http": [many]},
+        {"hosts": hosts, "http": [{"match": [one], "route": arms[:1]} for one in matches]},
+    ):
+        document = parse_document(
+            {
+                "apiVersion": "networking.istio.io/v1",
+                "kind": "VirtualService",
+                "metadata": {"name": "many"},
+                "spec": spec,
+            }
+        )
+        with pytest.raises(
+            DocumentError, match=r"VirtualService/many: spec.http: .* more than 50,000 routes"
+        ):
+            compile_documents([document], None)
+
+
+def test_the_expressions_of_several_documents_count_together() -> None:
+    """Each is within the bound; the set is not."""
+    document = {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "VirtualService",
+        "spec": {
+            "hosts": ["a"],
+            "http": [
+                {
+                    "match": [{"uri": {"regex": rf"(?:\pL{{25}}){n}"}} for n in range(20)],
+                    "route": [REVIEWS_ARM],
+                }
+            ],
+        },
+    }
+    documents = []
+    for name in ("a", "b"):
+        spec = {**document["spec"], "hosts": [name]}  # type: ignore[dict-item]  # it is a mapping
+        documents.append(parse_document({**document, "metadata": {"name": name}, "spec": spec}))
+    assert PROGRAMS_MAX // 2 < documents[0].programs < PROGRAMS_MAX
+    compile_documents(documents[:1], None)
+    with pytest.raises(DocumentError, match="VirtualService/b: spec: the expressions of the set take more"):
+        compile_documents(documents, None)
+
+
 def test_the_version_is_the_sets() -> None:
     """The same in any order, another one for another set."""
     documents = parse_text(REVIEWS)
@@ -356,6 +446,7 @@ spec:
     assert (closed.direct.status, closed.direct.body) == (503, b"closed")
 
 
+REVIEWS_ARM = {"destination": {"host": "reviews"}}
 ALL = "- match: [{uri: {prefix: /}}]\n    route: [{destination: {host: reviews}}]\n  "
 
 
@@ -371,6 +462,7 @@ ALL = "- match: [{uri: {prefix: /}}]\n    route: [{destination: {host: reviews}}
         (("perTryTimeout: 500ms", "perTryTimeout: 2s"), "is not below the timeout"),
         (("percentage: {value: 5}", "percentage: {value: 0}"), "it aborts nothing"),
         (("rewrite: {uri: /api}", "rewrite: {uri: /api/}"), "double slash"),
+        (("uri: {prefix: /beta}", "uri: {regex: /b}\n      ignoreUriCase: true"), "is nothing to a regex"),
         (("subset: v2}\n    fault", "subset: v2, port: {number: 80}}\n    fault"), "chooses nothing"),
         (("mirrorPercentage: {value: 10}", "mirrorPercentage: {value: 0}"), "nothing is mirrored"),
         (("- name: jason", ALL + "- name: jason"), "spec.http[1]: can never match: spec.http[0] takes all"),
