@@ -20,13 +20,14 @@ RUN useradd --uid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sb
 COPY --from=dependencies /venv /venv
 WORKDIR /mesh
 COPY LICENSE ./
+COPY guard guard
 COPY registry registry
 COPY loadgen loadgen
 COPY services services
 COPY sidecar sidecar
 COPY mesh mesh
 # bytecode is written here once, not by every container at its start
-RUN /venv/bin/python -m compileall -q registry loadgen services sidecar mesh \
+RUN /venv/bin/python -m compileall -q guard registry loadgen services sidecar mesh \
  && ln -s /mesh/mesh/docker/mesh.sh /usr/local/bin/mesh
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 10001

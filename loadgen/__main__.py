@@ -18,6 +18,7 @@ from typing import Any
 import uvloop
 from aiohttp import web
 
+from guard.token import Token, TokenError
 from loadgen.duration import parse_duration
 from loadgen.patterns import NAMES, Pattern, PatternError, parse_pattern
 from loadgen.report import line, summary, text
@@ -71,6 +72,7 @@ class _Options(argparse.Namespace):
     pattern: Pattern
     duration: float | None
     http: tuple[str, int]
+    token: Token
     json: str | None
     warmup: float
     limits: Limits
@@ -94,7 +96,7 @@ async def _serve(options: _Options) -> int:
     )
     host, port = options.http
     server = web.AppRunner(
-        control_app(runner, loopback=host in ("localhost", "::1") or host.startswith("127.")),
+        control_app(runner, options.token),
         access_log=None,
         shutdown_timeout=1.0,
     )
@@ -174,6 +176,11 @@ def _parse(argv: Sequence[str], env: Mapping[str, str]) -> _Options:
     flag("--pattern", f"shape of the rate: {', '.join(NAMES)}", default="constant", convert=parse_pattern)
     flag("--duration", "stop after this time, as in 30s or 2m; without it, run until told", convert=_positive)
     flag("--http", "HOST:PORT of the control API", default="127.0.0.1:0", convert=_host_port)
+    flag(
+        "--token-file",
+        "holds the token of --http (0600; it may appear or change later): with one, changes need it as "
+        "Authorization: Bearer, and other machines for all but /metrics; or LOADGEN_TOKEN",
+    )
     flag("--json", "write the summary to this file at the end; - is stdout")
     flag(
         "--warmup",
@@ -218,6 +225,7 @@ def _parse(argv: Sequence[str], env: Mapping[str, str]) -> _Options:
         options.warmup = _warmup(raw.warmup, raw.duration)
         if raw.json not in (None, "-") and not Path(raw.json).absolute().parent.is_dir():
             raise SettingError(f"--json {raw.json}: there is no such directory; make it first")
+        options.token = _token(env.get("LOADGEN_TOKEN", ""), raw.token_file)
     except (TargetError, SettingError) as error:
         parser.error(str(error))
     options.http = raw.http
@@ -225,6 +233,15 @@ def _parse(argv: Sequence[str], env: Mapping[str, str]) -> _Options:
     options.seed = raw.seed if raw.seed is not None else random.Random().getrandbits(32)
     options.report_every = raw.report_every
     return options
+
+
+def _token(given: str, file: str | None) -> Token:
+    try:
+        token = Token(given, None if file is None else Path(file), log.warning)
+        token.check()
+    except TokenError as error:
+        raise SettingError(f"{'LOADGEN_TOKEN' if given else '--token-file'}: {error}") from error
+    return token
 
 
 def _warmup(asked: float | None, duration: float | None) -> float:

@@ -1,13 +1,13 @@
 """The control API: what the generator does now, and the knobs to change it while it runs."""
 
-import ipaddress
 import json
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Any
 
 from aiohttp import web
 
+from guard.gate import Gate, bearer
+from guard.token import Token
 from loadgen.metrics import CONTENT_TYPE, exposition
 from loadgen.patterns import PatternError, parse_pattern, pattern_from
 from loadgen.report import status
@@ -17,6 +17,9 @@ from loadgen.settings import SettingError
 MAX_BODY_BYTES = 16 * 1024
 """The largest useful body is a step pattern of 100 levels, about 2 kB."""
 
+PUBLIC = frozenset({"/metrics"})
+"""What other machines may read without the token: Prometheus has none."""
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -24,14 +27,13 @@ class BadRequest(ValueError):
     """A body that cannot be used; its text is what the caller reads."""
 
 
-def control_app(runner: Runner, *, loopback: bool = True) -> web.Application:
+def control_app(runner: Runner, token: Token | None = None) -> web.Application:
     """GET /status, GET /metrics, PUT /rate, PUT /pattern, POST /reset; errors are `{"error": words}`.
 
-    Pages of other origins cannot use it: a request that names an Origin is refused, and on a loopback address
-    also one whose Host is a name of somebody's domain (DNS rebinding).
+    Who may use it says `guard.Gate`.
     """
     api = _Api(runner)
-    app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_guard(loopback), _words])
+    app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_guard(token or Token()), _words])
     app.add_routes(
         [
             web.get("/status", api.status),
@@ -113,25 +115,16 @@ async def _words(request: web.Request, handler: Handler) -> web.StreamResponse:
         return _error(404, "there are /status, /metrics, /rate, /pattern and /reset")
 
 
-def _guard(loopback: bool) -> Any:
+def _guard(token: Token) -> Any:
+    gate = Gate("the load generator", token, PUBLIC)
+
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if "origin" in request.headers:
-            return _error(403, "pages may not use the load generator; they go through the mesh's control API")
-        if loopback and not _is_local(request.host):
-            return _error(403, f"host {request.host[:80]!r} is not this machine; use 127.0.0.1 or localhost")
-        return await handler(request)
+        given = bearer(request.headers)
+        refused = gate.refusal(request.method, request.path, request.remote, request.headers, given)
+        return _error(refused.status, refused.words) if refused is not None else await handler(request)
 
     return guard
-
-
-def _is_local(host: str) -> bool:
-    name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-    if name == "localhost":
-        return True
-    with suppress(ValueError):
-        return ipaddress.ip_address(name.strip("[]")).is_loopback
-    return False
 
 
 def _error(code: int, words: str) -> web.Response:

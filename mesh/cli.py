@@ -14,7 +14,16 @@ from typing import Annotated, Any
 
 import typer
 
-from mesh import cli_explain, cli_fault, cli_instances, cli_policies, cli_record, cli_scale, console
+from mesh import (
+    cli_dashboard,
+    cli_explain,
+    cli_fault,
+    cli_instances,
+    cli_policies,
+    cli_record,
+    cli_scale,
+    console,
+)
 from mesh.errors import MeshError, UsageError
 from mesh.identity import process_age
 
@@ -241,3 +250,4 @@ cli_policies.add(app)
 cli_fault.add(app)
 cli_explain.add(app)
 cli_record.add(app)
+cli_dashboard.add(app)

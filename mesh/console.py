@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mesh.state import StateDirectory
+from mesh.tokens import kept_token
 
 if TYPE_CHECKING:
     from mesh.client import ControlClient
@@ -27,13 +28,19 @@ def containers() -> tuple[str, str | None] | None:
     return None if state().read_mesh() is not None else locate(Path.cwd())
 
 
+def control() -> tuple[str, str]:
+    """(URL, token) of the control API of the mesh that runs here, of processes or of containers."""
+    if (found := containers()) is not None:
+        return found[0], found[1] or ""
+    here = state()
+    return str(here.running_mesh()["control"]), kept_token(here.token_path)
+
+
 def control_client() -> "ControlClient":
-    """Of the mesh of processes that runs here, or of the one of containers."""
+    """Of the mesh that runs here."""
     from mesh.client import ControlClient
 
-    if (found := containers()) is not None:
-        return ControlClient(*found)
-    return ControlClient(str(state().running_mesh()["control"]))
+    return ControlClient(*control())
 
 
 def print_line(line: str) -> None:

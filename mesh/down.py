@@ -4,11 +4,13 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 from mesh.client import ControlClient
 from mesh.errors import AlreadyRunning, MeshError
 from mesh.leftovers import kill_leftovers
 from mesh.state import Leader, Lock, StateDirectory, leader
+from mesh.tokens import kept_token
 
 # The supervisor ends gracefully in under 3 s; then it is asked by SIGTERM, then not asked.
 GRACEFUL_S = 6.0
@@ -23,7 +25,7 @@ def down(state: StateDirectory, clock: Callable[[], float], sleep: Callable[[flo
     supervisor = leader(document, "supervisor")
     ran = supervisor.alive()
     if ran:
-        _end(supervisor, str(document.get("control", "")), clock, sleep)
+        _end(supervisor, str(document.get("control", "")), state.token_path, clock, sleep)
     if not state.path.is_dir():
         return "no mesh is running here"
     lock = Lock(state.lock_path)
@@ -38,10 +40,14 @@ def down(state: StateDirectory, clock: Callable[[], float], sleep: Callable[[flo
 
 
 def _end(
-    supervisor: Leader, control: str, clock: Callable[[], float], sleep: Callable[[float], None]
+    supervisor: Leader,
+    control: str,
+    token: Path,
+    clock: Callable[[], float],
+    sleep: Callable[[float], None],
 ) -> None:
     with contextlib.suppress(MeshError):
-        ControlClient(control).shutdown()
+        ControlClient(control, kept_token(token)).shutdown()
         if _gone(supervisor, GRACEFUL_S, clock, sleep):
             return
     for number, seconds in ((signal.SIGTERM, TERM_S), (signal.SIGKILL, KILL_S)):

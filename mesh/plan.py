@@ -15,6 +15,7 @@ from mesh.policy_check import check_topology
 from mesh.ports import PortInUse, Ports
 from mesh.replicas import ReplicaPlanner, module_spec
 from mesh.state import StateDirectory
+from mesh.tokens import Door, Tokens
 from services.script import Topology, TopologyError
 
 __all__ = [
@@ -64,6 +65,8 @@ class MeshPlan:
     load: bool
     policies: tuple[dict[str, object], ...]
     replicas: ReplicaPlanner | None = None  # for those that are added later; none where others start them
+    tokens: Tokens | None = None
+    registry_token: str | None = field(default=None, repr=False)  # somebody else's registry is told none
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -83,13 +86,18 @@ class MeshPlan:
 
 
 def make_plan(
-    topology: Topology, options: Options, ports: Ports, state: StateDirectory, environment: Mapping[str, str]
+    topology: Topology,
+    options: Options,
+    ports: Ports,
+    state: StateDirectory,
+    environment: Mapping[str, str],
+    tokens: Tokens,
 ) -> MeshPlan:
     """Reserve every port and say what is to run; raises UsageError or TopologyError, before anything starts.
 
     `environment` is that of the person who typed the command; programs of a `command:` inherit it.
     """
-    return _Planner(topology, options, ports, state, environment).plan()
+    return _Planner(topology, options, ports, state, environment, tokens).plan()
 
 
 class _Planner:
@@ -100,7 +108,9 @@ class _Planner:
         ports: Ports,
         state: StateDirectory,
         environment: Mapping[str, str],
+        tokens: Tokens,
     ) -> None:
+        self._tokens = tokens
         self._topology = topology
         self._options = options
         self._ports = ports
@@ -121,7 +131,13 @@ class _Planner:
         )
         registry = None if self._options.registry else self._registry()
         replicas = ReplicaPlanner(
-            self._ports, self._state, self._environment, self._registry_url, url(self._control_port)
+            self._ports,
+            self._state,
+            self._environment,
+            self._registry_url,
+            url(self._control_port),
+            self._tokens.sidecar_environment(own_registry=registry is not None),
+            self._tokens.spans_environment(),
         )
         instances = tuple(
             replicas.plan(instance, fixed.get(instance.service.name))
@@ -140,6 +156,8 @@ class _Planner:
             load=self._options.load,
             policies=self._topology.policies,
             replicas=replicas,
+            tokens=self._tokens,
+            registry_token=None if registry is None else self._tokens.of(Door.REGISTRY),
             notes=tuple(self._notes),
         )
 
@@ -191,9 +209,9 @@ class _Planner:
     def _registry(self) -> InstancePlan:
         port = self._ports.free()
         self._registry_url = url(port)
-        spec = module_spec(
-            self._state, REGISTRY, Part.APP, "registry.__main__", "--http", address(port), "--ephemeral"
-        )
+        flags = ("--http", address(port), "--ephemeral")
+        env = {"REGISTRY_TOKEN": self._tokens.of(Door.REGISTRY)}
+        spec = module_spec(self._state, REGISTRY, Part.APP, "registry.__main__", *flags, env=env)
         return InstancePlan(REGISTRY, Kind.REGISTRY, REGISTRY, "", "", {Part.APP: spec}, {"app": port})
 
     def _ingress(self, port: int, replicas: ReplicaPlanner) -> InstancePlan:
@@ -211,5 +229,6 @@ class _Planner:
         flags = [url(ingress_port), "--rate", f"{rate:g}", "--http", address(port)]
         if load and load.pattern and self._options.rate is None:
             flags += ["--pattern", load.pattern]
-        spec = module_spec(self._state, LOADGEN, Part.APP, "loadgen.__main__", *flags)
+        env = {"LOADGEN_TOKEN": self._tokens.of(Door.ADMIN)}
+        spec = module_spec(self._state, LOADGEN, Part.APP, "loadgen.__main__", *flags, env=env)
         return InstancePlan(LOADGEN, Kind.LOADGEN, LOADGEN, "", "", {Part.APP: spec}, {"app": port})

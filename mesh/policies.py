@@ -37,12 +37,20 @@ class Stored:
 
 
 class PolicyStore:
-    """The policies of one mesh; `seed` are those of its topology. Every method may raise MeshError."""
+    """The policies of one mesh; `seed` are those of its topology. Every method may raise MeshError.
+
+    `token` is the registry's, if it asks for one.
+    """
 
     def __init__(
-        self, registry_url: str, seed: Iterable[Mapping[str, Any]], wall_clock: Callable[[], float]
+        self,
+        registry_url: str,
+        seed: Iterable[Mapping[str, Any]],
+        wall_clock: Callable[[], float],
+        token: str | None = None,
     ) -> None:
         self._url = registry_url
+        self._token = token
         self._wall_clock = wall_clock
         now = _milliseconds(wall_clock())
         self._known = {key_of(policy): (_encoded(policy), now) for policy in seed}
@@ -143,7 +151,7 @@ class PolicyStore:
         from registry.client import RegistryClient, RegistryError
 
         try:
-            async with RegistryClient(self._url) as client:
+            async with RegistryClient(self._url, token=self._token) as client:
                 yield client
         except RegistryError as error:
             raise MeshError(f"the registry does not take or tell policies: {error}") from error

@@ -26,7 +26,7 @@ class ProcessSpec:
     module: str | None = None
     argv: tuple[str, ...] = ()
     command: tuple[str, ...] | None = None
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)  # with tokens
     cwd: Path | None = None
 
     def __post_init__(self) -> None:

@@ -14,11 +14,12 @@ from mesh.control.guard import guard, harden, loopback_names
 from mesh.errors import ActionRefused
 from mesh.ports import LOOPBACK, Ports
 from mesh.recording import Recording
+from mesh.tokens import Tokens
 
 
-def replay_app(recording: Recording, port: int) -> web.Application:
+def replay_app(recording: Recording, port: int, token: str) -> web.Application:
     """The page, and what it asks for to play the recording; everything else is refused with words."""
-    app = web.Application(middlewares=[guard(loopback_names(port)), say_errors])
+    app = web.Application(middlewares=[guard(loopback_names(port), token), say_errors])
     app.on_response_prepare.append(harden)
 
     async def stream(_: web.Request) -> web.Response:
@@ -50,13 +51,16 @@ async def _serve(recording: Recording, port: int, ports: Ports, say: Callable[[s
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    runner = web.AppRunner(replay_app(recording, port), access_log=None, shutdown_timeout=END_S)
+    tokens = Tokens.fresh()
+    app = replay_app(recording, port, tokens.control)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=END_S)
     await runner.setup()
     try:
         ports.hand_over(port)
         await web.TCPSite(runner, LOOPBACK, port, reuse_address=True).start()
         minutes, seconds = divmod(round(recording.seconds), 60)
-        say(f"{recording.mesh}, {minutes}:{seconds:02} recorded: http://{LOOPBACK}:{port} (Ctrl-C ends it)")
+        link = tokens.link(f"http://{LOOPBACK}:{port}")
+        say(f"{recording.mesh}, {minutes}:{seconds:02} recorded: {link} (Ctrl-C ends it)")
         await stopping.wait()
     finally:
         await runner.cleanup()

@@ -54,6 +54,7 @@ class Reshaper:
         replicas: ReplicaPlanner,
         state: StateDirectory,
         registry_url: str,
+        registry_token: str | None,
         background: Background,
         clock: Callable[[], float],
         told: list[Callable[[Topology], None]],
@@ -67,6 +68,7 @@ class Reshaper:
         self._replicas = replicas
         self._state = state
         self._registry_url = registry_url
+        self._registry_token = registry_token
         self._background = background
         self._clock = clock
         self._one_at_a_time = asyncio.Lock()
@@ -181,7 +183,7 @@ class Reshaper:
         """One that was killed could not leave the registry by itself; the others have."""
         from registry.client import RegistryClient, RegistryError
 
-        async with RegistryClient(self._registry_url) as client:
+        async with RegistryClient(self._registry_url, token=self._registry_token) as client:
             for instance in leaving:
                 try:
                     await client.deregister(instance.plan.name)

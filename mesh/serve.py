@@ -23,6 +23,7 @@ from mesh.processes import Processes
 from mesh.show import Show
 from mesh.state import StateDirectory
 from mesh.supervisor import Supervisor
+from mesh.tokens import Door, authorization
 from mesh.traces import TraceStore
 from mesh.up import PROCESS, SUPERVISOR, Times
 
@@ -45,7 +46,12 @@ async def _serve(
     plan: MeshPlan, launched: Launched, ports: Ports, state: StateDirectory, show: Show, times: Times
 ) -> None:
     processes = await Processes.connect(launched.channel)
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+    assert plan.tokens is not None
+    tokens = plan.tokens
+    # the session is for sidecars and the load generator only: nobody else is told their token
+    headers = authorization(tokens.of(Door.ADMIN))
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
         supervisor = Supervisor(
             plan, processes, ports, state, session, times.began, launched.process.pid, times.clock
         )
@@ -59,7 +65,15 @@ async def _serve(
         desks = make_desks(supervisor.policies, supervisor, session, time.time, hub.journal.add)
         supervisor.reshaped.append(lambda topology: hub.rewired(graph_of(topology, plan.topology, jaeger)))
         control = web.AppRunner(
-            control_app(supervisor, traces, plan.control_port, hub, desks),
+            control_app(
+                supervisor,
+                traces,
+                plan.control_port,
+                hub,
+                desks,
+                token=tokens.control,
+                spans=tokens.of(Door.SPANS),
+            ),
             access_log=None,
             handle_signals=False,
             shutdown_timeout=END_S,

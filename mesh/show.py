@@ -22,8 +22,12 @@ class Show(Protocol):
         """Watch and print."""
 
 
-def summary(status: Mapping[str, Any], *, detached: bool) -> list[str]:
-    """The lines that are printed once when the start is over."""
+# The link holds the token: it is printed to a terminal, and what is piped or detached may end in a log.
+NO_LINK = "mesh dashboard prints its link"
+
+
+def summary(status: Mapping[str, Any], *, detached: bool, link: str = NO_LINK) -> list[str]:
+    """The lines that are printed once when the start is over; `link` opens the live page."""
     instances = status["instances"]
     name, count = status["topology"], len(instances)
     if status["ready_s"] is not None:
@@ -41,6 +45,7 @@ def summary(status: Mapping[str, Any], *, detached: bool) -> list[str]:
         f"  entrypoint  {status['entrypoint']}",
         f"  control     {status['control']}",
         f"  registry    {status['registry']}",
+        f"  page        {link}",
     ]
     end = "end it with: mesh down" if detached else "Ctrl-C ends it"
     first = instances[0]["name"] if instances else "INSTANCE"
@@ -134,8 +139,10 @@ class TerminalShow:
 
             await supervisor.changes.wait_for(started, None)
         if supervisor.phase is MeshPhase.UP:
-            for line in summary(supervisor.status(), detached=False):
-                console.print(line, highlight=False)
+            plan = supervisor.plan
+            link = NO_LINK if plan.tokens is None else plan.tokens.link(plan.control_url)
+            for line in summary(supervisor.status(), detached=False, link=link):
+                console.print(line, highlight=False, soft_wrap=True)
             with Live(console=console, auto_refresh=False, transient=True) as live:
                 while supervisor.phase is MeshPhase.UP:
                     table = status_table(supervisor.status(), console.width)

@@ -5,6 +5,7 @@
 `processes`      one line a process, written by the fork server at the moment of the fork, so that not even
                  the death of both leaves a process that the next `up` or `down` does not know
 `topology.yaml`  what runs, as a topology file: a copy of the one that was asked for, and every change since
+`token`          of the control API, for nobody else to read (`mesh.tokens`)
 `logs/`          `<instance>.<part>.log`, kept after the mesh is down, emptied by the next `up`
 """
 
@@ -48,6 +49,7 @@ class StateDirectory:
         self.mesh_path = self.path / "mesh.json"
         self.journal_path = self.path / "processes"
         self.topology_path = self.path / "topology.yaml"
+        self.token_path = self.path / "token"
         self.logs = self.path / "logs"
 
     def create(self) -> None:
@@ -115,6 +117,7 @@ class StateDirectory:
         self.mesh_path.unlink(missing_ok=True)
         self.journal_path.unlink(missing_ok=True)
         self.topology_path.unlink(missing_ok=True)
+        self.token_path.unlink(missing_ok=True)
 
     def remove_if_unused(self) -> None:
         """Remove the directory again when it holds no words: nothing was started, nothing is left."""

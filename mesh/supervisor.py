@@ -63,7 +63,7 @@ class Supervisor:
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self.plan = plan
-        self.policies = PolicyStore(plan.registry_url, plan.policies, wall_clock)
+        self.policies = PolicyStore(plan.registry_url, plan.policies, wall_clock, plan.registry_token)
         self.changes = Changes()
         self.phase = MeshPhase.STARTING
         self.ready_s: float | None = None
@@ -238,6 +238,7 @@ class Supervisor:
             self.plan.replicas,
             self._state,
             self.plan.registry_url,
+            self.plan.registry_token,
             self._background,
             self._clock,
             self.reshaped,

@@ -18,6 +18,7 @@ from mesh.errors import MeshError, UsageError
 from mesh.launch import Launched, launch
 from mesh.leftovers import kill_leftovers
 from mesh.state import Lock, StateDirectory
+from mesh.tokens import Tokens, keep_token
 
 if TYPE_CHECKING:
     from mesh.plan import MeshPlan, Options
@@ -131,7 +132,9 @@ def _run(
         kill_leftovers(state, times.clock, times.sleep)
         launched = launch(programs, state.log_path(FORK_SERVER, PROCESS), state.journal_path)
         topology, ports = _load(request.topology)
-        plan = _plan(topology, request, ports, state)
+        tokens = Tokens.fresh()
+        keep_token(state.token_path, tokens.control)
+        plan = _plan(topology, request, ports, state, tokens)
         state.clear_logs(keep=(state.log_path(FORK_SERVER, PROCESS), state.log_path(SUPERVISOR, PROCESS)))
         state.write_topology(plan.file.read_text(encoding="utf-8"))
         from mesh.serve import serve
@@ -161,14 +164,16 @@ def _load(name: str) -> "tuple[Topology, Ports]":
         raise UsageError(f"{error}{more}") from error
 
 
-def _plan(topology: "Topology", request: Request, ports: "Ports", state: StateDirectory) -> "MeshPlan":
+def _plan(
+    topology: "Topology", request: Request, ports: "Ports", state: StateDirectory, tokens: Tokens
+) -> "MeshPlan":
     from mesh.plan import make_plan
     from mesh.ports import allow_descriptors
     from services.script import TopologyError
 
     try:
         allow_descriptors(len(topology.instances()))
-        return make_plan(topology, request.options(), ports, state, os.environ)
+        return make_plan(topology, request.options(), ports, state, os.environ, tokens)
     except TopologyError as error:
         raise UsageError(str(error)) from error
 

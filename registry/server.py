@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import itertools
 import logging
 import random
@@ -13,9 +12,12 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from aiohttp import web
 
+from guard.gate import Gate, bearer
+from guard.token import Token
 from registry.agent import Agent
 from registry.codec.fields import DecodeError
 from registry.errors import RegistryError
@@ -66,13 +68,19 @@ STOP_TIMEOUT = 3.0
 
 @dataclass
 class Options:
-    """How a registry is started; `host` and `port` as given (port 0 = a free one)."""
+    """How a registry is started; `host` and `port` as given (port 0 = a free one).
+
+    With a token writes need it, and so does all that comes from another machine; `insecure` serves other
+    machines as this one.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8500
     node: str = field(default_factory=lambda: socket.gethostname() or "localhost")
     datacenter: str = "dc1"
     token: str = ""
+    token_file: Path | None = None
+    insecure: bool = False
 
 
 class Server:
@@ -113,6 +121,8 @@ class Server:
         self.prober = Prober(self._probed, rng)
         self._buried: deque[tuple[float, str, int]] = deque()
         self._router = Router()
+        token = Token(options.token, options.token_file, log.warning)
+        self._gate = Gate("the registry", token, anybody=options.insecure)
         self.store.on_commit(self._committed)
         self.agent.on_probe_change(self._probe_changed)
 
@@ -196,6 +206,7 @@ class Server:
             return text(status, str(refused), _failed_query(call, status))
 
     async def _dispatch(self, call: Call) -> web.Response:
+        self._guard(call)
         found = self._router.find(call.path)
         if found is None:
             return web.Response(status=404)
@@ -207,23 +218,16 @@ class Server:
                 return web.Response(headers={"Allow": allowed})
             raise HttpError(405, f"method {call.method} not allowed", {"Allow": allowed})
         call.refuse_namespace()
-        if call.method != "GET":
-            self._guard(call)
         return await endpoint(call)
 
     def _guard(self, call: Call) -> None:
-        """With a token set, writes need it: as header, as bearer, or as Consul's old query parameter."""
-        if not self.options.token:
-            return
-        headers = call.request.headers
-        scheme, _, bearer = headers.get("Authorization", "").partition(" ")
-        given = (
-            headers.get("X-Consul-Token")
-            or (bearer if scheme.lower() == "bearer" else "")
-            or call.get("token")
-        )
-        if not hmac.compare_digest(given.encode(), self.options.token.encode()):
-            raise HttpError(403, "Permission denied")
+        """The token is a header, a bearer, or Consul's old query parameter; every refusal is a 403."""
+        request = call.request
+        headers = request.headers
+        given = headers.get("X-Consul-Token") or bearer(headers) or call.get("token")
+        refused = self._gate.refusal(call.method, call.path, request.remote, headers, given)
+        if refused is not None:
+            raise HttpError(403, "Permission denied" if refused.status == 401 else refused.words)
 
     # Work of its own
 

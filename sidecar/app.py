@@ -20,6 +20,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
+from guard.token import Token
 from registry.client import Heartbeat, RegistryClient
 
 from .admin.server import Admin
@@ -154,6 +155,7 @@ class Sidecar:
                 self._fail_health,
                 self.begin_drain,
                 self.stopping.set,
+                token=Token(config.admin_token, config.admin_token_file, log.warning),
             )
             try:
                 bound = await self._listening.open(self.inbound, self.outbound, destinations, admin)

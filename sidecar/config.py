@@ -10,6 +10,8 @@ from pathlib import Path
 
 import yaml
 
+from guard.token import Token, TokenError, read_token
+
 from .config_limits import LIMIT_FLAGS, add_flags, take_limits, take_timeouts
 from .errors import ConfigError
 from .io.listener import MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS
@@ -57,8 +59,10 @@ class Config:
     outbound: Address | None = None
     tcp: tuple[tuple[str, Address], ...] = ()
     admin: Address | None = None
+    admin_token: str = dataclasses.field(default="", repr=False)
+    admin_token_file: Path | None = None
     registry: str | None = None
-    registry_token: str | None = None
+    registry_token: str | None = dataclasses.field(default=None, repr=False)
     upstreams: tuple[tuple[str, tuple[Address, ...]], ...] = ()
     default_service: str | None = None
     policies: tuple[Path, ...] = ()
@@ -87,6 +91,11 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
     parser = _parser()
     given = vars(parser.parse_args(argv))
     file: dict[str, object] = {}
+    if given.pop("registry_token") is not None:
+        raise ConfigError(
+            "--registry-token: every user of this machine reads the arguments: use "
+            "--registry-token-file FILE or SIDECAR_REGISTRY_TOKEN"
+        )
     path = given.pop("config") or environ.get("SIDECAR_CONFIG")
     if path:
         file = _read_file(path, set(given))
@@ -104,6 +113,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
         else:
             continue
         values[key] = _convert(key, values[key], source)
+    _take_tokens(values, environ)
     if not values.get("name"):
         raise ConfigError(
             "--name is missing: which instance is this the sidecar of? For example --name orders-1"
@@ -125,6 +135,25 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
     values["policies"] = values.pop("policy", ())
     limits, timeouts = take_limits(values), take_timeouts(values)
     return Config(limits=limits, timeouts=timeouts, **values)  # type: ignore[arg-type]  # converted above
+
+
+def _take_tokens(values: dict[str, object], environ: Mapping[str, str]) -> None:
+    """Of the environment, and the registry's from its file; the admin's file may be written later."""
+    file, admin_file = values.pop("registry_token_file", None), values.get("admin_token_file")
+    source = "--registry-token-file"
+    try:
+        if isinstance(file, Path):
+            values["registry_token"] = read_token(file).decode("utf-8", "surrogateescape")
+        source = "--admin-token-file"
+        if isinstance(admin_file, Path):
+            Token(file=admin_file).check()
+        for key in ("registry_token", "admin_token"):
+            source = f"SIDECAR_{key.upper()}"
+            if given := environ.get(source):
+                Token(given)
+                values[key] = given
+    except TokenError as error:
+        raise ConfigError(f"{source}: {error}") from error
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -157,8 +186,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--outbound", metavar="HOST:PORT", help="listen here for the app's own calls (HTTP_PROXY)")
     add("--admin", metavar="HOST:PORT", help="listen here for /metrics, /snapshot, /ready, …")
+    add(
+        "--admin-token-file",
+        metavar="FILE",
+        help="holds the token of --admin (0600, may come or change later); or SIDECAR_ADMIN_TOKEN. With one "
+        "a POST needs it; other machines need it for all but /ready, /metrics and /stats",
+    )
     add("--registry", metavar="URL", help="Consul's HTTP API")
-    add("--registry-token", metavar="TOKEN", help="its ACL token")
+    add(
+        "--registry-token-file",
+        metavar="FILE",
+        help="holds its ACL token, for nobody else to read (0600); or SIDECAR_REGISTRY_TOKEN",
+    )
+    add("--registry-token", help=argparse.SUPPRESS)
     add(
         "--upstream",
         metavar="SERVICE=HOST:PORT[,…]",
@@ -228,6 +268,8 @@ def _convert(key: str, value: object, source: str) -> object:
         raise ConfigError(f"{source}: {text!r} is not a protocol; use http or tcp")
     if key.endswith(("_timeout", "_interval")):
         return parse_duration(text, source)
+    if key.endswith("_token_file"):
+        return Path(text)
     if key == "policy":
         return tuple(Path(str(item)) for item in _as_list(value))
     if key == "upstream":

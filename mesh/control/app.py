@@ -41,15 +41,17 @@ def control_app(
     *,
     hosts: Iterable[str] = (),
     token: str | None = None,
+    spans: str | None = None,
 ) -> web.Application:
     """The application to serve at 127.0.0.1:`port`; with a `hub`, whose `run` is the caller's, the page too,
     and with `desks`, likewise, policies, faults and explanations.
 
-    Served at any other address it needs a `token`, and `hosts`: the Host headers (`name:port`) by which it is
-    called there.
+    `hosts` are the Host headers (`name:port`) by which it is called at any other address; `token` opens it,
+    `spans` only for sending spans.
     """
     names = loopback_names(port) | frozenset(host.lower() for host in hosts)
-    app = web.Application(middlewares=[guard(names, token), say_errors], client_max_size=MAX_BODY_BYTES)
+    middlewares = [guard(names, token, spans), say_errors]
+    app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY_BYTES)
     app.on_response_prepare.append(harden)
     mesh_routes.add(app, operator, hub)
     service_routes.add(app, operator, hub)

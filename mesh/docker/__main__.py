@@ -2,8 +2,8 @@
 
 Reads its settings from the environment (compose.yaml sets them): MESH_PROJECT, MESH_TOPOLOGY, MESH_TOKEN,
 MESH_PUBLISHED_PORT, MESH_ENTRYPOINT, MESH_REGISTRY, MESH_LISTEN_PORT, MESH_METRICS_PORT, MESH_RUN,
-MESH_JAEGER.
-Prints one line of JSON with its addresses once it serves, and the link to its page on standard error.
+MESH_JAEGER, MESH_SECRET_FILE (the token of sidecars, load generator and registry).
+Prints one line of JSON with its addresses once it serves; `mesh dashboard` prints the link to its page.
 """
 
 import argparse
@@ -12,11 +12,11 @@ import json
 import logging
 import os
 import random
-import secrets
 import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -40,6 +40,7 @@ from mesh.docker.plan import Published, container_plan
 from mesh.errors import MeshError, UsageError
 from mesh.plan import MeshPlan
 from mesh.policy_check import check_topology
+from mesh.tokens import Tokens, authorization, keep_token, kept_token
 from mesh.traces import TraceStore
 from services.script import Topology, TopologyError, load_topology
 
@@ -96,7 +97,10 @@ class Settings:
             registry_url=environ.get("MESH_REGISTRY", "http://consul:8500"),
         )
         self.jaeger = jaeger_url(environ)
-        self.token = environ.get("MESH_TOKEN") or secrets.token_urlsafe(24)
+        self.token = environ.get("MESH_TOKEN") or Tokens.fresh().control
+        if not (self.token.isascii() and self.token.isprintable()) or " " in self.token:
+            raise UsageError("MESH_TOKEN: is not one word of ASCII letters, digits and signs")
+        self.secret_file = Path(file) if (file := environ.get("MESH_SECRET_FILE")) else None
         self.listen = ("0.0.0.0", _port(environ, "MESH_LISTEN_PORT", "4200"))
         self.metrics = ("0.0.0.0", _port(environ, "MESH_METRICS_PORT", "4201"))
         self.run = Path(environ.get("MESH_RUN", "/run/mesh"))
@@ -107,8 +111,12 @@ async def _serve(settings: Settings, clock: Callable[[], float]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     engine = await asyncio.to_thread(Engine, settings.project)
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-        plan = await _plan(settings, engine, clock)
+    secret = await _secret(settings.secret_file, clock)
+    # the session is for sidecars and the load generator only: nobody else is told their token
+    headers = None if secret is None else authorization(secret)
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
+        plan = await _plan(settings, engine, replace(settings.published, registry_token=secret), clock)
         driver = Driver(plan, engine, session, clock, time.time)
         await driver.look()
         traces = TraceStore(MAX_SPANS)
@@ -130,7 +138,7 @@ async def _serve(settings: Settings, clock: Callable[[], float]) -> None:
         _keep_token(settings)
         bound = {"http": _address(settings.listen), "metrics": _address(settings.metrics)}
         print(json.dumps(bound), flush=True)
-        log.info("the page: http://127.0.0.1:%d/?token=%s", settings.published.control_port, settings.token)
+        log.info("the page's link: docker compose exec control mesh dashboard")
         try:
             async with asyncio.TaskGroup() as tasks:
                 running = [
@@ -146,12 +154,27 @@ async def _serve(settings: Settings, clock: Callable[[], float]) -> None:
                 await runner.cleanup()
 
 
-async def _plan(settings: Settings, engine: Engine, clock: Callable[[], float]) -> MeshPlan:
+async def _secret(file: Path | None, clock: Callable[[], float]) -> str | None:
+    """Another container may be writing it while we start."""
+    deadline = clock() + CONTAINERS_S
+    while file is not None:
+        try:
+            return kept_token(file)
+        except MeshError:
+            if clock() >= deadline:
+                raise
+            await asyncio.sleep(LOOK_AGAIN_S)
+    return None
+
+
+async def _plan(
+    settings: Settings, engine: Engine, published: Published, clock: Callable[[], float]
+) -> MeshPlan:
     deadline = clock() + CONTAINERS_S
     while True:
         try:
             containers = await asyncio.to_thread(engine.look)
-            return container_plan(settings.topology, containers, settings.published)
+            return container_plan(settings.topology, containers, published)
         except MeshError:
             if clock() >= deadline:
                 raise
@@ -194,11 +217,9 @@ def _hosts(port: int) -> list[str]:
 def _keep_token(settings: Settings) -> None:
     try:
         settings.run.mkdir(parents=True, exist_ok=True)
-        path = settings.run / TOKEN_FILE
-        path.touch(mode=0o600)
-        path.write_text(settings.token)
     except OSError as error:
         raise MeshError(f"cannot write the token to {settings.run}: {error.strerror}") from error
+    keep_token(settings.run / TOKEN_FILE, settings.token)
 
 
 def _address(address: tuple[str, int]) -> str:

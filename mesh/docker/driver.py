@@ -65,7 +65,7 @@ class Driver:
         wall_clock: Callable[[], float],
     ) -> None:
         self.plan = plan
-        self.policies = PolicyStore(plan.registry_url, plan.policies, wall_clock)
+        self.policies = PolicyStore(plan.registry_url, plan.policies, wall_clock, plan.registry_token)
         self.changes = Changes()
         self.actions: dict[tuple[str, str], int] = {}
         self._engine = engine

@@ -1,7 +1,7 @@
 """The topology and the containers as the plan that the rest of mesh/ works on. Pure."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mesh.docker.containers import Container, by_part
@@ -22,6 +22,7 @@ class Published:
     control_port: int
     entrypoint_port: int
     registry_url: str  # as the containers see it
+    registry_token: str | None = field(default=None, repr=False)
 
 
 def container_plan(topology: Topology, containers: Iterable[Container], published: Published) -> MeshPlan:
@@ -54,6 +55,7 @@ def container_plan(topology: Topology, containers: Iterable[Container], publishe
         loadgen=plan(LOADGEN, Kind.LOADGEN, (Part.APP,), {"app": LOADGEN_PORT}, (LOADGEN, "", "")),
         registry=plan(REGISTRY, Kind.REGISTRY, (Part.APP,), {"app": REGISTRY_PORT}, (REGISTRY, "", "")),
         registry_url=published.registry_url,
+        registry_token=published.registry_token,
         control_port=published.control_port,
         load=True,
         policies=topology.policies,

@@ -11,9 +11,15 @@ from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from guard.gate import Gate, bearer
+from guard.token import Token
+
 from ..observe.events import EventLog
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+# What other machines may read without the token: how it does, and the app's own numbers.
+PUBLIC = frozenset({"/ready", "/healthz/ready", "/metrics", "/stats", "/stats/prometheus", "/app/metrics"})
 
 Snapshot = Callable[[], dict[str, Any]]
 
@@ -31,6 +37,7 @@ class Admin:
         ready: why not, or None.
         fail: make the health check fail (True) or true again (False). drain: begin to drain. quit: end.
         level: set the log level. refresh: called with the path before a GET is answered.
+        token: what acts needs it, and so does what comes from another machine (see `guard.Gate`).
     """
 
     def __init__(
@@ -46,6 +53,7 @@ class Admin:
         quit: Callable[[], None],
         level: Callable[[int], None] = logging.root.setLevel,
         refresh: Callable[[str], Awaitable[None]] | None = None,
+        token: Token | None = None,
     ) -> None:
         self._snapshot = snapshot
         self._config_dump = config_dump
@@ -58,6 +66,7 @@ class Admin:
         self._quit = quit
         self._set_level = level
         self._refresh = refresh
+        self._gate = Gate("the sidecar's admin listener", token or Token(), PUBLIC)
         self._runner: web.AppRunner | None = None
 
     async def open(self, host: str, port: int) -> str:
@@ -67,6 +76,7 @@ class Admin:
         get("/", self._help)
         get("/ready", self._get_ready)
         get("/metrics", self._metrics)
+        get("/stats", self._metrics)
         get("/stats/prometheus", self._metrics)
         get("/clusters", self._clusters)
         get("/config_dump", self._get_config)
@@ -93,10 +103,10 @@ class Admin:
     async def _guard(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        """A web page elsewhere must not act on us: what changes something takes no foreign Origin."""
-        origin = request.headers.get("Origin")
-        if request.method != "GET" and origin is not None and origin != f"http://{request.host}":
-            return web.Response(status=403, text="requests from other origins are refused\n")
+        given = bearer(request.headers)
+        refused = self._gate.refusal(request.method, request.path, request.remote, request.headers, given)
+        if refused is not None:
+            return web.Response(status=refused.status, text=refused.words + "\n")
         if self._refresh is not None and request.method == "GET":
             await self._refresh(request.path)
         return await handler(request)

@@ -68,7 +68,7 @@ class Snapshot:
             "bootstrap": {
                 name: _plain(getattr(config, name))
                 for name in config.__slots__
-                if name not in ("registry_token", "upstreams", "policies")
+                if name not in ("registry_token", "admin_token", "upstreams", "policies")
             },
             "addresses": self.addresses,
             "inbound": _policies(self._sidecar.inbound) if self._sidecar.inbound else None,

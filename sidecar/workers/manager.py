@@ -15,6 +15,8 @@ from prometheus_client import ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
+from guard.token import Token
+
 from ..admin.server import Admin
 from ..config import Config
 from ..errors import ConfigError
@@ -24,11 +26,14 @@ from .breakers import Ledger
 from .crew import Crew, Message, Place
 from .ports import reserve
 
+log = logging.getLogger("sidecar.workers")
+
 # What a killed worker counted since it was last asked is lost, so it is asked at least this often.
 REFRESH_S = 5.0
 # What each path of the admin listener needs to know.
 QUESTIONS = {
     "/metrics": "metrics",
+    "/stats": "metrics",
     "/stats/prometheus": "metrics",
     "/clusters": "snapshot",
     "/snapshot": "snapshot",
@@ -85,6 +90,7 @@ class Manager:
                 self._stopping.set,
                 self._set_level,
                 self._refresh,
+                token=Token(self._config.admin_token, self._config.admin_token_file, log.warning),
             )
             refreshing = tasks.create_task(self._keep_fresh())
             try:

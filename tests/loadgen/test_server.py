@@ -10,6 +10,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.parser import text_string_to_metric_families
 
+from guard.token import Token
 from loadgen.client import LoadClient, LoadRefused, LoadUnavailable
 from loadgen.runner import Runner
 from loadgen.server import MAX_BODY_BYTES, control_app
@@ -121,10 +122,25 @@ async def test_pages_and_rebound_names_are_refused(api: Api, runner: Runner) -> 
         assert (await api.get("/status", headers={"host": host})).status == 200
 
 
-async def test_any_host_name_works_where_the_bind_is_public(runner: Runner) -> None:
-    """In a container it is called by its service name."""
-    async with TestClient(TestServer(control_app(runner, loopback=False))) as client:
-        assert (await client.get("/status", headers={"host": "loadgen:9100"})).status == 200
+async def test_with_a_token_changes_need_it_and_reading_does_not(runner: Runner) -> None:
+    """As Authorization: Bearer; nothing of a refused request takes effect."""
+    async with TestClient(TestServer(control_app(runner, Token("secret")))) as client:
+        for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "Bearer \xff"}):
+            for method, path, body in (
+                ("PUT", "/rate", {"rate": 7}),
+                ("PUT", "/pattern", {"pattern": "poisson"}),
+                ("POST", "/reset", None),
+            ):
+                answer = await client.request(method, path, json=body, headers=headers)
+                assert answer.status == 401
+                assert "token" in (await answer.json())["error"]
+        assert runner.measurement.resets == 0
+        assert runner.schedule.rate != 7
+        for path in ("/status", "/metrics"):
+            assert (await client.get(path)).status == 200
+        right = {"authorization": "Bearer secret"}
+        assert (await client.put("/rate", json={"rate": 7}, headers=right)).status == 200
+        assert runner.schedule.rate == 7
 
 
 async def test_status_metrics_and_client_tell_the_same_about_real_traffic() -> None:

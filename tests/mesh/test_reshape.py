@@ -14,6 +14,7 @@ from mesh.plan import Options, make_plan
 from mesh.ports import Ports
 from mesh.reshape import Reshaper
 from mesh.state import StateDirectory
+from mesh.tokens import Tokens
 from tests.fakes.clock import FakeClock
 
 TEXT = "services:\n- name: front\n  isEntrypoint: true\n"
@@ -38,7 +39,7 @@ async def test_without_ports_for_all_nothing_is_changed(tmp_path: Path) -> None:
     state.write_topology(TEXT)
     draft = Draft(TEXT, "small.yaml")
     try:
-        plan = make_plan(draft.topology, Options(port=0, control_port=0), ports, state, {})
+        plan = make_plan(draft.topology, Options(port=0, control_port=0), ports, state, {}, Tokens.fresh())
         assert plan.replicas is not None
         fleet = Fleet(plan, FakeClock())
         nobody: Any = None
@@ -51,6 +52,7 @@ async def test_without_ports_for_all_nothing_is_changed(tmp_path: Path) -> None:
             plan.replicas,
             state,
             plan.registry_url,
+            plan.registry_token,
             lambda work, _: cast(None, work.close()),
             FakeClock(),
             [],

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from mesh.tokens import authorization
 from tests.e2e.real_mesh import RealMesh, http, until, wait
 from tests.page.browser import VIEWPORT
 
@@ -20,7 +21,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 @contextmanager
 def replayed(file: Path) -> Iterator[str]:
-    """`mesh replay FILE` where nothing else runs; gives its URL."""
+    """`mesh replay FILE` where nothing else runs; gives its link."""
     process = subprocess.Popen(
         [sys.executable, "-m", "mesh", "replay", str(file), "--port", "0"],
         cwd=file.parent,
@@ -54,12 +55,12 @@ def test_what_the_page_recorded_is_played(page: Any, browser: Any, mesh: RealMes
     lines = [json.loads(line) for line in gzip.decompress(file.read_bytes()).splitlines()]
     assert (lines[0]["recording"], lines[0]["mesh"], lines[1]["event"]) == (1, "shop", "hello")
 
-    with replayed(file) as url:
+    with replayed(file) as link:
         context = browser.new_context(viewport=VIEWPORT)
         again = context.new_page()
         said: list[str] = []
         again.on("pageerror", lambda error: said.append(str(error)))
-        again.goto(url)
+        again.goto(link)
         again.wait_for_selector('[data-instance="inventory-1"].green')
         assert again.locator(".node").count() == 8
         again.wait_for_function("() => mesh.scene.particles.count > 0", timeout=60_000)
@@ -80,7 +81,8 @@ def test_what_the_page_recorded_is_played(page: Any, browser: Any, mesh: RealMes
         again.wait_for_selector('[data-instance="inventory-1"].red', timeout=60_000)
         again.click('[data-instance="inventory-1"]')
         again.wait_for_selector('#toasts :text("nothing of it runs now")')
-        answer = http(f"{url}/api/instances/inventory-1/heal", "POST")
+        url, _, token = link.partition("/#token=")
+        answer = http(f"{url}/api/instances/inventory-1/heal", "POST", authorization(token))
         assert (answer.status, answer.json()["error"]) == (409, "this is a recording: nothing of it runs now")
         assert said == []
         context.close()
@@ -95,8 +97,10 @@ def test_the_command_records_the_same(mesh: RealMesh, tmp_path: Path) -> None:
     assert {"hello", "second", "change"} <= {line["event"] for line in lines[1:]}
     ran = mesh.run("record", "-o", str(file))
     assert (ran.code, "is there already" in ran.err) == (2, True)
-    with replayed(file) as url:
-        until(lambda: http(f"{url}/api/recording").status == 200)
+    with replayed(file) as link:
+        url, _, token = link.partition("/#token=")
+        until(lambda: http(f"{url}/api/recording", headers=authorization(token)).status == 200)
+        assert http(f"{url}/api/recording").status == 401
     (tmp_path / "other.jsonl").write_text('{"some": "thing"}\n')
     for name, words in (("other.jsonl", "not a recording"), ("none.jsonl", "No such file")):
         ran = mesh.run("replay", str(tmp_path / name))

@@ -102,3 +102,47 @@ def test_what_is_advertised() -> None:
         parse([*served, "--advertise", "0.0.0.0"], {})
     with pytest.raises(ConfigError, match="--advertise needs --inbound"):
         parse([*MINIMAL, "--advertise", "orders-1"], {})
+
+
+def test_tokens_come_from_the_environment_or_from_files(tmp_path: Path) -> None:
+    """The admin's file may be written later; the environment wins; a configuration shows none."""
+    file = tmp_path / "token"
+    file.write_text("filed\n")
+    file.chmod(0o600)
+    config = parse([*MINIMAL, "--registry-token-file", str(file), "--admin-token-file", str(file)], {})
+    assert (config.registry_token, config.admin_token, config.admin_token_file) == ("filed", "", file)
+    given = {"SIDECAR_REGISTRY_TOKEN": "given", "SIDECAR_ADMIN_TOKEN": "given-too"}
+    config = parse([*MINIMAL, "--registry-token-file", str(file)], given)
+    assert (config.registry_token, config.admin_token) == ("given", "given-too")
+    assert "given" not in repr(config)
+    later = tmp_path / "later"
+    assert parse(MINIMAL, {"SIDECAR_ADMIN_TOKEN_FILE": str(later)}).admin_token_file == later
+    assert parse(MINIMAL, {}).registry_token is None
+
+
+@pytest.mark.parametrize(
+    ("argv", "environ", "message"),
+    [
+        (["--registry-token", "secret"], {}, "--registry-token: every user of this machine reads the arg"),
+        (["--registry-token-file", "FILE"], {}, "--registry-token-file: FILE: others may use it: chmod 600"),
+        (["--admin-token-file", "FILE"], {}, "--admin-token-file: FILE: others may use it: chmod 600 FILE"),
+        (["--registry-token-file", "NONE"], {}, "--registry-token-file: NONE: cannot be read: No such file"),
+        ([], {"SIDECAR_ADMIN_TOKEN": "two words"}, "SIDECAR_ADMIN_TOKEN: the token: is not one word"),
+        (["--config", "YAML"], {}, "YAML: registry_token: no such setting"),
+    ],
+)
+def test_a_token_where_others_read_it_is_refused(
+    tmp_path: Path, argv: list[str], environ: dict[str, str], message: str
+) -> None:
+    """In one line, without the token."""
+    paths = {"FILE": tmp_path / "token", "NONE": tmp_path / "none", "YAML": tmp_path / "sidecar.yaml"}
+    paths["FILE"].write_text("secret\n")
+    paths["FILE"].chmod(0o644)
+    paths["YAML"].write_text("registry-token: secret\n")
+    with pytest.raises(ConfigError) as refused:
+        parse([*MINIMAL, *(str(paths.get(word, word)) for word in argv)], environ)
+    for name, path in paths.items():
+        message = message.replace(name, str(path))
+    assert message in str(refused.value)
+    assert "secret" not in str(refused.value)
+    assert "\n" not in str(refused.value)

@@ -62,3 +62,15 @@ function update(now, wanted) {
 export function byId(id) {
   return document.getElementById(id);
 }
+
+const GIVEN_MS = 60_000;
+
+/** Gives a person a file. @param {Blob} content @param {string} name */
+export function give(content, name) {
+  const address = URL.createObjectURL(content);
+  const link = h("a", { href: address, download: name });
+  document.body.append(link);
+  link.click();
+  link.remove();
+  window.setTimeout(() => URL.revokeObjectURL(address), GIVEN_MS);
+}
