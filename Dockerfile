@@ -1,7 +1,9 @@
 # One image for every role: `docker run local-mesh sidecar --help`, likewise services, registry, loadgen, mesh.
 # Nothing is compiled: every dependency has a wheel for linux/amd64 and linux/arm64.
 
-FROM python:3.13-slim AS base
+# `make images` puts its digest here (mesh/export/images.lock)
+ARG PYTHON=python:3.13-slim
+FROM ${PYTHON} AS base
 
 # The dependencies are a layer of their own: an edit of our code downloads nothing.
 FROM base AS dependencies

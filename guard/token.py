@@ -46,6 +46,12 @@ class Token:
         self._look()
         return bool(self._value)
 
+    @property
+    def word(self) -> str:
+        """The secret itself, for who has to send it; "" as long as there is none."""
+        self._look()
+        return self._value.decode("utf-8", "surrogateescape")
+
     def matches(self, given: str | None) -> bool:
         """False as long as there is no secret."""
         self._look()

@@ -23,6 +23,7 @@ from prometheus_client import CollectorRegistry, PlatformCollector, ProcessColle
 from guard.token import Token
 from registry.client import Heartbeat, RegistryClient
 
+from .admin.app_metrics import AppMetrics
 from .admin.server import Admin
 from .app_health import AppHealth
 from .balance.endpoints import EndpointSpec
@@ -111,10 +112,9 @@ class Sidecar:
             self._loop.add_signal_handler(number, self.stopping.set)
         async with contextlib.AsyncExitStack() as stack:
             if config.registry:
+                token = Token(config.registry_token or "", config.registry_token_file, log.warning)
                 self._client = await stack.enter_async_context(
-                    RegistryClient(
-                        config.registry, token=config.registry_token, clock=self.clock, rng=self.rng
-                    )
+                    RegistryClient(config.registry, token=lambda: token.word, clock=self.clock, rng=self.rng)
                 )
             self._tasks = await stack.enter_async_context(asyncio.TaskGroup())
             background: list[asyncio.Task[None]] = []
@@ -155,6 +155,7 @@ class Sidecar:
                 self._fail_health,
                 self.begin_drain,
                 self.stopping.set,
+                app_metrics=AppMetrics(config.app).get if config.app is not None else None,
                 token=Token(config.admin_token, config.admin_token_file, log.warning),
             )
             try:

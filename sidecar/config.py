@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from guard.token import Token, TokenError, read_token
+from guard.token import Token, TokenError
 
 from .config_limits import LIMIT_FLAGS, add_flags, take_limits, take_timeouts
 from .errors import ConfigError
@@ -59,10 +59,12 @@ class Config:
     outbound: Address | None = None
     tcp: tuple[tuple[str, Address], ...] = ()
     admin: Address | None = None
+    status: Address | None = None
     admin_token: str = dataclasses.field(default="", repr=False)
     admin_token_file: Path | None = None
     registry: str | None = None
     registry_token: str | None = dataclasses.field(default=None, repr=False)
+    registry_token_file: Path | None = None
     upstreams: tuple[tuple[str, tuple[Address, ...]], ...] = ()
     default_service: str | None = None
     policies: tuple[Path, ...] = ()
@@ -138,22 +140,18 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
 
 
 def _take_tokens(values: dict[str, object], environ: Mapping[str, str]) -> None:
-    """Of the environment, and the registry's from its file; the admin's file may be written later."""
-    file, admin_file = values.pop("registry_token_file", None), values.get("admin_token_file")
-    source = "--registry-token-file"
-    try:
-        if isinstance(file, Path):
-            values["registry_token"] = read_token(file).decode("utf-8", "surrogateescape")
-        source = "--admin-token-file"
-        if isinstance(admin_file, Path):
-            Token(file=admin_file).check()
-        for key in ("registry_token", "admin_token"):
-            source = f"SIDECAR_{key.upper()}"
+    """Of the environment, or each from its file, which may be written later."""
+    for key in ("registry_token", "admin_token"):
+        source, file = f"SIDECAR_{key.upper()}", values.get(f"{key}_file")
+        try:
             if given := environ.get(source):
                 Token(given)
                 values[key] = given
-    except TokenError as error:
-        raise ConfigError(f"{source}: {error}") from error
+            elif isinstance(file, Path):
+                source = f"--{key.replace('_', '-')}-file"
+                Token(file=file).check()
+        except TokenError as error:
+            raise ConfigError(f"{source}: {error}") from error
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -187,6 +185,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--outbound", metavar="HOST:PORT", help="listen here for the app's own calls (HTTP_PROXY)")
     add("--admin", metavar="HOST:PORT", help="listen here for /metrics, /snapshot, /ready, …")
     add(
+        "--status",
+        metavar="HOST:PORT",
+        help="listen here, too, for other machines: /ready, /metrics and the app's as /app/metrics",
+    )
+    add(
         "--admin-token-file",
         metavar="FILE",
         help="holds the token of --admin (0600, may come or change later); or SIDECAR_ADMIN_TOKEN. With one "
@@ -196,7 +199,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--registry-token-file",
         metavar="FILE",
-        help="holds its ACL token, for nobody else to read (0600); or SIDECAR_REGISTRY_TOKEN",
+        help="holds its ACL token (0600, may come or change later); or SIDECAR_REGISTRY_TOKEN",
     )
     add("--registry-token", help=argparse.SUPPRESS)
     add(
@@ -254,7 +257,7 @@ def _read_file(path: str, known: set[str]) -> dict[str, object]:
 
 def _convert(key: str, value: object, source: str) -> object:
     text = str(value)
-    if key in ("inbound", "outbound", "app", "admin"):
+    if key in ("inbound", "outbound", "app", "admin", "status"):
         return parse_address(text, source)
     if key == "advertise":
         return str(parse_advertised(text, source)).removesuffix(":0")

@@ -77,6 +77,9 @@ class Listening:
             if config.admin is not None:
                 at = "admin", config.admin
                 bound["admin"] = await admin.open(config.admin.host, config.admin.port)
+            if config.status is not None:
+                at = "status", config.status
+                bound["status"] = await admin.open(config.status.host, config.status.port)
         except OSError as error:
             flag, address = at
             words = f"cannot listen: {error.strerror or error}; choose another port (0 = any free one)"

@@ -11,7 +11,8 @@ from mesh.processes import ProcessSpec
 from services.script import Topology
 
 # What listens where inside the containers (`mesh export compose`).
-SIDECAR_PORTS = {"inbound": 15006, "outbound": 15001, "admin": 15000, "app": 9000}
+# The admin's paths on 15020: 15000 is on the pod's loopback alone.
+SIDECAR_PORTS = {"inbound": 15006, "outbound": 15001, "admin": 15020, "app": 9000}
 LOADGEN_PORT, REGISTRY_PORT = 9100, 8500
 
 

@@ -36,10 +36,10 @@ def compose_file(topology: Topology, name: str, directory: Path) -> str:
         "pattern": (topology.load.pattern if topology.load else None) or "constant",
         "ingress_port": str(topology.ingress_port or 8080),
         "ours": images.OURS,
-        "consul": images.CONSUL,
-        "prometheus": images.PROMETHEUS,
-        "grafana": images.GRAFANA,
-        "jaeger": images.JAEGER,
+        "consul": images.pinned(images.CONSUL),
+        "prometheus": images.pinned(images.PROMETHEUS),
+        "grafana": images.pinned(images.GRAFANA),
+        "jaeger": images.pinned(images.JAEGER),
         "wait_for_all": indent(
             "\n".join(f"{one.name}-sidecar: {{condition: service_healthy}}" for one in instances), "      "
         ),

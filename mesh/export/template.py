@@ -21,6 +21,10 @@ HEAD = """\
 #
 # Every replica is two containers, like a pod: the sidecar owns the network namespace, the app joins it.
 # Kill the app, and its sidecar says so; kill the sidecar, and the app is cut off.
+#
+# Of a pod the network reaches 15006, where requests come in, and 15020, where whoever asks may read how it does;
+# the app, its way out and the sidecar's admin listener are on the pod's loopback. Who shall act on a sidecar or
+# register in Consul needs the secret in the volume `secret`, which our own programs have and apps have not.
 name: <name>
 
 x-ours: &ours
@@ -39,24 +43,28 @@ x-ours: &ours
   dns_opt: ["ndots:1"]
 
 x-sidecar-environment: &sidecar-environment
-  SIDECAR_ADMIN: 0.0.0.0:15000 # Istio's ports
-  SIDECAR_OUTBOUND: 0.0.0.0:15001
+  SIDECAR_ADMIN: 127.0.0.1:15000 # Istio's ports
+  SIDECAR_STATUS: 0.0.0.0:15020
+  SIDECAR_ADMIN_TOKEN_FILE: &secret /run/mesh-secret/token
+  SIDECAR_OUTBOUND: 127.0.0.1:15001
   SIDECAR_INBOUND: 0.0.0.0:15006
   SIDECAR_APP: 127.0.0.1:9000
   SIDECAR_REGISTRY: http://consul:8500
+  SIDECAR_REGISTRY_TOKEN_FILE: *secret
   SIDECAR_OTLP: http://jaeger:4318
   MESH_HEALTH: 15000/ready # also says whether the app behind it is well
 
 x-sidecar: &sidecar
   <<: *ours
   command: [sidecar]
+  volumes: ["secret:/run/mesh-secret:ro"]
   mem_limit: 64m # it takes 48
   cpus: 1
   depends_on: {consul: {condition: service_started}}
 
 x-app-environment: &app-environment
   SERVICES_TOPOLOGY: <topology>
-  SERVICES_LISTEN: 0.0.0.0:9000 # Prometheus reads its metrics there; requests come through the sidecar
+  SERVICES_LISTEN: 127.0.0.1:9000 # requests come through the sidecar, and so does who reads its metrics
   SERVICES_OUTBOUND: 127.0.0.1:15001
   SERVICES_OTLP: http://jaeger:4318
   MESH_HEALTH: 9000/health
@@ -72,6 +80,14 @@ x-app: &app
   logging: *logging
   command: [services]
   mem_limit: 56m # it takes 42
+  cpus: 1
+
+x-theirs: &theirs
+  restart: on-failure
+  read_only: true
+  cap_drop: [ALL]
+  security_opt: ["no-new-privileges:true"]
+  logging: *logging
   cpus: 1
 
 services:
@@ -112,9 +128,12 @@ AROUND = """\
     environment:
       SIDECAR_NAME: ingress
       SIDECAR_DEFAULT_SERVICE: <entrypoint>
-      SIDECAR_ADMIN: 0.0.0.0:15000
+      SIDECAR_ADMIN: 127.0.0.1:15000
+      SIDECAR_STATUS: 0.0.0.0:15020
+      SIDECAR_ADMIN_TOKEN_FILE: *secret
       SIDECAR_OUTBOUND: 0.0.0.0:15001
       SIDECAR_REGISTRY: http://consul:8500
+      SIDECAR_REGISTRY_TOKEN_FILE: *secret
       SIDECAR_OTLP: http://jaeger:4318
       SIDECAR_TRACE_SAMPLE: ${TRACE_SAMPLE:-0.1} # of requests that bring no trace of their own
       MESH_HEALTH: 15000/ready
@@ -131,9 +150,11 @@ AROUND = """\
       LOADGEN_RATE: ${LOAD_RATE:-<rate>}
       LOADGEN_PATTERN: <pattern>
       LOADGEN_HTTP: 0.0.0.0:9100
+      LOADGEN_TOKEN_FILE: *secret
       LOADGEN_TRACE_SAMPLE: ${TRACE_SAMPLE:-0.1}
       LOADGEN_REPORT_EVERY: 60s
       MESH_HEALTH: 9100/status
+    volumes: ["secret:/run/mesh-secret:ro"]
     mem_limit: 80m # it takes 33; requests that wait for a slow mesh are the rest
     cpus: 1
     healthcheck: {interval: 5s}
@@ -149,7 +170,7 @@ AROUND = """\
     scale: ${CONTROL:-1}
     container_name: ${COMPOSE_PROJECT_NAME}-control
     command: [mesh.docker]
-    user: "0:0" # the socket belongs to root; it has none of root's capabilities
+    user: "0:10001" # the socket belongs to root, whose capabilities it has none of; the secret is for the group
     environment:
       MESH_PROJECT: ${COMPOSE_PROJECT_NAME}
       MESH_TOPOLOGY: <topology>
@@ -157,9 +178,10 @@ AROUND = """\
       MESH_JAEGER: http://127.0.0.1:${JAEGER_PORT:-16686}
       MESH_ENTRYPOINT: http://127.0.0.1:${ENTRYPOINT_PORT:-<ingress_port>}
       MESH_REGISTRY: http://consul:8500
+      MESH_SECRET_FILE: *secret
       MESH_TOKEN: ${MESH_TOKEN:-} # made at each start when none is given
       MESH_HEALTH: 4201/metrics
-    volumes: ["/var/run/docker.sock:/var/run/docker.sock"]
+    volumes: ["/var/run/docker.sock:/var/run/docker.sock", "secret:/run/mesh-secret:ro"]
     tmpfs: [/run/mesh]
     ports: ["127.0.0.1:${CONTROL_PORT:-4200}:4200"]
     mem_limit: 96m
@@ -168,70 +190,69 @@ AROUND = """\
 
   # -- other people's programs
   consul:
+    <<: *theirs
     image: <consul>
     container_name: ${COMPOSE_PROJECT_NAME}-consul
     # everything is in its memory: who lives registers again, and policies are put by control
-    command: ["agent", "-dev", "-client=0.0.0.0", "-hcl=telemetry { prometheus_retention_time = \\"1m\\" disable_hostname = true }"]
+    entrypoint: [sh, /etc/consul/start.sh]
+    user: "0:10001" # makes the secret: root's, for the group of our own programs to read
     environment: {GOGC: "50", GOMEMLIMIT: 120MiB}
-    restart: on-failure
+    volumes: ["./grafana/consul:/etc/consul:ro", "secret:/run/mesh-secret"]
+    tmpfs: [/tmp]
     ports: ["127.0.0.1:${CONSUL_PORT:-8500}:8500"]
     mem_limit: 144m # it takes 57, and twice that on a machine that is far too busy
-    cpus: 1
-    logging: *logging
     healthcheck: {test: [CMD, consul, catalog, datacenters], interval: 5s, timeout: 10s, start_period: 60s}
     labels: {mesh.instance: registry, mesh.part: app, mesh.kind: registry, mesh.service: registry}
 
   prometheus:
+    <<: *theirs
     image: <prometheus>
     container_name: ${COMPOSE_PROJECT_NAME}-prometheus
     command:
       - --config.file=/etc/prometheus/prometheus.yml
       - --storage.tsdb.path=/prometheus
       - --storage.tsdb.retention.time=6h
-      - --web.enable-lifecycle
       - --enable-feature=exemplar-storage
-    restart: on-failure
     volumes: ["./grafana/prometheus:/etc/prometheus:ro", "prometheus:/prometheus"]
+    tmpfs: [/tmp] # for promtool
     ports: ["127.0.0.1:${PROMETHEUS_PORT:-9090}:9090"]
     mem_limit: 224m
-    cpus: 1
-    logging: *logging
     healthcheck: {test: [CMD, promtool, check, healthy, "--url=http://127.0.0.1:9090"], interval: 5s, timeout: 10s, start_period: 60s}
 
   grafana:
+    <<: *theirs
     image: <grafana>
     container_name: ${COMPOSE_PROJECT_NAME}-grafana
     environment:
       GF_AUTH_ANONYMOUS_ENABLED: "true" # published on 127.0.0.1 only
       GF_AUTH_ANONYMOUS_ORG_ROLE: Viewer
       GF_AUTH_DISABLE_LOGIN_FORM: "true"
+      GF_AUTH_BASIC_ENABLED: "false" # else its first user is admin, with the password admin
       GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH: /etc/grafana/dashboards/mesh-overview.json
       GF_ANALYTICS_REPORTING_ENABLED: "false"
       GF_ANALYTICS_CHECK_FOR_UPDATES: "false"
       GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES: "false"
       GF_PLUGINS_PREINSTALL_DISABLED: "true"
-    restart: on-failure
+    tmpfs: ["/var/lib/grafana:uid=472,gid=0,mode=0755", /tmp]
     volumes: ["./grafana/provisioning:/etc/grafana/provisioning:ro", "./grafana/dashboards:/etc/grafana/dashboards:ro"]
     ports: ["127.0.0.1:${GRAFANA_PORT:-3000}:3000"]
     mem_limit: 192m
-    cpus: 1
-    logging: *logging
     healthcheck: {test: [CMD-SHELL, "wget -q -O /dev/null http://127.0.0.1:3000/api/health"], interval: 5s, timeout: 10s, start_period: 60s}
 
   jaeger:
+    <<: *theirs
     image: <jaeger>
     container_name: ${COMPOSE_PROJECT_NAME}-jaeger
     command: ["--config=file:/etc/jaeger/jaeger.yaml"]
     environment: {GOMEMLIMIT: 220MiB}
-    restart: on-failure
     volumes: ["./grafana/jaeger:/etc/jaeger:ro"]
     ports: ["127.0.0.1:${JAEGER_PORT:-16686}:16686"]
     mem_limit: 256m
-    cpus: 1
-    logging: *logging
     # the image has one of the two
     healthcheck: {test: [CMD-SHELL, "wget -q -O /dev/null http://127.0.0.1:13133/status || curl -sf -o /dev/null http://127.0.0.1:13133/status"], interval: 5s, timeout: 10s, start_period: 60s}
 
 volumes:
   prometheus: {}
+  # in memory, and gone when nothing of the mesh runs any more
+  secret: {driver_opts: {type: tmpfs, device: tmpfs, o: size=64k}}
 """

@@ -72,7 +72,7 @@ class Transport:
         self,
         address: str,
         *,
-        token: str | None,
+        token: str | Callable[[], str] | None,
         datacenter: str | None,
         namespace: str | None,
         ssl: tls.SSLContext | bool = True,
@@ -129,8 +129,9 @@ class Transport:
     def headers(self, token: str | None = None) -> dict[str, str]:
         """Token and namespace as headers, so that neither ends in somebody's access log."""
         headers: dict[str, str] = {}
-        if token or self._token:
-            headers["X-Consul-Token"] = token or self._token or ""
+        word = token or (self._token() if callable(self._token) else self._token)
+        if word:
+            headers["X-Consul-Token"] = word
         if self._namespace:
             headers["X-Consul-Namespace"] = self._namespace
         return headers

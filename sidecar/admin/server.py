@@ -37,6 +37,7 @@ class Admin:
         ready: why not, or None.
         fail: make the health check fail (True) or true again (False). drain: begin to drain. quit: end.
         level: set the log level. refresh: called with the path before a GET is answered.
+        app_metrics: answers `/app/metrics`; None = there is no app.
         token: what acts needs it, and so does what comes from another machine (see `guard.Gate`).
     """
 
@@ -53,6 +54,7 @@ class Admin:
         quit: Callable[[], None],
         level: Callable[[int], None] = logging.root.setLevel,
         refresh: Callable[[str], Awaitable[None]] | None = None,
+        app_metrics: Callable[[web.Request], Awaitable[web.Response]] | None = None,
         token: Token | None = None,
     ) -> None:
         self._snapshot = snapshot
@@ -66,18 +68,22 @@ class Admin:
         self._quit = quit
         self._set_level = level
         self._refresh = refresh
+        self._app_metrics = app_metrics
+        self._runners: list[web.AppRunner] = []
         self._gate = Gate("the sidecar's admin listener", token or Token(), PUBLIC)
-        self._runner: web.AppRunner | None = None
 
     async def open(self, host: str, port: int) -> str:
-        """Listen; returns the bound address."""
+        """Listen, here too; returns the bound address."""
         app = web.Application(middlewares=[self._guard], client_max_size=64 * 1024)
         get, post = app.router.add_get, app.router.add_post
         get("/", self._help)
         get("/ready", self._get_ready)
+        get("/healthz/ready", self._get_ready)
         get("/metrics", self._metrics)
         get("/stats", self._metrics)
         get("/stats/prometheus", self._metrics)
+        if self._app_metrics is not None:
+            get("/app/metrics", self._app_metrics)
         get("/clusters", self._clusters)
         get("/config_dump", self._get_config)
         get("/snapshot", self._get_snapshot)
@@ -88,16 +94,16 @@ class Admin:
         post("/quitquitquit", self._quitquitquit)
         post("/logging", self._logging)
         # A watcher of /events never ends by itself, so the shutdown does not wait for it.
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handle_signals=False)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port)
-        await site.start()
-        bound = self._runner.addresses[0]
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handle_signals=False)
+        await runner.setup()
+        self._runners.append(runner)
+        await web.TCPSite(runner, host, port).start()
+        bound = runner.addresses[0]
         return f"{bound[0]}:{bound[1]}"
 
     async def close(self) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
+        for runner in self._runners:
+            await runner.cleanup()
 
     @web.middleware
     async def _guard(

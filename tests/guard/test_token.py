@@ -20,6 +20,7 @@ def test_only_the_same_word_matches() -> None:
     """And never the word that is not there."""
     token = Token("secret")
     assert token.known
+    assert (token.word, Token().word) == ("secret", "")
     assert token.matches("secret")
     for wrong in ("", "secre", "secrets", "Secret", "sécret", "\udcff\udcfe", None):
         assert not token.matches(wrong)

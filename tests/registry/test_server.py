@@ -171,6 +171,12 @@ async def test_the_client_carries_its_token() -> None:
                 await client.kv_put("k", b"v")
             with pytest.raises(PermissionDenied):
                 await client.update_check("service:w1", "passing")
+        word = ""
+        async with RegistryClient(server.address, token=lambda: word) as client:
+            with pytest.raises(PermissionDenied):
+                await client.kv_put("k", b"v")
+            word = "secret"  # it came later
+            assert await client.kv_put("k", b"v")
 
 
 async def test_the_client_speaks_tls_and_checks_the_certificate() -> None:

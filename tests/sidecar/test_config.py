@@ -55,6 +55,7 @@ def test_durations(text: str, seconds: float) -> None:
         (["--name", "a", "--inbound", "h:1"], {}, "--inbound needs --app"),
         ([*MINIMAL, "--admin", "8080"], {}, "--admin: '8080' is not HOST:PORT"),
         ([*MINIMAL, "--admin", "h:99999"], {}, "--admin: 'h:99999' is not HOST:PORT"),
+        (MINIMAL, {"SIDECAR_STATUS": "15020"}, "SIDECAR_STATUS: '15020' is not HOST:PORT"),
         ([*MINIMAL, "--workers", "0"], {}, "--workers: '0' is not a whole number from 1 to 128"),
         ([*MINIMAL, "--workers", "1.5"], {}, "--workers: '1.5' is not a whole number"),
         ([*MINIMAL, "--workers", "all"], {}, "--workers: 'all' is not a whole number"),
@@ -105,18 +106,20 @@ def test_what_is_advertised() -> None:
 
 
 def test_tokens_come_from_the_environment_or_from_files(tmp_path: Path) -> None:
-    """The admin's file may be written later; the environment wins; a configuration shows none."""
+    """A file may be written later; the environment wins; a configuration shows none."""
     file = tmp_path / "token"
     file.write_text("filed\n")
     file.chmod(0o600)
     config = parse([*MINIMAL, "--registry-token-file", str(file), "--admin-token-file", str(file)], {})
-    assert (config.registry_token, config.admin_token, config.admin_token_file) == ("filed", "", file)
+    assert (config.registry_token, config.registry_token_file) == (None, file)
+    assert (config.admin_token, config.admin_token_file) == ("", file)
     given = {"SIDECAR_REGISTRY_TOKEN": "given", "SIDECAR_ADMIN_TOKEN": "given-too"}
     config = parse([*MINIMAL, "--registry-token-file", str(file)], given)
     assert (config.registry_token, config.admin_token) == ("given", "given-too")
     assert "given" not in repr(config)
     later = tmp_path / "later"
     assert parse(MINIMAL, {"SIDECAR_ADMIN_TOKEN_FILE": str(later)}).admin_token_file == later
+    assert parse(MINIMAL, {"SIDECAR_REGISTRY_TOKEN_FILE": str(later)}).registry_token_file == later
     assert parse(MINIMAL, {}).registry_token is None
 
 
@@ -126,7 +129,6 @@ def test_tokens_come_from_the_environment_or_from_files(tmp_path: Path) -> None:
         (["--registry-token", "secret"], {}, "--registry-token: every user of this machine reads the arg"),
         (["--registry-token-file", "FILE"], {}, "--registry-token-file: FILE: others may use it: chmod 600"),
         (["--admin-token-file", "FILE"], {}, "--admin-token-file: FILE: others may use it: chmod 600 FILE"),
-        (["--registry-token-file", "NONE"], {}, "--registry-token-file: NONE: cannot be read: No such file"),
         ([], {"SIDECAR_ADMIN_TOKEN": "two words"}, "SIDECAR_ADMIN_TOKEN: the token: is not one word"),
         (["--config", "YAML"], {}, "YAML: registry_token: no such setting"),
     ],
@@ -135,7 +137,7 @@ def test_a_token_where_others_read_it_is_refused(
     tmp_path: Path, argv: list[str], environ: dict[str, str], message: str
 ) -> None:
     """In one line, without the token."""
-    paths = {"FILE": tmp_path / "token", "NONE": tmp_path / "none", "YAML": tmp_path / "sidecar.yaml"}
+    paths = {"FILE": tmp_path / "token", "YAML": tmp_path / "sidecar.yaml"}
     paths["FILE"].write_text("secret\n")
     paths["FILE"].chmod(0o644)
     paths["YAML"].write_text("registry-token: secret\n")
