@@ -1,7 +1,9 @@
 # One image for every role: `docker run local-mesh sidecar --help`, likewise services, registry, loadgen, mesh.
 # Nothing is compiled: every dependency has a wheel for linux/amd64 and linux/arm64.
 
-FROM python:3.13-slim AS base
+# `make images` puts its digest here (mesh/export/images.lock)
+ARG PYTHON=python:3.13-slim
+FROM ${PYTHON} AS base
 
 # The dependencies are a layer of their own: an edit of our code downloads nothing.
 FROM base AS dependencies
@@ -20,13 +22,14 @@ RUN useradd --uid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sb
 COPY --from=dependencies /venv /venv
 WORKDIR /mesh
 COPY LICENSE ./
+COPY guard guard
 COPY registry registry
 COPY loadgen loadgen
 COPY services services
 COPY sidecar sidecar
 COPY mesh mesh
 # bytecode is written here once, not by every container at its start
-RUN /venv/bin/python -m compileall -q registry loadgen services sidecar mesh \
+RUN /venv/bin/python -m compileall -q guard registry loadgen services sidecar mesh \
  && ln -s /mesh/mesh/docker/mesh.sh /usr/local/bin/mesh
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER 10001

@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 TOPOLOGY ?= shop
 
-.PHONY: env up down test lint format bench lock clean
+.PHONY: env up down test lint format bench lock images sbom clean
 
 env: .venv/.ready
 
@@ -48,6 +48,15 @@ lock:
 	  pyproject.toml -o requirements.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
+
+# Asks the registries anew for the digests of other projects' images; needs a Docker engine and the internet.
+images: env
+	$(BIN)/python -m mesh.export.renew
+	$(BIN)/mesh export compose --output compose.yaml
+
+# What the image holds of other projects, as CycloneDX.
+sbom: env
+	$(BIN)/python .ci/sbom.py > sbom.cdx.json
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -18,6 +18,8 @@ from typing import Any
 import uvloop
 from aiohttp import web
 
+from guard.door import TIMES, Door
+from guard.token import Token, TokenError
 from loadgen.duration import parse_duration
 from loadgen.patterns import NAMES, Pattern, PatternError, parse_pattern
 from loadgen.report import line, summary, text
@@ -71,6 +73,7 @@ class _Options(argparse.Namespace):
     pattern: Pattern
     duration: float | None
     http: tuple[str, int]
+    token: Token
     json: str | None
     warmup: float
     limits: Limits
@@ -94,18 +97,19 @@ async def _serve(options: _Options) -> int:
     )
     host, port = options.http
     server = web.AppRunner(
-        control_app(runner, loopback=host in ("localhost", "::1") or host.startswith("127.")),
+        control_app(runner, options.token),
         access_log=None,
         shutdown_timeout=1.0,
+        **TIMES,
     )
     await server.setup()
+    door = Door(server.server)
     try:
         try:
-            await web.TCPSite(server, host, port).start()
+            bound = await door.open(host, port)
         except OSError as error:
             log.error("--http %s: cannot listen: %s", _address(host, port), error.strerror or error)
             return 2
-        bound = server.addresses[0]
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, runner.stop)
         print(json.dumps({"http": _address(bound[0], bound[1])}), flush=True)
@@ -114,6 +118,7 @@ async def _serve(options: _Options) -> int:
             await runner.run(duration=options.duration, drain=options.limits.timeout)
             reporting.cancel()
     finally:
+        door.close()
         await server.cleanup()
     document = summary(
         runner, seed=options.seed, started_at=runner.started + wall_offset, warmup=options.warmup
@@ -140,7 +145,8 @@ def _write(document: Mapping[str, Any], where: str | None) -> int:
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         # beside it and then renamed: who reads the file finds it whole or not at all
-        aside.write_text(whole)
+        with aside.open("x") as file:  # never through a link that somebody put there
+            file.write(whole)
         aside.replace(path)
     except OSError as error:
         log.error("cannot write the summary to %s: %s", where, error.strerror or error)
@@ -174,6 +180,11 @@ def _parse(argv: Sequence[str], env: Mapping[str, str]) -> _Options:
     flag("--pattern", f"shape of the rate: {', '.join(NAMES)}", default="constant", convert=parse_pattern)
     flag("--duration", "stop after this time, as in 30s or 2m; without it, run until told", convert=_positive)
     flag("--http", "HOST:PORT of the control API", default="127.0.0.1:0", convert=_host_port)
+    flag(
+        "--token-file",
+        "holds the token of --http (0600; it may appear or change later): with one, changes need it as "
+        "Authorization: Bearer, and other machines for all but /metrics; or LOADGEN_TOKEN",
+    )
     flag("--json", "write the summary to this file at the end; - is stdout")
     flag(
         "--warmup",
@@ -218,6 +229,7 @@ def _parse(argv: Sequence[str], env: Mapping[str, str]) -> _Options:
         options.warmup = _warmup(raw.warmup, raw.duration)
         if raw.json not in (None, "-") and not Path(raw.json).absolute().parent.is_dir():
             raise SettingError(f"--json {raw.json}: there is no such directory; make it first")
+        options.token = _token(env.get("LOADGEN_TOKEN", ""), raw.token_file)
     except (TargetError, SettingError) as error:
         parser.error(str(error))
     options.http = raw.http
@@ -225,6 +237,15 @@ def _parse(argv: Sequence[str], env: Mapping[str, str]) -> _Options:
     options.seed = raw.seed if raw.seed is not None else random.Random().getrandbits(32)
     options.report_every = raw.report_every
     return options
+
+
+def _token(given: str, file: str | None) -> Token:
+    try:
+        token = Token(given, None if file is None else Path(file), log.warning)
+        token.check()
+    except TokenError as error:
+        raise SettingError(f"{'LOADGEN_TOKEN' if given else '--token-file'}: {error}") from error
+    return token
 
 
 def _warmup(asked: float | None, duration: float | None) -> float:
@@ -256,7 +277,7 @@ def _positive(value: str) -> float:
 
 def _host_port(value: str) -> tuple[str, int]:
     host, colon, port = value.rpartition(":")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+    if not (colon and host and port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
         raise ValueError(f"{value!r} is not HOST:PORT, as in 127.0.0.1:9100; port 0 takes a free one")
     return host.strip("[]"), int(port)
 

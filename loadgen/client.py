@@ -1,9 +1,13 @@
-"""Steers and reads a running generator over its control API; needs no other part of this package."""
+"""Steers and reads a running generator over its control API, from another process."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
+
+MAX_ANSWER_BYTES = 4 * 1024 * 1024
+"""A status is some 20 kB; the reports of a thousand changes are less than this."""
 
 TIMEOUT_S = 5.0
 """The generator answers in a millisecond; later than this it hangs or is frozen."""
@@ -23,6 +27,17 @@ class LoadRefused(LoadError):
     def __init__(self, status: int, words: str) -> None:
         super().__init__(words)
         self.status = status
+
+
+def check(rate: object, pattern: str | Mapping[str, Any]) -> None:
+    """Raises LoadRefused for what a generator would refuse to do, in its words."""
+    from loadgen.patterns import PatternError, pattern_of
+    from loadgen.settings import SettingError, check_rate
+
+    try:
+        check_rate(rate, pattern_of(pattern))
+    except (PatternError, SettingError) as error:
+        raise LoadRefused(400, str(error)) from error
 
 
 class LoadClient:
@@ -49,6 +64,10 @@ class LoadClient:
             "PUT", "/pattern", {"pattern": pattern} if isinstance(pattern, str) else pattern
         )
 
+    async def steer(self, change: Mapping[str, Any]) -> dict[str, Any]:
+        """`rate`, `pattern` (text or mapping) or both, all or nothing; answers rate and pattern in force."""
+        return await self._call("PUT", "/load", change)
+
     async def reset(self) -> dict[str, Any]:
         """Start a new measuring window: counts and latencies begin at 0, the traffic goes on."""
         return await self._call("POST", "/reset")
@@ -58,8 +77,7 @@ class LoadClient:
             async with self._session.request(
                 method, self._base + path, json=body, timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)
             ) as answer:
-                document = await answer.json(content_type=None)
-                code = answer.status
+                document, code = json.loads(await _read(answer)), answer.status
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             words = str(error) or type(error).__name__
             raise LoadUnavailable(f"load generator at {self._base}: {words}") from error
@@ -67,3 +85,12 @@ class LoadClient:
             given = document.get("error") if isinstance(document, dict) else None
             raise LoadRefused(code, str(given or f"{method} {path} answered {code}"))
         return document
+
+
+async def _read(answer: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for piece in answer.content.iter_any():
+        body += piece
+        if len(body) > MAX_ANSWER_BYTES:
+            raise ValueError(f"it answers more than {MAX_ANSWER_BYTES} bytes")
+    return bytes(body)

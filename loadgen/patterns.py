@@ -12,6 +12,8 @@ MAX_MULTIPLE = 1000.0
 """No pattern multiplies the rate by more; the product is capped again by the rate limit of the generator."""
 MAX_LEVELS = 100
 """Levels of one step pattern: more than a person draws, few enough to check on every look-up."""
+MAX_TEXT = 4096
+"""Characters of a pattern as text: a hundred levels of any number of digits that means something."""
 MIN_SECONDS, MAX_SECONDS = 0.1, 86_400.0
 """Durations inside a pattern: shorter is spacing, not shape; longer than a day is not a test."""
 
@@ -81,6 +83,21 @@ def parse_pattern(text: str) -> Pattern:
             raise PatternError(f"pattern {name!r}: {key!r} is given twice")
         fields[key] = value.split("/") if key == "levels" else value
     return pattern_from(name, fields)
+
+
+def pattern_of(body: object) -> Pattern:
+    """`"sine:period=30s"`, or `{"pattern": "sine", "period": "30s"}` as the control API takes it."""
+    given: dict[str, object] = dict(body) if isinstance(body, Mapping) else {"pattern": body}
+    name = given.pop("pattern", None)
+    if not isinstance(name, str) or len(name) > MAX_TEXT:
+        raise PatternError(
+            'a pattern is its name, or {"pattern": name, ...}, as in {"pattern": "sine", "period": "30s"}'
+        )
+    if ":" not in name:
+        return pattern_from(name, given)
+    if given:
+        raise PatternError("settings stand either in the pattern's text or beside it, not in both")
+    return parse_pattern(name)
 
 
 def pattern_from(name: str, fields: Mapping[str, object]) -> Pattern:

@@ -98,14 +98,17 @@ class Runner:
 
     def set_rate(self, rate: object) -> None:
         """From now on plan this many requests/s; SettingError leaves all as it was."""
-        checked = check_rate(rate, self.schedule.pattern)
-        if checked != self.schedule.rate:
-            self._change(rate=checked)
+        self.steer(rate, None)
 
     def set_pattern(self, pattern: Pattern) -> None:
         """From now on shape the rate like this, from the pattern's beginning; SettingError as for a rate."""
-        check_rate(self.schedule.rate, pattern)
-        self._change(pattern=pattern)
+        self.steer(self.schedule.rate, pattern)
+
+    def steer(self, rate: object, pattern: Pattern | None) -> None:
+        """Both at once, a pattern only if one is given; SettingError leaves all as it was."""
+        checked = check_rate(rate, pattern or self.schedule.pattern)
+        if checked != self.schedule.rate or pattern is not None:
+            self._change(rate=checked, pattern=pattern)
 
     def reset(self) -> None:
         """Start a new measuring window; the traffic does not notice."""

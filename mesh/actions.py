@@ -11,12 +11,10 @@ from mesh.crew import Crew
 from mesh.draining import begin_draining
 from mesh.errors import ActionRefused
 from mesh.instance import Instance, Phase, State
-from mesh.plan import Part
+from mesh.plan import SIDECAR_END_S, Part
 
 # A signal has had its effect after milliseconds; a process in a disk wait may need longer.
 EFFECT_S = 3.0
-# A draining sidecar that is healed ends at once or is killed: what it had under way had its time.
-REPLACE_S = 1.0
 
 
 class Action(StrEnum):
@@ -39,8 +37,10 @@ class Actions:
         changes: Changes,
         nudge: Callable[[Instance], None],
         session: aiohttp.ClientSession,
+        drain_s: float,
     ) -> None:
         self._crew = crew
+        self._drain_s = drain_s
         self._changes = changes
         self._nudge = nudge  # asks the sidecar at once how it is now
         self._session = session
@@ -99,13 +99,16 @@ class Actions:
         await self._effect(lambda: instance.standing().state is not State.STARTING)
 
     async def _end_draining(self, instance: Instance) -> None:
-        """A sidecar that drains closes its listeners for good: a new one takes its place."""
+        """A sidecar that drains closes its listeners for good: a new one takes its place.
+
+        It ends when nothing is under way, or when the limit is over, which runs since the drain began.
+        """
 
         def gone() -> bool:
             return not instance.parts[Part.SIDECAR].alive
 
         self._crew.signal(instance, Part.SIDECAR, signal.SIGTERM)
-        if not await self._changes.wait_for(gone, REPLACE_S):
+        if not await self._changes.wait_for(gone, self._drain_s + SIDECAR_END_S):
             await self._kill(instance, [Part.SIDECAR])
 
     async def _effect(self, condition: Callable[[], object]) -> None:

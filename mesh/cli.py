@@ -14,7 +14,16 @@ from typing import Annotated, Any
 
 import typer
 
-from mesh import cli_explain, cli_fault, cli_instances, cli_policies, cli_record, cli_scale, console
+from mesh import (
+    cli_dashboard,
+    cli_explain,
+    cli_fault,
+    cli_instances,
+    cli_policies,
+    cli_record,
+    cli_scale,
+    console,
+)
 from mesh.errors import MeshError, UsageError
 from mesh.identity import process_age
 
@@ -39,22 +48,28 @@ app.add_typer(export, name="export")
 WATCH_EVERY_S = 1.0
 PLAIN_COLUMNS = 160
 
-Rate = Annotated[float | None, typer.Option(metavar="N", min=0, help="Requests per second.")]
+# As in a topology; what the generator can do on this machine it says itself.
+MAX_RATE = 1_000_000.0
+
+Rate = Annotated[float | None, typer.Option(metavar="N", min=0, max=MAX_RATE, help="Requests per second.")]
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code; an error is one line on standard error."""
     name = f"mesh {arguments[0]}" if arguments and not arguments[0].startswith("-") else "mesh"
     try:
+        for number, argument in enumerate(arguments, 1):
+            if not is_text(argument):
+                raise UsageError(f"argument {number}, {argument!r}, is no UTF-8 text")
         return int(app(list(arguments), prog_name="mesh", standalone_mode=False) or 0)
     except typer.Exit as end:
         return end.exit_code
     except MeshError as error:
-        sys.stderr.write(f"{name}: {error}\n")
+        console.print_error(f"{name}: {error}")
         return error.exit_code
     except typer.TyperException as error:
         words = " ".join(error.format_message().split())
-        sys.stderr.write(f"{name}: {words} (see: {name} --help)\n")
+        console.print_error(f"{name}: {words} (see: {name} --help)")
         return error.exit_code
     except typer.Abort:
         raise KeyboardInterrupt from None
@@ -62,6 +77,11 @@ def run(arguments: Sequence[str]) -> int:
         # `mesh logs … | head`: nobody is there to read a complaint, not even the interpreter's own
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return MeshError.exit_code
+
+
+def is_text(argument: str) -> bool:
+    """Whether it can be sent and printed: bytes that are no UTF-8 come as halves of surrogate pairs."""
+    return argument.encode("utf-8", "replace").decode() == argument
 
 
 @app.command(epilog="Example: mesh up shop --rate 100")
@@ -81,6 +101,7 @@ def up(
     control_port: Annotated[
         int | None, typer.Option(metavar="N", min=0, max=65535, help="Of the control API (4200); 0 is any.")
     ] = None,
+    drain_timeout: console.DrainTimeout = None,
 ) -> int:
     """Start a mesh here, and keep it until Ctrl-C or `mesh down`."""
     from mesh.up import PROGRAMS, Request, Times
@@ -89,7 +110,8 @@ def up(
 
     now = time.monotonic()
     times = Times(time.monotonic, time.sleep, now - (process_age(os.getpid()) or 0.0))
-    request = Request(topology, _registry_url(registry), not no_load, rate, port, control_port)
+    drain_s = console.drain_seconds(drain_timeout)
+    request = Request(topology, _registry_url(registry), not no_load, rate, port, control_port, drain_s)
     if detach:
         return run_up_detached(request, times, PROGRAMS)
     return run_up(request, times, _make_show, PROGRAMS)
@@ -100,7 +122,10 @@ def down() -> int:
     """End the mesh that was started here, also one whose supervisor was killed."""
     from mesh.down import down as run_down
 
-    console.print_line(run_down(console.state(), time.monotonic, time.sleep))
+    def remark(line: str) -> None:
+        console.print_error(f"mesh down: {line}")
+
+    console.print_line(run_down(console.state(), time.monotonic, time.sleep, remark))
     return 0
 
 
@@ -180,7 +205,7 @@ def validate(
         check_topology(topology)
     except TopologyError as error:
         for each in (error, *error.more):
-            sys.stderr.write(f"{each}\n")
+            console.print_error(str(each))
         return UsageError.exit_code
     services, instances = len(topology.services), len(topology.instances())
     console.print_line(
@@ -197,6 +222,7 @@ def export_compose(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to; without it, printed.")
     ] = None,
+    drain_timeout: console.DrainTimeout = None,
 ) -> int:
     """Write a topology as a Docker Compose file; starts nothing."""
     from mesh.export.compose import compose_file
@@ -206,11 +232,12 @@ def export_compose(
     try:
         loaded = load_topology(topology)
         check_topology(loaded)
-        text = compose_file(loaded, topology, (output or Path("compose.yaml")).parent)
+        directory = (output or Path("compose.yaml")).parent
+        text = compose_file(loaded, topology, directory, console.drain_seconds(drain_timeout))
     except TopologyError as error:
         raise UsageError(str(error)) from error
     if output is None:
-        sys.stdout.write(text)
+        console.print_text(text)
         return 0
     try:
         output.write_text(text, encoding="utf-8")
@@ -231,9 +258,13 @@ def _registry_url(text: str | None) -> str | None:
     from urllib.parse import urlsplit
 
     url = text if "://" in text else f"http://{text}"
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError(f'--registry: "{text}" is not a URL such as http://127.0.0.1:8500')
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets, or a port that is none
+        usable = False
+    if not usable:
+        raise UsageError(f'--registry: "{text[:80]}" is not a URL such as http://127.0.0.1:8500')
     return url.rstrip("/")
 
 
@@ -241,3 +272,4 @@ cli_policies.add(app)
 cli_fault.add(app)
 cli_explain.add(app)
 cli_record.add(app)
+cli_dashboard.add(app)

@@ -72,9 +72,10 @@ def logs(
                 _print(name, line, alone=len(found) == 1)
         return 0
     files = log_files(console.state(), instance, None if part is PartChoice.BOTH else part.value)
-    followers = {name: Follower(path) for name, path in files.items()}
+    errors = console.log_errors()
+    followers = {name: Follower(path, errors) for name, path in files.items()}
     for name, path in files.items():
-        for line in tail(path, lines):
+        for line in tail(path, lines, errors):
             _print(name, line, alone=len(files) == 1)
     with contextlib.suppress(KeyboardInterrupt):
         while follow:
@@ -107,7 +108,7 @@ def _follow_containers(instance: str, part: PartChoice, lines: int) -> int:
 
 
 def _print(part: str, line: str, *, alone: bool) -> None:
-    console.print_line(line if alone else f"{part:7} | {line}")
+    console.print_log(line if alone else f"{part:7} | {line}")
 
 
 def add(app: typer.Typer) -> None:

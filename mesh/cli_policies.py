@@ -1,7 +1,5 @@
 """`mesh apply`, `get`, `delete`, `schema`: policies as people of kubectl and istioctl know them."""
 
-import json
-import sys
 import time
 from collections.abc import Mapping
 from enum import StrEnum
@@ -65,7 +63,7 @@ def get(
         console.print_json(documents[0] if name else found)
         return 0
     if output is Output.YAML:
-        sys.stdout.write("---\n".join(as_yaml(document) for document in documents))
+        console.print_text("---\n".join(as_yaml(document) for document in documents))
         return 0
     if documents:
         for line in policy_table(found["documents"], time.time()):
@@ -113,7 +111,7 @@ def schema() -> int:
     """Print the JSON Schema of all kinds of policies, for editors (yaml-language-server) and CI."""
     from sidecar.routing.documents import json_schema
 
-    sys.stdout.write(json.dumps(json_schema(), indent=2) + "\n")
+    console.print_json(json_schema())
     return 0
 
 
@@ -121,7 +119,7 @@ def refused(command: str, error: DocumentsRefused, files: Mapping[str, str] | No
     """Every problem on a line of its own, with the file of its document; the exit code."""
     for problem in error.problems:
         file = (files or {}).get(problem.partition(":")[0])
-        sys.stderr.write(f"mesh {command}: {file + ': ' if file else ''}{problem}\n")
+        console.print_error(f"mesh {command}: {file + ': ' if file else ''}{problem}")
     return error.exit_code
 
 
@@ -136,7 +134,7 @@ def _changed(command: str, done: dict[str, Any], *, dry_run: bool, as_json: bool
             for line in difference(change) if dry_run else ():
                 console.print_line(line)
         for warning in done["warnings"]:
-            sys.stderr.write(f"warning: {warning}\n")
+            console.print_error(f"warning: {warning}")
         if done["sidecars"] is not None and not done["sidecars"]["behind"]:
             console.print_line(taken(done["sidecars"]))
     return told_behind(command, done["sidecars"])
@@ -148,9 +146,9 @@ def told_behind(command: str, sidecars: dict[str, Any] | None) -> int:
 
     if sidecars is None or not sidecars["behind"]:
         return 0
-    sys.stderr.write(f"mesh {command}: it is kept, but only {taken(sidecars)}:\n")
+    console.print_error(f"mesh {command}: it is kept, but only {taken(sidecars)}:")
     for line in behind(sidecars):
-        sys.stderr.write(f"  {line}\n")
+        console.print_error(f"  {line}")
     return MeshError.exit_code
 
 

@@ -1,6 +1,5 @@
 """`mesh record` and `mesh replay`: what happens as one file, and the file as a page that plays it."""
 
-import re
 import time
 from pathlib import Path
 from typing import Annotated
@@ -9,9 +8,6 @@ import typer
 
 from mesh import console
 from mesh.errors import UsageError
-
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(s|m|h)")
-_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def record(
@@ -26,7 +22,7 @@ def record(
     """Record what the live page shows until Ctrl-C: requests, states, breakers, actions."""
     from mesh.recording import record
 
-    seconds = _seconds(lasting)
+    seconds = None if lasting is None else console.seconds("--for", lasting)
     path = output or Path(time.strftime("mesh-%Y%m%d-%H%M%S.jsonl.gz"))
     client = console.control_client()
     console.print_line(f"recording to {path} ({'Ctrl-C ends it' if seconds is None else lasting})")
@@ -61,15 +57,6 @@ def replay(
     finally:
         ports.close()
     return 0
-
-
-def _seconds(text: str | None) -> float | None:
-    if text is None:
-        return None
-    found = _DURATION.fullmatch(text)
-    if found is None or not float(found[1]):
-        raise UsageError(f'--for: "{text}" is not a duration; write for example 60s or 5m')
-    return float(found[1]) * _SECONDS[found[2]]
 
 
 def add(app: typer.Typer) -> None:

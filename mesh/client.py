@@ -10,19 +10,26 @@ from mesh.errors import DocumentsRefused, MeshError, UsageError
 
 # An action waits for its effect (a few seconds at most); a supervisor that needs longer hangs.
 TIMEOUT_S = 15.0
-# New replicas are waited for, those that go finish what they have, and one change waits for the other.
-SCALE_TIMEOUT_S = 60.0
+# New replicas are waited for, and one change waits for the other; who goes finishes what it has besides.
+SCALE_TIMEOUT_S = 30.0
+# The largest answers are logs, of some megabytes, and everything that a page needs of a mesh of hundreds.
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
 
 
 class ControlClient:
     """Calls the control API at `url`; raises MeshError, or UsageError for what the caller got wrong."""
 
     def __init__(self, url: str, token: str | None = None) -> None:
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+            self._host, self._port = parts.hostname or "", parts.port or 80
+        except ValueError:
+            raise UsageError(f"{url[:80]!r} is no URL of a control API (is MESH_CONTROL right?)") from None
         self._headers = {"X-Mesh-Client": "cli"}
         if token:
+            if not token.isascii() or not token.isprintable():
+                raise UsageError("the token has characters that no header may have (is MESH_TOKEN right?)")
             self._headers["Authorization"] = f"Bearer {token}"
-        self._host, self._port = parts.hostname or "", parts.port or 80
 
     def status(self) -> dict[str, Any]:
         """The document of `mesh status --json`."""
@@ -30,7 +37,10 @@ class ControlClient:
 
     def act(self, action: str, name: str, part: str) -> dict[str, Any]:
         """Kill, pause, …; returns the instance."""
-        return self._call("POST", f"/api/instances/{quote(name, safe='')}/{action}?part={quote(part)}")
+        path = f"/api/instances/{quote(name, safe='')}/{action}?part={quote(part)}"
+        # one that drains is healed when it has finished what it has
+        wait_s = TIMEOUT_S + (self._drain_s() if action == "heal" else 0.0)
+        return self._call("POST", path, timeout_s=wait_s)
 
     def logs(self, name: str, part: str, lines: int) -> dict[str, list[str]]:
         """Part -> its last lines."""
@@ -51,7 +61,8 @@ class ControlClient:
     def scale(self, name: str, replicas: int) -> dict[str, Any]:
         """Give the service so many replicas; returns it as it then is, and whether anything changed."""
         path = f"/api/services/{quote(name, safe='')}"
-        return self._call("PUT", path, {"numReplicas": replicas}, SCALE_TIMEOUT_S)
+        wait_s = SCALE_TIMEOUT_S + 2 * self._drain_s()  # the change before it, and this one
+        return self._call("PUT", path, {"numReplicas": replicas}, wait_s)
 
     def set_load(self, change: Mapping[str, Any]) -> dict[str, Any]:
         """`rate`, `pattern` or both; returns the load."""
@@ -100,9 +111,9 @@ class ControlClient:
             connection.request("GET", "/api/stream", headers=self._headers)
             answer = connection.getresponse()
             if answer.status != 200:
-                raise MeshError(json.loads(answer.read())["error"])
+                raise MeshError(json.loads(_read(answer))["error"])
             event = ""
-            for line in answer:
+            while line := answer.readline(MAX_ANSWER_BYTES):
                 name, _, value = line.decode().rstrip("\n").partition(": ")
                 if name == "event":
                     event = value
@@ -114,6 +125,9 @@ class ControlClient:
         finally:
             connection.close()
 
+    def _drain_s(self) -> float:
+        return float(self.status().get("drain_s") or 0.0)
+
     def _call(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, timeout_s: float = TIMEOUT_S
     ) -> dict[str, Any]:
@@ -123,7 +137,7 @@ class ControlClient:
             kind = {"Content-Type": "application/json"} if text else {}
             connection.request(method, path, text, self._headers | kind)
             answer = connection.getresponse()
-            document = json.loads(answer.read())
+            document = json.loads(_read(answer))
         except (OSError, http.client.HTTPException, ValueError) as error:
             words = str(error) or type(error).__name__
             raise MeshError(f"the mesh does not answer at {self._host}:{self._port}: {words}") from error
@@ -137,6 +151,13 @@ class ControlClient:
             raise MeshError(document["error"])
         assert isinstance(document, dict)
         return document
+
+
+def _read(answer: http.client.HTTPResponse) -> bytes:
+    body = answer.read(MAX_ANSWER_BYTES + 1)
+    if len(body) > MAX_ANSWER_BYTES:
+        raise ValueError(f"it answers more than {MAX_ANSWER_BYTES >> 20} MiB")
+    return body
 
 
 def _word(value: bool) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mesh.errors import MeshError
+from mesh.plain import plain
 
 ERASE_LINE = "\x1b[K"
 
@@ -63,15 +64,15 @@ def follow(fd: int, pid: int, log: Path) -> int:
             for line in pipe:
                 message = json.loads(line)
                 if "progress" in message and sys.stderr.isatty():
-                    sys.stderr.write(f"\r{ERASE_LINE}{progress_line(message['progress'])}")
+                    sys.stderr.write(f"\r{ERASE_LINE}{plain(progress_line(message['progress']))}")
                 elif sys.stderr.isatty():
                     sys.stderr.write(f"\r{ERASE_LINE}")
                 if "failed" in message:
                     os.waitpid(pid, 0)
-                    sys.stderr.write(f"mesh up: {message['failed']}\n")
+                    sys.stderr.write(f"mesh up: {plain(message['failed'])}\n")
                     return int(message["code"])
                 if "up" in message:
-                    sys.stdout.write("\n".join(summary(message["up"], detached=True)) + "\n")
+                    sys.stdout.write("\n".join(map(plain, summary(message["up"], detached=True))) + "\n")
                     return 0 if message["up"]["ready_s"] is not None else MeshError.exit_code
     except KeyboardInterrupt:
         os.kill(pid, signal.SIGTERM)

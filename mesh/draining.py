@@ -23,7 +23,7 @@ async def begin_draining(session: aiohttp.ClientSession, instance: Instance) -> 
         try:
             async with session.post(f"{instance.plan.admin}{path}", timeout=ADMIN_TIMEOUT) as answer:
                 if answer.status >= 400:
-                    words = (await answer.text())[:200]
+                    words = (await answer.content.read(200)).decode(errors="replace")
                     raise ActionRefused(f"the sidecar of {name} refuses {path}: {words}")
         except (aiohttp.ClientError, TimeoutError) as error:
             words = str(error) or type(error).__name__

@@ -43,3 +43,7 @@ class DocumentsRefused(UsageError):
 
 class ActionRefused(MeshError):
     """The mesh, or the instance, is not in a state in which this can be done."""
+
+
+class StateRefused(MeshError):
+    """The state directory, or a file in it, is not as we make it, so nothing in it is believed."""

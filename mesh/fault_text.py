@@ -68,12 +68,13 @@ def _name(host: str, instance: str | None, spec: Mapping[str, Any]) -> str:
     return name
 
 
-def again(spec: Mapping[str, Any], before: Mapping[str, Any] | None) -> dict[str, Any]:
+def again(spec: Mapping[str, Any], before: object) -> dict[str, Any]:
     """The same fault put again begins its time anew: another generation of it."""
     fresh = {key: value for key, value in spec.items() if key != "generation"}
-    if before is None:
+    if not isinstance(before, Mapping):
         return fresh
-    return fresh | {"generation": int(before.get("generation", 0)) + 1}
+    generation = before.get("generation")
+    return fresh | {"generation": (generation if isinstance(generation, int) else 0) + 1}
 
 
 def what(spec: Mapping[str, Any]) -> str:

@@ -33,7 +33,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
+from mesh.errors import StateRefused
 from mesh.identity import identity, kill_group
+from mesh.private_directory import UMASK, open_private
 from mesh.state import Journal, Leader
 
 CHANNEL_FD = 0
@@ -62,8 +64,9 @@ class Child:
 class ForkServer:
     """The loop: requests from the channel, output and exits of the children, reports to the channel."""
 
-    def __init__(self, channel: socket.socket, journal: Journal | None) -> None:
+    def __init__(self, channel: socket.socket, journal: Journal | None, umask: int) -> None:
         self._channel = channel
+        self._umask = umask  # the person's, for their own programs
         self._journal = journal
         self._children: dict[int, Child] = {}
         self._outputs: dict[int, Child] = {}  # by the descriptor that is polled
@@ -138,8 +141,8 @@ class ForkServer:
     def _spawn(self, request: Mapping[str, Any]) -> None:
         try:
             child = self._fork(request)
-        except OSError as error:
-            self._report(id=request["id"], error=error.strerror or str(error))
+        except (OSError, StateRefused) as error:
+            self._report(id=request["id"], error=getattr(error, "strerror", None) or str(error))
             return
         self._children[child.pid] = child
         if child.stdout is not None:
@@ -153,7 +156,7 @@ class ForkServer:
         command = request.get("command")
         if command is not None:
             self._check_command(command, request)
-        log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        log = open_private(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         stdout: int | None = None
         write_end = log
         if command is None:
@@ -191,12 +194,13 @@ class ForkServer:
                 sys.stderr.flush()
             os._exit(code)
 
-    @staticmethod
-    def _become(request: Mapping[str, Any], stdout: int, log: int) -> None:
+    def _become(self, request: Mapping[str, Any], stdout: int, log: int) -> None:
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
-        if request.get("command") is None:
+        if request.get("command") is not None:
+            os.umask(self._umask)
+        else:
             # as in a Python that was started the ordinary way
             signal.signal(signal.SIGINT, signal.default_int_handler)
             signal.signal(signal.SIGPIPE, signal.SIG_IGN)
@@ -332,9 +336,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--preload", default="", help="modules to import first, separated by commas")
     parser.add_argument("--journal", type=Path, help="file that records every child")
     options = parser.parse_args(argv)
+    umask = os.umask(UMASK)  # of what our own programs write
     channel = socket.socket(fileno=os.dup(CHANNEL_FD))
     _preload([module for module in options.preload.split(",") if module])
-    ForkServer(channel, Journal(options.journal) if options.journal else None).run()
+    ForkServer(channel, Journal(options.journal) if options.journal else None, umask).run()
     return 0
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import aiohttp
 
+from mesh.answers import json_of
 from mesh.changes import Changes
 from mesh.instance import Instance, Phase, State
 from mesh.plan import Part
@@ -70,8 +71,8 @@ class Poller:
         try:
             async with self._places, self._session.get(address, timeout=TIMEOUT) as answer:
                 answer.raise_for_status()
-                snapshot: Any = await answer.json(content_type=None)
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+                snapshot: Any = await json_of(answer)
+        except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError) as error:
             if instance.parts[Part.SIDECAR].pid == pid:
                 instance.missed(_words(error))
         else:

@@ -4,12 +4,16 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 # The fields of /proc/<pid>/stat after the command name, which may itself hold spaces and brackets:
 # proc(5) numbers starttime 22, and the first field after the name is number 3.
 _STATE_FIELD = 0
 _STARTTIME_FIELD = 22 - 3
+
+# pidfd_send_signal(2), Linux 6.9: to the process group, which cannot become another's meanwhile.
+_TO_GROUP = 1 << 2
 
 PS_TIMEOUT_S = 5.0  # `ps` answers in milliseconds; a machine that needs longer is not going to answer
 
@@ -41,6 +45,47 @@ def kill_group(pid: int) -> bool:
         # macOS answers EPERM for a group that holds only zombies
         return False
     return True
+
+
+def signal_checked(pid: int, number: int, check: Callable[[], bool], *, group: bool) -> bool:
+    """Signal a process, with `group` the group that it leads, if `check` holds of it; whether it was sent.
+
+    Where the system has handles of processes, one is taken before `check` looks: a later process that got the
+    pid is not reached.
+    """
+    handle: int | None = None
+    try:
+        if hasattr(os, "pidfd_open"):
+            try:
+                handle = os.pidfd_open(pid)
+            except ProcessLookupError:
+                return False
+            except OSError:  # forbidden, or an old kernel
+                handle = None
+        if not check():
+            return False
+        _send(pid, number, handle, group)
+    except (ProcessLookupError, PermissionError):
+        return False
+    finally:
+        if handle is not None:
+            os.close(handle)
+    return True
+
+
+def _send(pid: int, number: int, handle: int | None, group: bool) -> None:
+    if handle is not None:
+        try:
+            signal.pidfd_send_signal(handle, number, None, _TO_GROUP if group else 0)
+            return
+        except ProcessLookupError:
+            raise
+        except OSError:
+            pass  # a kernel that cannot, or must not: as without a handle
+    if group:
+        os.killpg(pid, number)
+    else:
+        os.kill(pid, number)
 
 
 def process_age(pid: int) -> float | None:

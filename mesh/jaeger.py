@@ -11,6 +11,8 @@ from mesh.traces import StoredSpan, Trace
 # OTLP's span kinds by number, in Jaeger's words.
 KINDS = {1: "internal", 2: "server", 3: "client", 4: "producer", 5: "consumer"}
 STATUS_ERROR = 2
+# A list or a map is shown as words, many times as long as its bytes; who wants more has the span.
+MAX_WORDS = 4096
 
 
 def envelope(data: Any, errors: list[dict[str, Any]] | None = None) -> dict[str, Any]:
@@ -96,6 +98,8 @@ def _tag(attribute: Any) -> dict[str, Any]:
             return {"key": attribute.key, "type": "binary", "value": value.hex()}
         case "array_value":
             words = [str(getattr(one, one.WhichOneof("value") or "string_value")) for one in value.values]
-            return {"key": attribute.key, "type": "string", "value": ", ".join(words)}
+            return {"key": attribute.key, "type": "string", "value": ", ".join(words)[:MAX_WORDS]}
+        case "kvlist_value":
+            return {"key": attribute.key, "type": "string", "value": str(value)[:MAX_WORDS]}
         case _:
             return {"key": attribute.key, "type": "string", "value": str(value)}

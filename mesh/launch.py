@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mesh.private_directory import open_private
+
 
 @dataclass(frozen=True, slots=True)
 class Launched:
@@ -33,8 +35,11 @@ class Launched:
             self.process.wait()
 
 
-def launch(preload: Sequence[str], log: Path, journal: Path) -> Launched:
-    """Start a fork server process; it imports while the caller does other things."""
+def launch(preload: Sequence[str], log: Path, journal: Path, umask: int = -1) -> Launched:
+    """Start a fork server process; it imports while the caller does other things.
+
+    `umask` is for the commands that it starts; -1 leaves them the caller's.
+    """
     ours, theirs = socket.socketpair()
     environment = os.environ | {
         # urllib's and requests' proxy look-up calls into frameworks on macOS that crash after a fork,
@@ -46,7 +51,8 @@ def launch(preload: Sequence[str], log: Path, journal: Path) -> Launched:
     # -P: a `services` or `registry` folder where the user stands is not ours
     command = [sys.executable, "-P", "-m", "mesh.forkserver"]
     command += ["--preload", ",".join(preload), "--journal", str(journal)]
-    with theirs, log.open("wb") as errors:
+    errors = open_private(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_TRUNC)
+    with theirs, os.fdopen(errors, "wb"):
         process = subprocess.Popen(
             command,
             stdin=theirs.fileno(),
@@ -54,5 +60,6 @@ def launch(preload: Sequence[str], log: Path, journal: Path) -> Launched:
             stderr=errors,
             env=environment,
             start_new_session=True,
+            umask=umask,
         )
     return Launched(process, ours)

@@ -7,7 +7,7 @@ from typing import Any
 
 import aiohttp
 
-from loadgen.client import LoadClient, LoadError, LoadRefused
+from loadgen.client import LoadClient, LoadError, LoadRefused, check
 from mesh.errors import MeshError, UsageError
 from mesh.instance import Instance, Phase
 from mesh.plan import MeshPlan, Part, url
@@ -22,6 +22,7 @@ class Load:
     """Reads and steers the load generator, and remembers what it was told for when it is started again."""
 
     def __init__(self, plan: MeshPlan, instance: Instance, session: aiohttp.ClientSession) -> None:
+        self._plan = plan
         self._instance = instance
         self._url = url(plan.loadgen.ports["app"], plan.loadgen.host)
         self._client = LoadClient(self._url, session)
@@ -54,21 +55,36 @@ class Load:
 
     async def change(self, rate: float | None, pattern: str | Mapping[str, Any] | None) -> dict[str, Any]:
         """Set rate, pattern or both; returns `document`. Raises UsageError for what it refuses."""
+        given = {"rate": rate, "pattern": pattern}
+        change = {key: value for key, value in given.items() if value is not None}
         try:
-            if pattern is not None:
-                await self._client.set_pattern(pattern)
-                self._pattern = pattern
-            if rate is not None:
-                await self._client.set_rate(rate)
-                self._rate = rate
+            if change:
+                await self._client.steer(change)
         except LoadRefused as error:
             raise UsageError(str(error)) from error
         except LoadError as error:
             raise MeshError(str(error)) from error
+        if rate is not None:
+            self._rate = rate
+        if pattern is not None:
+            self._pattern = pattern
         await self.refresh()
         return self.document
+
+    def check(self, rate: float | None, pattern: str | Mapping[str, Any] | None) -> None:
+        """Raises UsageError for what a generator would refuse that is to be started for it."""
+        begun = self._plan.traffic
+        rates, patterns = (rate, self._rate, begun.rate), (pattern, self._pattern, begun.pattern)
+        try:
+            check(_first(*rates), _first(*patterns))
+        except LoadRefused as error:
+            raise UsageError(str(error)) from error
 
     async def restore(self) -> None:
         """It was started again with the arguments of the first start: tell it what was said since."""
         with contextlib.suppress(MeshError):
             await self.change(self._rate, self._pattern)
+
+
+def _first(*known: Any) -> Any:
+    return next(each for each in known if each is not None)

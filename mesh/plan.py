@@ -15,6 +15,7 @@ from mesh.policy_check import check_topology
 from mesh.ports import PortInUse, Ports
 from mesh.replicas import ReplicaPlanner, module_spec
 from mesh.state import StateDirectory
+from mesh.tokens import Scope, Tokens
 from services.script import Topology, TopologyError
 
 __all__ = [
@@ -36,6 +37,14 @@ DEFAULT_CONTROL_PORT = 4200
 
 # Traffic for a topology that says nothing of it: enough to fill a graph, little enough for any laptop.
 DEFAULT_RATE = 20.0
+STEADY = "constant"
+
+
+# How long requests under way may take to finish when an instance, or the mesh, is to end: as long as in
+# Kubernetes (terminationGracePeriodSeconds). Whoever waits for less may say so, or press Ctrl-C again.
+DRAIN_S = 30.0
+# From the end of a drain to the end of the sidecar's process: last words to clients, traces.
+SIDECAR_END_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +56,15 @@ class Options:
     rate: float | None = None
     port: int | None = None
     control_port: int | None = None
+    drain_s: float = DRAIN_S
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What the load generator begins with; `pattern` as it takes it."""
+
+    rate: float = DEFAULT_RATE
+    pattern: str = STEADY
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +81,12 @@ class MeshPlan:
     control_port: int
     load: bool
     policies: tuple[dict[str, object], ...]
+    drain_s: float = DRAIN_S
     replicas: ReplicaPlanner | None = None  # for those that are added later; none where others start them
+    tokens: Tokens | None = None
+    registry_token: str | None = field(default=None, repr=False)  # somebody else's registry is told none
     notes: tuple[str, ...] = field(default=())
+    traffic: Traffic = field(default=Traffic())
 
     @property
     def entrypoint_url(self) -> str:
@@ -83,13 +105,18 @@ class MeshPlan:
 
 
 def make_plan(
-    topology: Topology, options: Options, ports: Ports, state: StateDirectory, environment: Mapping[str, str]
+    topology: Topology,
+    options: Options,
+    ports: Ports,
+    state: StateDirectory,
+    environment: Mapping[str, str],
+    tokens: Tokens,
 ) -> MeshPlan:
     """Reserve every port and say what is to run; raises UsageError or TopologyError, before anything starts.
 
     `environment` is that of the person who typed the command; programs of a `command:` inherit it.
     """
-    return _Planner(topology, options, ports, state, environment).plan()
+    return _Planner(topology, options, ports, state, environment, tokens).plan()
 
 
 class _Planner:
@@ -100,7 +127,9 @@ class _Planner:
         ports: Ports,
         state: StateDirectory,
         environment: Mapping[str, str],
+        tokens: Tokens,
     ) -> None:
+        self._tokens = tokens
         self._topology = topology
         self._options = options
         self._ports = ports
@@ -121,7 +150,14 @@ class _Planner:
         )
         registry = None if self._options.registry else self._registry()
         replicas = ReplicaPlanner(
-            self._ports, self._state, self._environment, self._registry_url, url(self._control_port)
+            self._ports,
+            self._state,
+            self._environment,
+            self._registry_url,
+            url(self._control_port),
+            self._options.drain_s,
+            self._tokens.sidecar_environment(own_registry=registry is not None),
+            self._tokens.spans_environment(),
         )
         instances = tuple(
             replicas.plan(instance, fixed.get(instance.service.name))
@@ -139,8 +175,12 @@ class _Planner:
             control_port=self._control_port,
             load=self._options.load,
             policies=self._topology.policies,
+            drain_s=self._options.drain_s,
             replicas=replicas,
+            tokens=self._tokens,
+            registry_token=None if registry is None else self._tokens.of(Scope.REGISTRY),
             notes=tuple(self._notes),
+            traffic=self._traffic(),
         )
 
     def _check_policies(self) -> None:
@@ -191,9 +231,9 @@ class _Planner:
     def _registry(self) -> InstancePlan:
         port = self._ports.free()
         self._registry_url = url(port)
-        spec = module_spec(
-            self._state, REGISTRY, Part.APP, "registry.__main__", "--http", address(port), "--ephemeral"
-        )
+        flags = ("--http", address(port), "--ephemeral")
+        env = {"REGISTRY_TOKEN": self._tokens.of(Scope.REGISTRY)}
+        spec = module_spec(self._state, REGISTRY, Part.APP, "registry.__main__", *flags, env=env)
         return InstancePlan(REGISTRY, Kind.REGISTRY, REGISTRY, "", "", {Part.APP: spec}, {"app": port})
 
     def _ingress(self, port: int, replicas: ReplicaPlanner) -> InstancePlan:
@@ -202,14 +242,18 @@ class _Planner:
         spec = replicas.sidecar(INGRESS, ports, "--default-service", entrypoint)
         return InstancePlan(INGRESS, Kind.INGRESS, INGRESS, "", "", {Part.SIDECAR: spec}, ports)
 
+    def _traffic(self) -> Traffic:
+        load = self._topology.load
+        if self._options.rate is not None:
+            return Traffic(self._options.rate)
+        return Traffic(load.rate, load.pattern or STEADY) if load else Traffic()
+
     def _loadgen(self, ingress_port: int) -> InstancePlan:
         port = self._ports.free()
-        load = self._topology.load
-        rate = self._options.rate
-        if rate is None:
-            rate = load.rate if load else DEFAULT_RATE
-        flags = [url(ingress_port), "--rate", f"{rate:g}", "--http", address(port)]
-        if load and load.pattern and self._options.rate is None:
-            flags += ["--pattern", load.pattern]
-        spec = module_spec(self._state, LOADGEN, Part.APP, "loadgen.__main__", *flags)
+        traffic = self._traffic()
+        flags = [url(ingress_port), "--rate", f"{traffic.rate:g}", "--http", address(port)]
+        if traffic.pattern != STEADY:
+            flags += ["--pattern", traffic.pattern]
+        env = {"LOADGEN_TOKEN": self._tokens.of(Scope.ADMIN)}
+        spec = module_spec(self._state, LOADGEN, Part.APP, "loadgen.__main__", *flags, env=env)
         return InstancePlan(LOADGEN, Kind.LOADGEN, LOADGEN, "", "", {Part.APP: spec}, {"app": port})

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mesh.errors import MeshError, UsageError
+from sidecar.routing.plain import NotPlain, read_json
 
 if TYPE_CHECKING:
     from registry.client import KVEntry, RegistryClient
@@ -37,12 +38,20 @@ class Stored:
 
 
 class PolicyStore:
-    """The policies of one mesh; `seed` are those of its topology. Every method may raise MeshError."""
+    """The policies of one mesh; `seed` are those of its topology. Every method may raise MeshError.
+
+    `token` is the registry's, if it asks for one.
+    """
 
     def __init__(
-        self, registry_url: str, seed: Iterable[Mapping[str, Any]], wall_clock: Callable[[], float]
+        self,
+        registry_url: str,
+        seed: Iterable[Mapping[str, Any]],
+        wall_clock: Callable[[], float],
+        token: str | None = None,
     ) -> None:
         self._url = registry_url
+        self._token = token
         self._wall_clock = wall_clock
         now = _milliseconds(wall_clock())
         self._known = {key_of(policy): (_encoded(policy), now) for policy in seed}
@@ -81,7 +90,7 @@ class PolicyStore:
         self, put: Sequence[Mapping[str, Any]], remove: Sequence[str], before: Sequence[Stored]
     ) -> bool:
         """All of it or nothing; False when it is not `before` any more that is there. `remove`: Kind/name."""
-        from registry.client import MAX_OPERATIONS, KVOperation
+        from registry.client import MAX_BYTES, MAX_OPERATIONS, KVOperation, in_parts
 
         indexes = {f"{PREFIX}/{each.key}": each.index for each in before}
         now = _milliseconds(self._wall_clock())
@@ -91,9 +100,11 @@ class PolicyStore:
             for key in [key_of(policy)]
         ]
         steps += [KVOperation(f"{PREFIX}/{key}", None, 0, indexes[f"{PREFIX}/{key}"]) for key in remove]
-        if len(steps) > MAX_OPERATIONS:
+        if len(list(in_parts(steps))) > 1 or any(step.size > MAX_BYTES for step in steps):
+            size = sum(step.size for step in steps)
             raise UsageError(
-                f"{len(steps)} changes at once; a transaction holds {MAX_OPERATIONS}: do it in parts"
+                f"{len(steps)} changes at once, of {size} bytes; a transaction holds {MAX_OPERATIONS} and "
+                f"{MAX_BYTES}: do it in parts"
             )
         async with self._client() as client:
             if steps and not await client.kv_transaction(steps):
@@ -116,12 +127,11 @@ class PolicyStore:
         self._known = {entry.key: (entry.value, entry.flags) for entry in entries}
 
     async def _put_back(self, client: "RegistryClient", remove: Iterable[str]) -> None:
-        from registry.client import MAX_OPERATIONS, KVOperation
+        from registry.client import KVOperation, in_parts
 
         steps = [KVOperation(key, value, at) for key, (value, at) in self._known.items()]
         steps += [KVOperation(key, None) for key in remove]
-        for first in range(0, len(steps), MAX_OPERATIONS):
-            part = steps[first : first + MAX_OPERATIONS]
+        for part in in_parts(steps):
             await self._patiently(lambda part=part: client.kv_transaction(part))  # type: ignore[misc]  # bound now
 
     async def _patiently(self, call: Callable[[], Any]) -> Any:
@@ -143,7 +153,7 @@ class PolicyStore:
         from registry.client import RegistryClient, RegistryError
 
         try:
-            async with RegistryClient(self._url) as client:
+            async with RegistryClient(self._url, token=self._token) as client:
                 yield client
         except RegistryError as error:
             raise MeshError(f"the registry does not take or tell policies: {error}") from error
@@ -173,8 +183,8 @@ def _short(key: str) -> str:
 
 def _stored(entry: "KVEntry") -> Stored:
     try:
-        raw = json.loads(entry.value)
-    except (ValueError, RecursionError):
+        raw = read_json(entry.value)
+    except NotPlain:
         raw = None
     return Stored(
         _short(entry.key),

@@ -1,7 +1,7 @@
 """Policies checked before anything runs: those inside a topology, and files of them for `mesh validate`."""
 
 import os
-import sys
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +12,8 @@ from services.script import Topology, TopologyError
 if TYPE_CHECKING:
     from sidecar.routing.errors import Problem
 
+# of a text that cannot be read: who wrote a policy is to be told of a policy
+_POLICY = re.compile(r"""["']?kind["']?\s*:\s*["']?(VirtualService|DestinationRule|Fault)\b""")
 TOPOLOGY_KIND = "MockServiceGraph"
 REMEDY = "write it as in Istio's documents; mesh schema prints what is allowed"
 
@@ -38,7 +40,7 @@ def check_topology(topology: Topology) -> list[str]:
     if not faults:
         faults = [
             _fault(topology, index_of.get(problem.document, 0), problem)
-            for problem in policy_set.problems_of(documents)
+            for problem in policy_set.problems_of_documents(documents)
         ]
     if faults:
         first = min(faults, key=lambda fault: fault.line or 0)
@@ -50,10 +52,13 @@ def check_topology(topology: Topology) -> list[str]:
 
 def _fault(topology: Topology, index: int, problem: "Problem") -> TopologyError:
     from mesh.policy_set import path_of
+    from sidecar.routing.errors import printable
 
     field = f"policies[{index}]" + (f".{problem.path}" if problem.path else "")
     line = topology.line_of("policies", index, *path_of(problem.path))
-    return TopologyError(topology.file, line, field, f"{problem.document}: {problem.problem}", REMEDY)
+    return TopologyError(
+        topology.file, line, field, printable(f"{problem.document}: {problem.problem}"), REMEDY
+    )
 
 
 def holds_policies(file: str) -> bool:
@@ -63,34 +68,39 @@ def holds_policies(file: str) -> bool:
         return True
     if not path.is_file():
         return False  # a topology that ships, or a name for the topology's reader to complain of
-    import yaml
+    from sidecar.routing.plain import TEXT_MAX, NotPlain, read_yaml
 
+    text = ""
     try:
-        found = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError):
+        with path.open(encoding="utf-8") as stream:
+            text = stream.read(TEXT_MAX + 1)
+        found = read_yaml(text)
+    except (OSError, UnicodeDecodeError):
         return False
-    kinds = {each.get("kind") for each in found if isinstance(each, Mapping)}
-    return bool(kinds - {None, TOPOLOGY_KIND})
+    except NotPlain:
+        return _POLICY.search(text) is not None
+    kinds = {str(each.get("kind")) for each in found if isinstance(each, Mapping) and each.get("kind")}
+    return bool(kinds - {TOPOLOGY_KIND})
 
 
 def validate_policies(files: Sequence[str]) -> int:
     """Say what is wrong with them as one set, or what could never act; the exit code."""
-    from mesh import policy_set
+    from mesh import console, policy_set
     from mesh.policy_files import read_files
 
     try:
         read = read_files(files)
-        documents = [policy.document for policy in read.policies]
-        policy_set.check(documents)
+        policy_set.check(read.policies)
     except DocumentsRefused as error:
         for problem in error.problems:
-            sys.stderr.write(f"{problem}\n")
+            console.print_error(problem)
         return UsageError.exit_code
+    documents = [policy.document for policy in read.policies]
     for warning in policy_set.warnings_of(documents, None):
-        sys.stderr.write(f"warning: {warning}\n")
+        console.print_error(f"warning: {warning}")
     counts: dict[str, int] = {}
     for document in documents:
         counts[document.kind] = counts.get(document.kind, 0) + 1
     words = ", ".join(f"{count} {kind}{'s' * (count > 1)}" for kind, count in sorted(counts.items()))
-    sys.stdout.write(f"{' '.join(files)}: valid: {words}\n")
+    console.print_line(f"{' '.join(files)}: valid: {words}")
     return os.EX_OK

@@ -9,6 +9,7 @@ from mesh.errors import DocumentsRefused, UsageError
 from mesh.policy_set import Policy, read_policies
 from sidecar.routing.documents import read_text
 from sidecar.routing.errors import DocumentError
+from sidecar.routing.plain import TEXT_MAX
 
 STDIN = "-"
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
@@ -68,8 +69,9 @@ def _files(name: str) -> Iterator[str]:
 def _text(file: str) -> str:
     try:
         if file == STDIN:
-            return sys.stdin.read()
-        return Path(file).read_text(encoding="utf-8")
+            return sys.stdin.read(TEXT_MAX + 1)
+        with Path(file).open(encoding="utf-8") as stream:
+            return stream.read(TEXT_MAX + 1)  # as much as shows that it is too long
     except OSError as error:
         raise UsageError(f"-f {file}: {error.strerror}") from error
     except UnicodeDecodeError as error:

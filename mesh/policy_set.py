@@ -5,20 +5,18 @@ Importing it imports pydantic and the sidecar's routing, a tenth of a second: on
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mesh.errors import DocumentsRefused
 from sidecar.routing.compile import compile_documents, version_of
-from sidecar.routing.compile_rule import service_name
-from sidecar.routing.compiled import Identity
 from sidecar.routing.destination_rule import DestinationRule
-from sidecar.routing.documents import Document, parse_document
+from sidecar.routing.documents import SET_BYTES_MAX, Document, parse_document
 from sidecar.routing.errors import DocumentError, Problem
-from sidecar.routing.fault_document import FaultDocument
+from sidecar.routing.fields import Budget
 from sidecar.routing.lint import lint
-from sidecar.routing.virtual_service import Destination, VirtualService
+from sidecar.routing.virtual_service import VirtualService
 
 Raw = Mapping[str, Any]
 
@@ -46,14 +44,17 @@ class Change:
     after: Raw | None
 
 
-def read_policies(raws: Iterable[object], source: str = "document") -> list[Policy]:
+def read_policies(
+    raws: Iterable[object], source: str = "document", budget: Budget | None = None
+) -> list[Policy]:
     """Raises DocumentsRefused with every problem of every document."""
     raws = list(raws)
+    budget = budget or Budget()
     found: list[Policy] = []
     problems: list[Problem] = []
     for index, raw in enumerate(raws):
         try:
-            document = parse_document(raw, source if len(raws) == 1 else f"{source}[{index}]")
+            document = parse_document(raw, source if len(raws) == 1 else f"{source}[{index}]", budget)
         except DocumentError as error:
             problems.extend(error.problems)
         else:
@@ -64,83 +65,28 @@ def read_policies(raws: Iterable[object], source: str = "document") -> list[Poli
     return found
 
 
-def problems_of(documents: Sequence[Document]) -> list[Problem]:
+def problems_of(policies: Sequence[Policy]) -> list[str]:
     """What any sidecar would refuse the whole set for; empty when all will take it."""
-    found = _problems(documents, Identity())
-    for identity in _identities(documents):
-        # the documents that concern a service are few; the whole set is compiled for it only to be sure
-        if _problems(_concerning(documents, identity.service), identity).keys() - found.keys():
-            found |= _problems(documents, identity)
-    return list(found)
+    size = sum(len(json.dumps(policy.raw)) for policy in policies)  # as the registry keeps them
+    if size > SET_BYTES_MAX:
+        return [f"the policies: have {size} bytes together; sidecars take {SET_BYTES_MAX}"]
+    return [str(problem) for problem in problems_of_documents([policy.document for policy in policies])]
 
 
-def _problems(documents: Sequence[Document], identity: Identity) -> dict[Problem, None]:
+def problems_of_documents(documents: Sequence[Document]) -> list[Problem]:
+    """The same with the place of each, but for the size."""
     try:
-        compile_documents(documents, identity)
+        compile_documents(documents, None)
     except DocumentError as error:
-        return dict.fromkeys(error.problems)
-    return {}
+        return list(dict.fromkeys(error.problems))
+    return []
 
 
-def _concerning(documents: Sequence[Document], service: str) -> list[Document]:
-    """What leads to a service or is about it, and the rules of whatever else that leads to."""
-    hosts = {service}
-    found: list[Document] = []
-    for document in documents:
-        if isinstance(document, VirtualService):
-            targets = {service_name(target.host) for target in _targets(document)}
-            if service in targets:
-                hosts |= targets
-                found.append(document)
-        elif isinstance(document, FaultDocument) and service_name(document.spec.host) == service:
-            found.append(document)
-    return found + [
-        document
-        for document in documents
-        if isinstance(document, DestinationRule) and service_name(document.spec.host) in hosts
-    ]
-
-
-def _targets(document: VirtualService) -> Iterator[Destination]:
-    for block in document.spec.http:
-        yield from block.destinations()
-
-
-def check(documents: Sequence[Document]) -> None:
+def check(policies: Sequence[Policy]) -> None:
     """Raises DocumentsRefused when some sidecar would refuse the set."""
-    problems = problems_of(documents)
+    problems = problems_of(policies)
     if problems:
-        raise DocumentsRefused([str(problem) for problem in problems])
-
-
-def _identities(documents: Sequence[Document]) -> Iterator[Identity]:
-    """A sidecar of each service, version and instance that a document means.
-
-    What only the called service compiles (faults, limits) is refused only there, so all must be asked.
-    """
-    seen = set()
-    for service, instance, labels in _meant(documents):
-        identity = Identity(service, instance, labels.get("version", ""), labels.get("zone", ""), labels)
-        if (text := f"{instance}{identity.labels()}") not in seen:
-            seen.add(text)
-            yield identity
-
-
-def _meant(documents: Sequence[Document]) -> Iterator[tuple[str, str, Mapping[str, str]]]:
-    subsets: dict[tuple[str, str], Mapping[str, str]] = {}
-    for document in documents:
-        if isinstance(document, DestinationRule):
-            service = service_name(document.spec.host)
-            yield service, "", {}
-            for subset in document.spec.subsets:
-                subsets[service, subset.name] = subset.labels
-    for document in documents:
-        if isinstance(document, FaultDocument):
-            yield service_name(document.spec.host), document.spec.instance or "", document.spec.labels
-        elif isinstance(document, VirtualService):
-            for target in _targets(document):
-                service = service_name(target.host)
-                yield service, "", subsets.get((service, target.subset or ""), {})
+        raise DocumentsRefused(problems)
 
 
 def warnings_of(documents: Sequence[Document], replicas: Mapping[str, int] | None) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from mesh.plain import is_plain
 from mesh.policy_names import shown
 
 AGE_UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
@@ -99,5 +100,7 @@ def _lines(document: Mapping[str, Any] | None) -> list[str]:
 
 
 def as_yaml(document: Mapping[str, Any]) -> str:
-    """Keys in the order in which they were written."""
-    return str(yaml.safe_dump(json.loads(json.dumps(document)), sort_keys=False, allow_unicode=True))
+    """Keys in the order in which they were written; what a terminal would obey stands there as an escape."""
+    document = json.loads(json.dumps(document))
+    text = str(yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
+    return text if is_plain(text) else str(yaml.safe_dump(document, sort_keys=False))

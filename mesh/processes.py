@@ -2,16 +2,16 @@
 
 import asyncio
 import json
-import os
 import signal
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 from mesh.errors import ForkServerLost, SpawnFailed
-from mesh.identity import same_process
+from mesh.identity import same_process, signal_checked
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class ProcessSpec:
     module: str | None = None
     argv: tuple[str, ...] = ()
     command: tuple[str, ...] | None = None
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)  # with tokens
     cwd: Path | None = None
 
     def __post_init__(self) -> None:
@@ -128,8 +128,9 @@ class Processes(asyncio.Protocol):
             return
         if not self.lost.is_set():
             self._send({"signal": number, "pid": process.pid})
-        elif same_process(process.pid, process.start):
-            os.killpg(process.pid, number)
+        else:
+            still = partial(same_process, process.pid, process.start)
+            signal_checked(process.pid, number, still, group=True)
 
     def running(self) -> tuple[Process, ...]:
         """Those whose end was not reported."""

@@ -10,6 +10,7 @@ import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, cast
 
@@ -19,48 +20,74 @@ VERSION = 1
 # An hour of the shop; a browser has to hold all of it to play it.
 MAX_BYTES = 400 * 1024 * 1024
 GZIP = b"\x1f\x8b"
-READ_BYTES = 1 << 20
+PIECE_BYTES = 1 << 20
+# The first line says what it is, in three short fields; within these the first message begins, too.
+MAX_HEADER_BYTES = 4096
+MAX_NAME = 256
+# More than a year is no recording of a mesh.
+MAX_SECONDS = 1e8
+# In these last bytes the last whole message is looked for, which says how long the recording is.
+TAIL_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One that was read; `text` is all of it, `seconds` its length."""
+    """One that was looked through: `seconds` is its length, `pieces(path)` its text."""
 
     name: str
     mesh: str
     seconds: float
-    text: bytes
+    path: Path
 
 
 def read_recording(path: Path) -> Recording:
     """Raises UsageError for what is not a recording; one that was cut off is played as far as it goes."""
-    try:
-        with path.open("rb") as file:
-            text = _unpacked(file, path)
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror or error}") from error
-    lines = text.split(b"\n", 2)
-    header = _object(lines[0])
+    text = pieces(path)
+    start = b""
+    while len(start) <= MAX_HEADER_BYTES and (piece := next(text, b"")):
+        start += piece
+    first, _, rest = start.partition(b"\n")
+    header = _object(first) if len(first) <= MAX_HEADER_BYTES else None
     if header is None or header.get("recording") != VERSION:
         raise UsageError(f"{path}: not a recording (the page's Record button and mesh record make them)")
-    if len(lines) < 2 or _object(lines[1]) is None:
+    if not rest.lstrip().startswith(b"{"):
         raise UsageError(f"{path}: the recording is empty")
-    return Recording(path.name, str(header.get("mesh") or "mesh"), _last_time(text), text)
+    tail = rest[-TAIL_BYTES:]
+    for piece in text:
+        tail = (tail + piece)[-TAIL_BYTES:]
+    return Recording(path.name, str(header.get("mesh") or "mesh")[:MAX_NAME], _last_time(tail), path)
 
 
-def _unpacked(file: IO[bytes], path: Path) -> bytes:
-    head = file.read(2)
-    file.seek(0)
-    found = bytearray()
-    unpack = zlib.decompressobj(wbits=31) if head == GZIP else None
-    while len(found) <= MAX_BYTES and (data := file.read(READ_BYTES)):
-        try:
-            found += data if unpack is None else unpack.decompress(data, MAX_BYTES + 1 - len(found))
-        except zlib.error as error:
-            raise UsageError(f"{path}: a damaged gzip file ({error})") from error
-    if len(found) > MAX_BYTES:
-        raise UsageError(f"{path}: longer than {MAX_BYTES >> 20} MiB, too long for a page to play")
-    return bytes(found)
+def pieces(path: Path) -> Iterator[bytes]:
+    """The text of the file, unpacked, a megabyte at a time; raises UsageError when too long or damaged."""
+    size = 0
+    too_long = f"longer than {MAX_BYTES >> 20} MiB, too long for a page to play"
+    try:
+        with path.open("rb") as file:
+            packed = file.read(len(GZIP)) == GZIP
+            file.seek(0)
+            for piece in _unpacked(file, path) if packed else iter(partial(file.read, PIECE_BYTES), b""):
+                size += len(piece)
+                if size > MAX_BYTES:
+                    raise UsageError(f"{path}: {too_long}")
+                yield piece
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror or error}") from error
+
+
+def _unpacked(file: IO[bytes], path: Path) -> Iterator[bytes]:
+    unpack = zlib.decompressobj(wbits=31)
+    try:
+        while not unpack.eof and (data := file.read(PIECE_BYTES)):
+            piece = b"."
+            # a megabyte may hold a gigabyte: never more than a piece of it at once
+            while data or len(piece) == PIECE_BYTES:
+                piece = unpack.decompress(data, PIECE_BYTES)
+                data = unpack.unconsumed_tail
+                if piece:
+                    yield piece
+    except zlib.error as error:
+        raise UsageError(f"{path}: a damaged gzip file ({error})") from error
 
 
 def _object(line: bytes) -> dict[str, object] | None:
@@ -72,10 +99,11 @@ def _object(line: bytes) -> dict[str, object] | None:
 
 
 def _last_time(text: bytes) -> float:
-    for line in reversed(text[-4 * READ_BYTES :].split(b"\n")):
-        found = _object(line)
-        if found is not None and isinstance(found.get("t"), int | float):
-            return float(found["t"])  # type: ignore[arg-type]  # looked at above
+    for line in reversed(text.split(b"\n")):
+        found = _object(line) if line else None
+        at = None if found is None else found.get("t")
+        if isinstance(at, int | float) and 0 <= at < MAX_SECONDS:
+            return float(at)
     return 0.0
 
 

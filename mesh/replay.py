@@ -2,32 +2,42 @@
 
 import asyncio
 import json
+import logging
 import signal
 from collections.abc import Callable
 
 import uvloop
 from aiohttp import web
 
+from guard.door import TIMES, Door
 from mesh.control import page_routes
 from mesh.control.app import END_S, say_errors
-from mesh.control.guard import guard, harden, loopback_names
-from mesh.errors import ActionRefused
+from mesh.control.guard import guard, harden, loopback_names, no_connect
+from mesh.errors import ActionRefused, UsageError
 from mesh.ports import LOOPBACK, Ports
-from mesh.recording import Recording
+from mesh.recording import Recording, pieces
+from mesh.tokens import Tokens
+
+log = logging.getLogger("mesh.replay")
 
 
-def replay_app(recording: Recording, port: int) -> web.Application:
+def replay_app(recording: Recording, port: int, token: str) -> web.Application:
     """The page, and what it asks for to play the recording; everything else is refused with words."""
-    app = web.Application(middlewares=[guard(loopback_names(port)), say_errors])
+    app = web.Application(middlewares=[no_connect, guard(loopback_names(port), token), say_errors])
     app.on_response_prepare.append(harden)
 
     async def stream(_: web.Request) -> web.Response:
         what = json.dumps({"file": "/api/recording", "name": recording.name})
         return web.Response(text=f"event: replay\ndata: {what}\n\n", content_type="text/event-stream")
 
-    async def file(_: web.Request) -> web.Response:
-        answer = web.Response(body=recording.text, content_type="application/x-ndjson")
-        answer.enable_compression()
+    async def file(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+        await answer.prepare(request)
+        try:
+            for piece in pieces(recording.path):
+                await answer.write(piece)  # as fast as the page reads: no more than a piece is kept
+        except UsageError as error:
+            log.warning("%s", error)  # it was changed since it was looked through; the page plays what it has
         return answer
 
     async def other(_: web.Request) -> web.Response:
@@ -50,13 +60,18 @@ async def _serve(recording: Recording, port: int, ports: Ports, say: Callable[[s
     stopping = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    runner = web.AppRunner(replay_app(recording, port), access_log=None, shutdown_timeout=END_S)
+    tokens = Tokens.fresh()
+    app = replay_app(recording, port, tokens.control)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=END_S, **TIMES)
     await runner.setup()
+    door = Door(runner.server)
     try:
         ports.hand_over(port)
-        await web.TCPSite(runner, LOOPBACK, port, reuse_address=True).start()
+        await door.open(LOOPBACK, port, reuse_address=True)
         minutes, seconds = divmod(round(recording.seconds), 60)
-        say(f"{recording.mesh}, {minutes}:{seconds:02} recorded: http://{LOOPBACK}:{port} (Ctrl-C ends it)")
+        link = tokens.link(f"http://{LOOPBACK}:{port}")
+        say(f"{recording.mesh}, {minutes}:{seconds:02} recorded: {link} (Ctrl-C ends it)")
         await stopping.wait()
     finally:
+        door.close()
         await runner.cleanup()

@@ -12,8 +12,9 @@ from services.script import Instance
 class ReplicaPlanner:
     """Reserves a replica's ports and says what its two processes are; nothing is started.
 
-    `environment` is that of the person who typed the command; programs of a `command:` inherit it. Scripted
-    services read the topology's working copy in the state directory, which changes while the mesh runs.
+    `environment` is that of the person who typed the command; programs of a `command:` inherit it. Those of
+    sidecars and scripted services hold their tokens. The latter read the topology's working copy in the state
+    directory, which changes while the mesh runs.
     """
 
     def __init__(
@@ -23,12 +24,18 @@ class ReplicaPlanner:
         environment: Mapping[str, str],
         registry_url: str,
         control_url: str,
+        drain_s: float,
+        sidecar_environment: Mapping[str, str],
+        app_environment: Mapping[str, str],
     ) -> None:
         self._ports = ports
         self._state = state
         self._environment = environment
         self._registry_url = registry_url
         self._control_url = control_url
+        self._drain = ("--drain-timeout", f"{drain_s:g}s")
+        self._sidecar_environment = sidecar_environment
+        self._app_environment = app_environment
 
     def plan(self, instance: Instance, fixed: int | None = None) -> InstancePlan:
         """One replica; `fixed` is the app's port when it was reserved already. OSError: none is kept."""
@@ -68,7 +75,8 @@ class ReplicaPlanner:
 
     def sidecar(self, name: str, ports: Mapping[str, int], *flags: str) -> ProcessSpec:
         """A sidecar process, of an instance or the ingress."""
-        return self.module(
+        return module_spec(
+            self._state,
             name,
             Part.SIDECAR,
             "sidecar.__main__",
@@ -76,14 +84,13 @@ class ReplicaPlanner:
             *("--outbound", address(ports["outbound"]), "--admin", address(ports["admin"])),
             *("--registry", self._registry_url, "--otlp", self._control_url),
             *("--access-log", str(self._state.access_log_path(name))),
+            *self._drain,
+            env=self._sidecar_environment,
         )
 
-    def module(self, name: str, part: Part, module: str, *argv: str) -> ProcessSpec:
-        """A process of one of our own programs."""
-        return module_spec(self._state, name, part, module, *argv)
-
     def _scripted(self, instance: Instance, ports: Mapping[str, int]) -> ProcessSpec:
-        return self.module(
+        return module_spec(
+            self._state,
             instance.name,
             Part.APP,
             "services.__main__",
@@ -91,6 +98,8 @@ class ReplicaPlanner:
             *("--service", instance.service.name, "--instance", instance.name),
             *("--listen", address(ports["app"]), "--outbound", address(ports["outbound"])),
             *("--otlp", self._control_url),
+            *self._drain,
+            env=self._app_environment,
         )
 
     def _command(self, instance: Instance, ports: Mapping[str, int]) -> ProcessSpec:
@@ -104,9 +113,12 @@ class ReplicaPlanner:
         )
 
 
-def module_spec(state: StateDirectory, name: str, part: Part, module: str, *argv: str) -> ProcessSpec:
+def module_spec(
+    state: StateDirectory, name: str, part: Part, module: str, *argv: str, env: Mapping[str, str]
+) -> ProcessSpec:
     """A process of one of our own programs, with its log."""
-    return ProcessSpec(name=f"{name}.{part}", log=state.log_path(name, part), module=module, argv=argv)
+    log = state.log_path(name, part)
+    return ProcessSpec(name=f"{name}.{part}", log=log, module=module, argv=argv, env=env)
 
 
 def command_environment(

@@ -16,6 +16,7 @@ from mesh.changes import Changes
 from mesh.crew import Crew
 from mesh.difference import Difference, difference
 from mesh.draft import Draft
+from mesh.ending import Ending, end_all
 from mesh.errors import MeshError, UsageError
 from mesh.fleet import Fleet
 from mesh.health import Poller
@@ -34,9 +35,6 @@ READ_AGAIN = signal.SIGUSR1
 HEALTHY_S = 12.0
 # Callers have read their new script and finished what they were at, before whom they called goes.
 LET_GO_S = 0.5
-# The sidecar leaves the registry and lets what is under way finish (its own limit is 5 s); then SIGKILL.
-SIDECAR_END_S = 6.0
-APP_END_S = 2.0
 
 Background = Callable[[Coroutine[Any, Any, None], str], None]
 
@@ -49,11 +47,13 @@ class Reshaper:
         draft: Draft,
         fleet: Fleet,
         crew: Crew,
+        ending: Ending,
         poller: Poller,
         changes: Changes,
         replicas: ReplicaPlanner,
         state: StateDirectory,
         registry_url: str,
+        registry_token: str | None,
         background: Background,
         clock: Callable[[], float],
         told: list[Callable[[Topology], None]],
@@ -62,11 +62,13 @@ class Reshaper:
         self._told = told
         self._fleet = fleet
         self._crew = crew
+        self._ending = ending
         self._poller = poller
         self._changes = changes
         self._replicas = replicas
         self._state = state
         self._registry_url = registry_url
+        self._registry_token = registry_token
         self._background = background
         self._clock = clock
         self._one_at_a_time = asyncio.Lock()
@@ -75,14 +77,21 @@ class Reshaper:
     async def reshape(self, change: Callable[[Draft], Draft]) -> bool:
         """Apply a change; False when everything is so already. Raises UsageError before anything happened."""
         async with self._one_at_a_time:
-            new = change(self.draft)
+            # a second for a large topology, in which the page and the sidecars' polls do not stand still
+            new = await asyncio.to_thread(change, self.draft)
             step = difference(self.draft.topology, new.topology)
             if new is self.draft:
                 return False
             self._refuse_unknown_removal(step)
             allow_descriptors(len(self._fleet.services) + len(step.added))
             plans = self._plan(step)
-            self._state.write_topology(new.text)
+            try:
+                self._state.write_topology(new.text)
+            except OSError as error:
+                for plan in plans:
+                    self._replicas.release(plan)
+                words = f"cannot write {self._state.topology_path}: {error.strerror}"
+                raise MeshError(f"nothing was changed: {words}") from error
             self.draft = new
             self._changed_at = self._clock()
             log.info("added %s, removed %s, changed %s", step.added, step.removed, sorted(step.changed))
@@ -154,34 +163,18 @@ class Reshaper:
 
     async def _remove(self, leaving: list[Instance]) -> None:
         self._fleet.leaving.update(instance.plan.name for instance in leaving)
-        async with asyncio.TaskGroup() as tasks:
-            for instance in leaving:
-                tasks.create_task(self._end(instance), name=f"remove {instance.plan.name}")
+        await end_all(self._ending, leaving)
         await self._forget(leaving)
         for instance in leaving:
             self._poller.forget(instance)
             self._fleet.strike(instance)
             self._replicas.release(instance.plan)
 
-    async def _end(self, instance: Instance) -> None:
-        """The sidecar first: it drains while its app still answers."""
-        for part, seconds in ((Part.SIDECAR, SIDECAR_END_S), (Part.APP, APP_END_S)):
-            instance.stay_down(part)
-            frozen = any(record.phase is Phase.FROZEN for record in instance.parts.values())
-            self._crew.signal(instance, part, signal.SIGKILL if frozen else signal.SIGTERM)
-            self._poller.nudge(instance)
-            if not await self._gone(instance, part, seconds):
-                self._crew.signal(instance, part, signal.SIGKILL)
-                await self._gone(instance, part, APP_END_S)
-
-    async def _gone(self, instance: Instance, part: Part, seconds: float) -> bool:
-        return await self._changes.wait_for(lambda: not instance.parts[part].alive, seconds)
-
     async def _forget(self, leaving: list[Instance]) -> None:
         """One that was killed could not leave the registry by itself; the others have."""
         from registry.client import RegistryClient, RegistryError
 
-        async with RegistryClient(self._registry_url) as client:
+        async with RegistryClient(self._registry_url, token=self._registry_token) as client:
             for instance in leaving:
                 try:
                     await client.deregister(instance.plan.name)

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
+from mesh.plain import plain
+
 if TYPE_CHECKING:
     from mesh.supervisor import Supervisor
 
@@ -22,8 +24,12 @@ class Show(Protocol):
         """Watch and print."""
 
 
-def summary(status: Mapping[str, Any], *, detached: bool) -> list[str]:
-    """The lines that are printed once when the start is over."""
+# The link holds the token: it is printed to a terminal, and what is piped or detached may end in a log.
+NO_LINK = "mesh dashboard prints its link"
+
+
+def summary(status: Mapping[str, Any], *, detached: bool, link: str = NO_LINK) -> list[str]:
+    """The lines that are printed once when the start is over; `link` opens the live page."""
     instances = status["instances"]
     name, count = status["topology"], len(instances)
     if status["ready_s"] is not None:
@@ -41,6 +47,7 @@ def summary(status: Mapping[str, Any], *, detached: bool) -> list[str]:
         f"  entrypoint  {status['entrypoint']}",
         f"  control     {status['control']}",
         f"  registry    {status['registry']}",
+        f"  page        {link}",
     ]
     end = "end it with: mesh down" if detached else "Ctrl-C ends it"
     first = instances[0]["name"] if instances else "INSTANCE"
@@ -110,7 +117,7 @@ class PlainShow:
             self._print(one_line(supervisor.status()))
 
     def _print(self, *lines: str) -> None:
-        self._out.write("\n".join(lines) + "\n")
+        self._out.write("\n".join(map(plain, lines)) + "\n")
         self._out.flush()
 
 
@@ -121,6 +128,7 @@ class TerminalShow:
         """Progress, the summary, the table, and a last word when it ends."""
         from rich.console import Console
         from rich.live import Live
+        from rich.text import Text
 
         from mesh.supervisor import MeshPhase
         from mesh.table import status_table
@@ -129,13 +137,15 @@ class TerminalShow:
         with console.status("starting") as spinner:
 
             def started() -> bool:
-                spinner.update(progress_line(supervisor.progress()))
+                spinner.update(Text(plain(progress_line(supervisor.progress()))))
                 return supervisor.phase is not MeshPhase.STARTING
 
             await supervisor.changes.wait_for(started, None)
         if supervisor.phase is MeshPhase.UP:
-            for line in summary(supervisor.status(), detached=False):
-                console.print(line, highlight=False)
+            plan = supervisor.plan
+            link = NO_LINK if plan.tokens is None else plan.tokens.link(plan.control_url)
+            for line in summary(supervisor.status(), detached=False, link=link):
+                console.print(Text(plain(line)), soft_wrap=True)
             with Live(console=console, auto_refresh=False, transient=True) as live:
                 while supervisor.phase is MeshPhase.UP:
                     table = status_table(supervisor.status(), console.width)

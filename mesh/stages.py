@@ -7,10 +7,11 @@ them; when all are healthy, the load. Down: the other way round, so that nobody 
 import asyncio
 import os
 import signal
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from mesh.changes import Changes
 from mesh.crew import Crew
+from mesh.ending import Ending, end_all
 from mesh.errors import MeshError
 from mesh.instance import Instance, Phase
 from mesh.logs import last_line
@@ -23,18 +24,25 @@ ALL_HEALTHY_S = 30.0
 # Starting many more at once than there are cores only makes each of them later.
 STARTS_AT_ONCE = 2 * (os.cpu_count() or 2)
 STARTED_S = 5.0  # after which an instance gives its place to the next, ready or not
-# A graceful end: the load first, then what it ran through, then the registry. After these, SIGKILL.
+# A graceful end: the load first, then what it ran through, which finishes what it has, then the registry.
 LOAD_END_S = 0.5
-INGRESS_END_S = 0.5
-INSTANCES_END_S = 1.2
 REGISTRY_END_S = 0.4
 
 
 class Stages:
     """One stage after the other; which there are, and what happens between them, is the supervisor's."""
 
-    def __init__(self, crew: Crew, processes: Processes, changes: Changes) -> None:
+    def __init__(
+        self,
+        crew: Crew,
+        ending: Ending,
+        processes: Processes,
+        changes: Changes,
+        clock: Callable[[], float],
+    ) -> None:
         self._crew = crew
+        self._ending = ending
+        self._clock = clock
         self._processes = processes
         self._changes = changes
 
@@ -84,14 +92,9 @@ class Stages:
     ) -> None:
         """Gracefully, or when that takes too long or `at_once` is set, by SIGKILL."""
         self._crew.dismiss()
-        groups = (
-            ([load], LOAD_END_S),
-            ([ingress], INGRESS_END_S),
-            (services, INSTANCES_END_S),
-            (registry, REGISTRY_END_S),
-        )
         async with asyncio.TaskGroup() as tasks:
-            graceful = tasks.create_task(self._end_gracefully(groups), name="end")
+            steps = self._end_gracefully(load, ingress, services, registry)
+            graceful = tasks.create_task(steps, name="end")
             second_stop = tasks.create_task(at_once.wait(), name="second stop")
             await asyncio.wait((graceful, second_stop), return_when=asyncio.FIRST_COMPLETED)
             graceful.cancel()
@@ -99,7 +102,17 @@ class Stages:
         for process in self._processes.running():
             self._processes.signal(process, signal.SIGKILL)
 
-    async def _end_gracefully(self, groups: Iterable[tuple[Sequence[Instance], float]]) -> None:
-        for group, seconds in groups:
-            self._crew.terminate(group)
-            await self._crew.ended(group, seconds)
+    async def _end_gracefully(
+        self,
+        load: Instance,
+        ingress: Instance,
+        services: Sequence[Instance],
+        registry: Sequence[Instance],
+    ) -> None:
+        until = self._clock() + self._ending.drain_s
+        self._crew.terminate([load])
+        await self._crew.ended([load], LOAD_END_S)
+        await self._ending.end(ingress, until)  # while there is still somebody behind it
+        await end_all(self._ending, services, until)
+        self._crew.terminate(registry)
+        await self._crew.ended(registry, REGISTRY_END_S)

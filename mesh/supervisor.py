@@ -15,7 +15,8 @@ from mesh.actions import Action, Actions
 from mesh.changes import Changes
 from mesh.crew import Crew
 from mesh.draft import Draft
-from mesh.errors import ActionRefused, ForkServerLost, MeshError
+from mesh.ending import Ending
+from mesh.errors import ActionRefused, ForkServerLost, MeshError, StateRefused
 from mesh.fleet import Fleet
 from mesh.health import Poller
 from mesh.instance import Instance, Phase
@@ -63,7 +64,7 @@ class Supervisor:
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self.plan = plan
-        self.policies = PolicyStore(plan.registry_url, plan.policies, wall_clock)
+        self.policies = PolicyStore(plan.registry_url, plan.policies, wall_clock, plan.registry_token)
         self.changes = Changes()
         self.phase = MeshPhase.STARTING
         self.ready_s: float | None = None
@@ -99,9 +100,11 @@ class Supervisor:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 crew = Crew(self._processes, self._ports, self.changes, tasks, self._changed)
-                self._stages = Stages(crew, self._processes, self.changes)
-                self._actions = Actions(crew, self.changes, self._poller.nudge, self._session)
-                self._reshaper = self._make_reshaper(crew)
+                drain_s = self.plan.drain_s
+                ending = Ending(crew, self.changes, self._session, drain_s, self._clock)
+                self._stages = Stages(crew, ending, self._processes, self.changes, self._clock)
+                self._actions = Actions(crew, self.changes, self._poller.nudge, self._session, drain_s)
+                self._reshaper = self._make_reshaper(crew, ending)
                 for instance in (*self._services, self._ingress):
                     self._background(self._poller.watch(instance), f"poll {instance.plan.name}")
                 self._background(self._load.watch(), "poll load")
@@ -131,6 +134,7 @@ class Supervisor:
             {
                 "topology": self.plan.topology,
                 "control": self.plan.control_url,
+                "drain_s": self.plan.drain_s,
                 "supervisor": describe(os.getpid()),
                 "forkserver": describe(self._fork_server_pid),
                 "processes": [
@@ -149,6 +153,7 @@ class Supervisor:
             "ready_s": self.ready_s,
             "uptime_s": round(self._clock() - self._began, 3),
             "supervisor": {"pid": os.getpid(), "forkserver": self._fork_server_pid},
+            "drain_s": self.plan.drain_s,
             **mesh_view(self.plan, self._services, self._extras),
             "load": self._load.document,
         }
@@ -212,6 +217,7 @@ class Supervisor:
     async def set_load(self, rate: float | None, pattern: str | Mapping[str, Any] | None) -> dict[str, Any]:
         """Change the traffic, and start the load generator when it was not; raises MeshError."""
         if self._stages is not None and self._loadgen.parts[Part.APP].phase in (Phase.IDLE, Phase.ENDED):
+            self._load.check(rate, pattern)
             await self._stages.start_load(self._loadgen)
         return await self._load.change(rate, pattern)
 
@@ -226,18 +232,20 @@ class Supervisor:
         instance = self.instance(name)
         return {part.value: str(spec.log) for part, spec in instance.plan.parts.items()}
 
-    def _make_reshaper(self, crew: Crew) -> Reshaper | None:
+    def _make_reshaper(self, crew: Crew, ending: Ending) -> Reshaper | None:
         if self.plan.replicas is None:
             return None
         return Reshaper(
             self._first_draft,
             self._fleet,
             crew,
+            ending,
             self._poller,
             self.changes,
             self.plan.replicas,
             self._state,
             self.plan.registry_url,
+            self.plan.registry_token,
             self._background,
             self._clock,
             self.reshaped,
@@ -286,7 +294,11 @@ class Supervisor:
         if part is Part.APP and ready and self._reshaper is not None:
             self._reshaper.ready(instance)
         if self.phase is MeshPhase.UP:
-            self.write_state()
+            try:
+                self.write_state()
+            except (OSError, StateRefused) as error:
+                # somebody changed the folder under the mesh; the next change tries again
+                log.error("the state is not kept: %s", error)
 
     def _background(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Run something that ends with the mesh at the latest."""

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mesh.control.picture import COLOURS
+from mesh.plain import plain
 from mesh.show import load_line, milliseconds
 
 CALLERS_SHOWN = 3
@@ -37,14 +38,14 @@ def status_table(status: Mapping[str, Any], width: int) -> RenderableType:
 def _row(instance: Mapping[str, Any], wide: bool) -> list[RenderableType]:
     state = instance["state"]
     # the state's word stands beside the colour, for who sees none
-    health = Text(f"● {state}", style=COLOURS.get(state, ""))
+    health = _text(f"● {state}", COLOURS.get(state, ""))
     if instance["reason"]:
-        health.append(f" {instance['reason']}", style="dim")
+        health.append(plain(f" {instance['reason']}"), style="dim")
     traffic = instance["traffic"]
     errors = traffic["error_rate"] or 0.0
     pids = [_pid(instance["pids"][part]) for part in ("app", "sidecar")]
     return [
-        instance["name"],
+        _text(instance["name"]),
         *(pids if wide else ()),
         health,
         _breakers(instance["breakers"]),
@@ -61,7 +62,7 @@ def _breakers(breakers: Mapping[str, list[str]]) -> Text:
         callers = breakers[state]
         if callers:
             more = ", …" if len(callers) > CALLERS_SHOWN else ""
-            words.append(f"{state}: {', '.join(callers[:CALLERS_SHOWN])}{more} ", style=colour)
+            words.append(plain(f"{state}: {', '.join(callers[:CALLERS_SHOWN])}{more} "), style=colour)
     if not words and breakers["closed"]:
         words.append("closed", style="green")
     return words
@@ -69,7 +70,12 @@ def _breakers(breakers: Mapping[str, list[str]]) -> Text:
 
 def _footer(status: Mapping[str, Any]) -> list[RenderableType]:
     urls = f"entrypoint {status['entrypoint']}   control {status['control']}   registry {status['registry']}"
-    return [Text(f"load  {load_line(status['load'])}"), Text(urls, style="dim")]
+    return [_text(f"load  {load_line(status['load'])}"), _text(urls, "dim")]
+
+
+def _text(words: str, style: str = "") -> Text:
+    """Words of others: a Text takes `[red]` for what it says, but ESC it would pass on."""
+    return Text(plain(words), style=style)
 
 
 def _pid(pid: int | None) -> str:

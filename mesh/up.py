@@ -9,7 +9,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,10 @@ from mesh.detached import PipeShow, follow
 from mesh.errors import MeshError, UsageError
 from mesh.launch import Launched, launch
 from mesh.leftovers import kill_leftovers
-from mesh.state import Lock, StateDirectory
+from mesh.private_directory import UMASK, open_private
+from mesh.proof import MARK
+from mesh.state import FORK_SERVER, PROCESS, SUPERVISOR, Lock, StateDirectory
+from mesh.tokens import Tokens, keep_token
 
 if TYPE_CHECKING:
     from mesh.plan import MeshPlan, Options
@@ -34,9 +37,6 @@ PROGRAMS = (
     "loadgen.__main__",
     "sidecar.routing.compile",
 )
-
-SUPERVISOR, FORK_SERVER = "supervisor", "forkserver"
-PROCESS = "process"  # the part of these two in the names of their logs
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,30 +58,31 @@ class Request:
     rate: float | None = None
     port: int | None = None
     control_port: int | None = None
+    drain_s: float = 30.0
 
     def options(self) -> "Options":
         """For the plan."""
         from mesh.plan import Options
 
-        return Options(self.registry, self.load, self.rate, self.port, self.control_port)
+        return Options(self.registry, self.load, self.rate, self.port, self.control_port, self.drain_s)
 
 
 def up(request: Request, times: Times, make_show: Callable[[], "Show"], programs: tuple[str, ...]) -> int:
     """Run a mesh until it is told to end; returns the exit code. Raises MeshError when it could not start."""
-    state, lock = _take_place()
-    return _run(request, times, state, lock, make_show, programs)
+    place = _take_place()
+    return _run(request, times, place, make_show, programs)
 
 
 def up_detached(request: Request, times: Times, programs: tuple[str, ...]) -> int:
     """Start a mesh that goes on by itself; returns when it is healthy, or says what it lacks."""
-    state, lock = _take_place()
-    log = state.log_path(SUPERVISOR, PROCESS)
+    place = _take_place()
+    log = place.state.log_path(SUPERVISOR, PROCESS)
     read_end, write_end = os.pipe()
     sys.stdout.flush()
     pid = os.fork()
     if pid:
         os.close(write_end)
-        lock.abandon()  # the child holds it on
+        place.lock.abandon()  # the child holds it on
         return follow(read_end, pid, log)
     code = MeshError.exit_code
     try:
@@ -89,7 +90,7 @@ def up_detached(request: Request, times: Times, programs: tuple[str, ...]) -> in
         _leave_terminal(log)
         show = PipeShow(write_end)
         try:
-            code = _run(request, times, state, lock, lambda: show, programs)
+            code = _run(request, times, place, lambda: show, programs)
         except MeshError as error:
             show.failed(error)
             code = error.exit_code
@@ -101,26 +102,43 @@ def up_detached(request: Request, times: Times, programs: tuple[str, ...]) -> in
         os._exit(code)
 
 
-def _take_place() -> tuple[StateDirectory, Lock]:
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A state directory, the right to run in it, and the umask of the person, for programs of theirs."""
+
+    state: StateDirectory
+    lock: Lock
+    umask: int
+
+
+def _take_place() -> _Place:
+    umask = os.umask(UMASK)
     state = StateDirectory(Path.cwd())
+    os.environ[MARK] = state.mark  # for all that is started from here on
     try:
         state.create()
     except OSError as error:
         raise MeshError(f"cannot write {state.path}: {error.strerror}") from error
     lock = Lock(state.lock_path)
     lock.acquire()
-    state.log_path(SUPERVISOR, PROCESS).unlink(missing_ok=True)
-    return state, lock
+    try:
+        with state.open_logs() as logs:
+            for name in (SUPERVISOR, FORK_SERVER):
+                logs.remove(state.log_path(name, PROCESS).name)
+    except BaseException:
+        lock.release()
+        raise
+    return _Place(state, lock, umask)
 
 
 def _run(
     request: Request,
     times: Times,
-    state: StateDirectory,
-    lock: Lock,
+    place: _Place,
     make_show: Callable[[], "Show"],
     programs: tuple[str, ...],
 ) -> int:
+    state = place.state
     launched: Launched | None = None
     served = False
     ports: Ports | None = None
@@ -128,10 +146,13 @@ def _run(
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
-        kill_leftovers(state, times.clock, times.sleep)
-        launched = launch(programs, state.log_path(FORK_SERVER, PROCESS), state.journal_path)
+        left = kill_leftovers(state, times.clock, times.sleep)
+        launched = launch(programs, state.log_path(FORK_SERVER, PROCESS), state.journal_path, place.umask)
         topology, ports = _load(request.topology)
-        plan = _plan(topology, request, ports, state)
+        tokens = Tokens.fresh()
+        keep_token(state.token_path, tokens.control)
+        plan = _plan(topology, request, ports, state, tokens)
+        plan = replace(plan, notes=(*left.remarks, *plan.notes))
         state.clear_logs(keep=(state.log_path(FORK_SERVER, PROCESS), state.log_path(SUPERVISOR, PROCESS)))
         state.write_topology(plan.file.read_text(encoding="utf-8"))
         from mesh.serve import serve
@@ -143,11 +164,13 @@ def _run(
             signal.signal(number, signal.SIG_IGN)  # this takes milliseconds, and must be whole
         if launched is not None:
             launched.end(used=served)
-        kill_leftovers(state, times.clock, times.sleep)
-        if ports is not None:
-            ports.close()
-        lock.release()
-        state.remove_if_unused()
+        try:
+            kill_leftovers(state, times.clock, times.sleep)
+        finally:
+            if ports is not None:
+                ports.close()
+            place.lock.release()
+            state.remove_if_unused()
 
 
 def _load(name: str) -> "tuple[Topology, Ports]":
@@ -161,14 +184,16 @@ def _load(name: str) -> "tuple[Topology, Ports]":
         raise UsageError(f"{error}{more}") from error
 
 
-def _plan(topology: "Topology", request: Request, ports: "Ports", state: StateDirectory) -> "MeshPlan":
+def _plan(
+    topology: "Topology", request: Request, ports: "Ports", state: StateDirectory, tokens: Tokens
+) -> "MeshPlan":
     from mesh.plan import make_plan
     from mesh.ports import allow_descriptors
     from services.script import TopologyError
 
     try:
         allow_descriptors(len(topology.instances()))
-        return make_plan(topology, request.options(), ports, state, os.environ)
+        return make_plan(topology, request.options(), ports, state, os.environ, tokens)
     except TopologyError as error:
         raise UsageError(str(error)) from error
 
@@ -176,7 +201,7 @@ def _plan(topology: "Topology", request: Request, ports: "Ports", state: StateDi
 def _leave_terminal(log: Path) -> None:
     os.setsid()
     null = os.open(os.devnull, os.O_RDONLY)
-    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    out = open_private(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for source, target in ((null, 0), (out, 1), (out, 2)):
         os.dup2(source, target)
 

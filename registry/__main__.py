@@ -17,6 +17,8 @@ from pathlib import Path
 
 import uvloop
 
+from guard.caller import is_loopback_host
+from guard.token import Token, TokenError, read_token
 from registry.antientropy import OWN_SERVICE
 from registry.journal import Journal, JournalError
 from registry.server import Options, Server
@@ -29,7 +31,12 @@ WANTED_FILES = 16384
 EXAMPLE = """example:
   python -m registry --http 127.0.0.1:8500 --ephemeral
   curl http://127.0.0.1:8500/v1/catalog/services
+
+With a token writes need it, and so does whatever comes from another machine: as X-Consul-Token, or as
+Authorization: Bearer. Give it in REGISTRY_TOKEN or a file; arguments are read by every user of a machine.
 """
+
+NO_ARGUMENT = "every user of this machine reads the arguments: use --token-file FILE or REGISTRY_TOKEN"
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -54,9 +61,17 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--datacenter", default=env("REGISTRY_DATACENTER", "dc1"), help="[REGISTRY_DATACENTER, dc1]"
     )
     parser.add_argument(
-        "--token",
-        default=env("REGISTRY_TOKEN", ""),
-        help="writes need this token (X-Consul-Token or bearer) [REGISTRY_TOKEN]",
+        "--token-file",
+        default=env("REGISTRY_TOKEN_FILE", ""),
+        metavar="FILE",
+        help="holds the token, for nobody else to read (0600); also REGISTRY_TOKEN [REGISTRY_TOKEN_FILE]",
+    )
+    parser.add_argument("--token", default=None, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--insecure",
+        action="store_true",
+        default=env("REGISTRY_INSECURE", "").lower() in ("1", "true", "yes"),
+        help="serve other machines as this one, without a token too [REGISTRY_INSECURE]",
     )
     keep = parser.add_mutually_exclusive_group()
     keep.add_argument(
@@ -73,9 +88,24 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     args = parser.parse_args(argv)
     host, colon, port = args.http.rpartition(":")
-    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+    if not colon or not host or not port.isdecimal() or len(port) > 5 or int(port) > 65535:
         parser.error(f"--http wants HOST:PORT, not {args.http!r}")
     args.host, args.port = host.strip("[]"), int(port)
+    if args.token is not None:
+        parser.error(f"--token: {NO_ARGUMENT}")
+    args.token = env("REGISTRY_TOKEN", "")
+    args.token_file = Path(args.token_file) if args.token_file and not args.token else None
+    try:
+        Token(args.token)
+        if args.token_file is not None:
+            read_token(args.token_file)
+    except TokenError as bad:
+        parser.error(f"--token-file {bad}" if args.token_file else f"REGISTRY_TOKEN: {bad}")
+    if not (args.token or args.token_file or args.insecure or is_loopback_host(args.host)):
+        parser.error(
+            f"--http {args.http}: others could change the registry there: give --token-file FILE, "
+            "or --insecure to let them"
+        )
     return args
 
 
@@ -104,7 +134,14 @@ async def serve(args: argparse.Namespace) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    options = Options(args.host, args.port, datacenter=args.datacenter, token=args.token)
+    options = Options(
+        args.host,
+        args.port,
+        datacenter=args.datacenter,
+        token=args.token,
+        token_file=args.token_file,
+        insecure=args.insecure,
+    )
     if args.node:
         options.node = args.node
     try:

@@ -197,7 +197,7 @@ class Agent:
         after = replace(check, status=status, output=clip_output(output))
         if check.status == status:
             # Not a write: it moves no index and wakes nobody, and after a crash the old words do.
-            state.local_checks[check_id] = after
+            state.put("local_checks", check_id, after)
             if check_id not in self._outputs:
                 self._outputs.set(check_id, now + OUTPUT_SYNC)
             return

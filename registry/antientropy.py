@@ -113,8 +113,8 @@ def forget_other_selves(write: Write, node: str) -> None:
     state = write.state
     for other in {row.node for row in state.services.values() if row.id == OWN_SERVICE and row.node != node}:
         delete_node(write, other)
-        for service_id, service in list(state.local_services.items()):
-            if service.node == other:
-                write.put("local_services", service_id, None)
-                for check_id in list(state.local_checks_of.get(service_id, ())):
-                    write.put("local_checks", check_id, None)
+    for service_id, service in list(state.local_services.items()):
+        if service.node != node:
+            write.put("local_services", service_id, None)
+            for check_id in list(state.local_checks_of.get(service_id, ())):
+                write.put("local_checks", check_id, None)

@@ -20,6 +20,10 @@ MAX_OUTPUT = 4096
 """Bytes of a check's output that are kept, as in Consul; the head is cut, because the end says why."""
 
 
+LEFT_OVERS = 1024
+"""Entries of dropped and moved deadlines that may stand in the heap before it is made anew."""
+
+
 class Deadlines:
     """Names with a deadline each, in seconds of the caller's clock.
 
@@ -47,6 +51,11 @@ class Deadlines:
             self._queue(name, due)
 
     def _queue(self, name: str, due: float) -> None:
+        if len(self._heap) > LEFT_OVERS + 2 * len(self._due):
+            # sessions of a day that end after a second would stand in it for two days
+            self._queued = dict(self._due)
+            self._heap = [(when, one) for one, when in self._due.items() if one != name]
+            heapq.heapify(self._heap)
         self._queued[name] = due
         heapq.heappush(self._heap, (due, name))
 

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import re
 
+MAX_SECONDS = 2**63 / 1e9
+"""Go's durations are whole nanoseconds in 64 bits, 292 years."""
+
+MAX_LENGTH = 100
+"""Characters; a number that long is out of range, and to look for its unit from each digit takes quadratic
+time.
+"""
+
 _UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h)")
-_WHOLE = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|ms|s|m|h))+")
+_PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|ms|s|m|h)")
+_WHOLE = re.compile(r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:ns|us|µs|ms|s|m|h))+")
 
 
 def parse_duration(text: str) -> float:
@@ -14,11 +22,15 @@ def parse_duration(text: str) -> float:
     text = text.strip()
     if text in ("0", "+0", "-0"):
         return 0.0
+    if len(text) > MAX_LENGTH:
+        raise ValueError(f'time: invalid duration "{text[:MAX_LENGTH]}…"')
     if not _WHOLE.fullmatch(text):
-        if re.fullmatch(r"[+-]?\d+\.?\d*", text):
+        if re.fullmatch(r"[+-]?[0-9]+\.?[0-9]*", text):
             raise ValueError(f'time: missing unit in duration "{text}"')
         raise ValueError(f'time: invalid duration "{text}"')
     seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+    if seconds >= MAX_SECONDS:
+        raise ValueError(f'time: invalid duration "{text}"')
     return -seconds if text[0] == "-" else seconds
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from typing import Final
 
+from registry import regexp
+from registry.errors import RegistryError
 from registry.model import Service, UserEvent
 
 KEPT: Final = 256
@@ -13,6 +14,10 @@ KEPT: Final = 256
 
 MAX_PAYLOAD: Final = 512
 """Bytes; Consul's gossip takes no more, so no user of it sends more."""
+
+
+class EventError(RegistryError):
+    """An event that cannot be fired, in Consul's words."""
 
 
 class Events:
@@ -47,20 +52,32 @@ class Events:
 
 
 def concerns(event: UserEvent, node: str, services: list[Service]) -> bool:
-    """Whether a node with these services is meant; a filter that is no regular expression means nobody."""
-    try:
-        if event.node_filter and not re.search(event.node_filter, node):
-            return False
-        if not event.service_filter:
-            return True
-        for service in services:
-            if not re.search(event.service_filter, service.name):
-                continue
-            if not event.tag_filter or any(re.search(event.tag_filter, tag) for tag in service.tags):
-                return True
-    except re.error:
+    """Whether a node with these services is meant; raises EventError for a filter that is no regular
+    expression.
+    """
+    by_node = _filter("node", event.node_filter)
+    by_service = _filter("service", event.service_filter)
+    by_tag = _filter("tag", event.tag_filter)
+    if not _fits(by_node, node):
         return False
-    return False
+    if by_service is None:
+        return True
+    return any(
+        _fits(by_service, service.name)
+        and (by_tag is None or any(_fits(by_tag, tag) for tag in service.tags))
+        for service in services
+    )
+
+
+def _filter(kind: str, text: str) -> regexp.Regexp | None:
+    try:
+        return regexp.compile(text, search=True) if text else None
+    except regexp.RegexpError as bad:
+        raise EventError(f"Invalid {kind} filter: error parsing regexp: {bad}") from bad
+
+
+def _fits(pattern: regexp.Regexp | None, text: str) -> bool:
+    return pattern is None or pattern.search(text.encode("utf-8", "replace")) is not None
 
 
 def index_of(event_id: str) -> int:

@@ -11,6 +11,8 @@ TTL_GRACE = 2.0
 MIN_TTL = 10.0
 MAX_TTL = 86400.0
 MAX_LOCK_DELAY = 60.0
+MAX_DELAYS = 10_000
+"""Locks in their delay: beyond it the oldest may be taken early, as after a restart of the registry."""
 
 
 class Leases:
@@ -40,6 +42,8 @@ class Leases:
     def delay(self, key: str, seconds: float, now: float) -> None:
         """Nobody may take this lock for a while: its last holder may still believe that it holds it."""
         self._locked_until[key] = now + min(seconds, MAX_LOCK_DELAY)
+        if len(self._locked_until) > MAX_DELAYS:
+            del self._locked_until[next(iter(self._locked_until))]
 
     def delayed(self, key: str, now: float) -> bool:
         """Whether this lock is in its lock-delay."""

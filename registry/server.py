@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import itertools
 import logging
 import random
@@ -13,9 +12,13 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from aiohttp import web
 
+from guard.door import Door
+from guard.gate import Gate, bearer
+from guard.token import Token
 from registry.agent import Agent
 from registry.codec.fields import DecodeError
 from registry.errors import RegistryError
@@ -25,7 +28,7 @@ from registry.http.call import Call, HttpError, Malformed, text
 from registry.http.catalog import CatalogEndpoints
 from registry.http.cluster import ClusterEndpoints
 from registry.http.config import ConfigEndpoints
-from registry.http.connections import Connections
+from registry.http.connections import LARGE_ANSWER, MAX_CONNECTIONS, MAX_UNREAD, Connections
 from registry.http.event import EventEndpoints
 from registry.http.health import HealthEndpoints
 from registry.http.intentions import IntentionEndpoints
@@ -66,13 +69,19 @@ STOP_TIMEOUT = 3.0
 
 @dataclass
 class Options:
-    """How a registry is started; `host` and `port` as given (port 0 = a free one)."""
+    """How a registry is started; `host` and `port` as given (port 0 = a free one).
+
+    With a token writes need it, and so does all that comes from another machine; `insecure` serves other
+    machines as this one.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8500
     node: str = field(default_factory=lambda: socket.gethostname() or "localhost")
     datacenter: str = "dc1"
     token: str = ""
+    token_file: Path | None = None
+    insecure: bool = False
 
 
 class Server:
@@ -112,7 +121,10 @@ class Server:
         self.agent = Agent(self.store, self.node, clock)
         self.prober = Prober(self._probed, rng)
         self._buried: deque[tuple[float, str, int]] = deque()
+        self._unread: Callable[[], int] = lambda: 0
         self._router = Router()
+        token = Token(options.token, options.token_file, log.warning)
+        self._gate = Gate("the registry", token, anybody=options.insecure)
         self.store.on_commit(self._committed)
         self.agent.on_probe_change(self._probe_changed)
 
@@ -121,10 +133,10 @@ class Server:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Server]:
         """Bind, serve, expire and probe; on leaving, answer who waits and stop."""
-        loop = asyncio.get_running_loop()
         http = Connections(self._handle, logger=log)
-        listener = await loop.create_server(http, self.options.host, self.options.port, backlog=1024)
-        port = listener.sockets[0].getsockname()[1]
+        self._unread = http.unread
+        door = Door(http, MAX_CONNECTIONS)
+        _, port = await door.open(self.options.host, self.options.port, backlog=1024)
         host = f"[{self.options.host}]" if ":" in self.options.host else self.options.host
         self.address = f"{host}:{port}"
         self._mount(port)
@@ -140,14 +152,14 @@ class Server:
                 finally:
                     self.stopping = True
                     self.watchers.wake_all()
-                    listener.close()
+                    door.close()
                     http.pre_shutdown()
                     await http.shutdown(STOP_TIMEOUT)
                     self.prober.close()
                     for task in tasks:
                         task.cancel()
         finally:
-            listener.close()
+            door.close()
             if self.journal is not None:
                 self.journal.close()
 
@@ -181,9 +193,16 @@ class Server:
     # Requests
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.method == "CONNECT":  # aiohttp takes what follows for a request, whatever the head says
+            answer = text(405, "method CONNECT not allowed")
+            answer.force_close()
+            return answer
         call = Call(request, self)
         try:
-            return await self._dispatch(call)
+            answer = await self._dispatch(call)
+            if (answer.content_length or 0) > LARGE_ANSWER and self._unread() > MAX_UNREAD:
+                raise HttpError(503, "too many large answers wait for their readers: ask again")
+            return answer
         except HttpError as refused:
             headers = refused.headers
             if not headers and not isinstance(refused, Malformed):
@@ -196,6 +215,7 @@ class Server:
             return text(status, str(refused), _failed_query(call, status))
 
     async def _dispatch(self, call: Call) -> web.Response:
+        self._guard(call)
         found = self._router.find(call.path)
         if found is None:
             return web.Response(status=404)
@@ -207,23 +227,16 @@ class Server:
                 return web.Response(headers={"Allow": allowed})
             raise HttpError(405, f"method {call.method} not allowed", {"Allow": allowed})
         call.refuse_namespace()
-        if call.method != "GET":
-            self._guard(call)
         return await endpoint(call)
 
     def _guard(self, call: Call) -> None:
-        """With a token set, writes need it: as header, as bearer, or as Consul's old query parameter."""
-        if not self.options.token:
-            return
-        headers = call.request.headers
-        scheme, _, bearer = headers.get("Authorization", "").partition(" ")
-        given = (
-            headers.get("X-Consul-Token")
-            or (bearer if scheme.lower() == "bearer" else "")
-            or call.get("token")
-        )
-        if not hmac.compare_digest(given.encode(), self.options.token.encode()):
-            raise HttpError(403, "Permission denied")
+        """The token is a header, a bearer, or Consul's old query parameter; every refusal is a 403."""
+        request = call.request
+        headers = request.headers
+        given = headers.get("X-Consul-Token") or bearer(headers) or call.get("token")
+        refused = self._gate.refusal(call.method, call.path, request.remote, headers, given)
+        if refused is not None:
+            raise HttpError(403, "Permission denied" if refused.status == 401 else refused.words)
 
     # Work of its own
 

@@ -7,16 +7,16 @@ Of Consul's template language the part that names are made of: `${name.full}`, `
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
+from registry import regexp
 from registry.errors import RegistryError
 
 NAME_PREFIX_MATCH: Final = "name_prefix_match"
 MAX_REGEXP: Final = 256
 """Characters; a pattern runs on the server's only thread, so it stays as small as a name needs."""
 
-_HOLE: Final = re.compile(r"\$\{([^}]*)\}")
 _MATCH: Final = re.compile(r"match\((\d{1,3})\)")
 
 
@@ -30,11 +30,11 @@ def check(template: Mapping[str, Any], service: Mapping[str, Any]) -> None:
         raise TemplateError(f"failed compiling template: Bad Template.Type '{template['Type']}'")
     _pattern(template["Regexp"])
     for path, text in _texts("Service", service):
-        for hole in _HOLE.finditer(text):
-            inner = hole[1].strip()
+        for start, end in _holes(text):
+            inner = text[start + 2 : end - 1].strip()
             known = ("name.full", "name.prefix", "name.suffix", "agent.segment")
             if inner not in known and not _MATCH.fullmatch(inner):
-                why = f"1:{hole.start() + 3}: unknown variable accessed: {inner}"
+                why = f"1:{start + 3}: unknown variable accessed: {inner}"
                 raise TemplateError(
                     f"failed compiling template: Bad evaluation for '{text}' in {path}: {why}"
                 )
@@ -42,10 +42,11 @@ def check(template: Mapping[str, Any], service: Mapping[str, Any]) -> None:
 
 def render(name: str, prefix: str, template: Mapping[str, Any], service: Mapping[str, Any]) -> dict[str, Any]:
     """The service part for this name, which starts with `prefix`."""
-    found = None
+    groups: list[str] = []
     if template["Regexp"]:
-        found = _pattern(template["Regexp"]).search(name)
-    groups = (found[0], *found.groups("")) if found else ()
+        asked = name.encode("utf-8", "replace")
+        spans = _pattern(template["Regexp"]).search(asked) or ()
+        groups = [asked[slice(*span)].decode("utf-8", "replace") for span in spans]
     values = {
         "name.full": name,
         "name.prefix": prefix,
@@ -53,25 +54,43 @@ def render(name: str, prefix: str, template: Mapping[str, Any], service: Mapping
         "agent.segment": "",
     }
 
-    def fill(hole: re.Match[str]) -> str:
-        inner = hole[1].strip()
+    def fill(inner: str) -> str:
         if match := _MATCH.fullmatch(inner):
             number = int(match[1])
             return groups[number] if number < len(groups) else ""
         return values[inner]
 
-    made: dict[str, Any] = _mapped(service, lambda text: _HOLE.sub(fill, text))
+    made: dict[str, Any] = _mapped(service, lambda text: _filled(text, fill))
     if template["RemoveEmptyTags"] and made["Tags"]:
         made["Tags"] = [tag for tag in made["Tags"] if tag]
     return made
 
 
-def _pattern(text: str) -> re.Pattern[str]:
+def _holes(text: str) -> Iterator[tuple[int, int]]:
+    """Where each `${…}` begins and ends."""
+    start = text.find("${")
+    while start >= 0:
+        end = text.find("}", start)
+        if end < 0:
+            return
+        yield start, end + 1
+        start = text.find("${", end)
+
+
+def _filled(text: str, fill: Callable[[str], str]) -> str:
+    parts, at = [], 0
+    for start, end in _holes(text):
+        parts += [text[at:start], fill(text[start + 2 : end - 1].strip())]
+        at = end
+    return "".join((*parts, text[at:]))
+
+
+def _pattern(text: str) -> regexp.Regexp:
     if len(text) > MAX_REGEXP:
         raise TemplateError(f"failed compiling template: Bad Regexp: longer than {MAX_REGEXP} characters")
     try:
-        return re.compile(text)
-    except re.error as bad:
+        return regexp.compile(text, search=True, groups=True)
+    except regexp.RegexpError as bad:
         raise TemplateError(
             f"failed compiling template: Bad Regexp: error parsing regexp: {bad}: `{text}`"
         ) from bad

@@ -20,21 +20,25 @@ import uvloop
 from aiohttp import web
 from prometheus_client import disable_created_metrics
 
+from guard.door import TIMES, Door
 from services.app import ScriptedService, build_app
 from services.behaviour import Behaviour
-from services.errors import suggest
+from services.errors import FieldError, suggest
 from services.health import Health, Probe, connect_check, event_loop_check
 from services.metrics import Metrics
 from services.peers import Peers
 from services.script import TopologyError, load_topology
 from services.topology import Instance, Service
 from services.tracing import Tracing, collector
+from services.units import parse_duration
 
 log = logging.getLogger("services")
 
-# What was begun may finish: longer than any deadline of a topology that ships, shorter than the
-# half minute after which container runtimes kill.
-DRAIN_S = 15.0
+# The sidecar in front has 1024 requests here at once, and as many tunnels.
+MAX_CONNECTIONS = 4096
+
+# What was begun may finish, within Kubernetes' own half minute.
+DRAIN_S = "30s"
 
 # Connections that wait to be accepted, when many callers open theirs at once.
 BACKLOG = 1024
@@ -60,20 +64,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         host, port = _address(options.listen, "--listen")
         if options.outbound:
             _address(options.outbound, "--outbound")
+        drain_s = _duration(options.drain_timeout, "--drain-timeout")
     except (TopologyError, _Usage) as error:
         print(f"services: {error}", file=sys.stderr)
         return 2
     # a second series for each one, which no dashboard reads
     disable_created_metrics()  # type: ignore[no-untyped-call]  # untyped there
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(options, instance, host, port))
+        return runner.run(_serve(options, instance, host, port, drain_s))
 
 
 class _Usage(Exception):
     """Wrong usage, in one line."""
 
 
-async def _serve(options: argparse.Namespace, instance: Instance, host: str, port: int) -> int:
+async def _serve(
+    options: argparse.Namespace, instance: Instance, host: str, port: int, drain_s: float
+) -> int:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
@@ -103,8 +110,9 @@ async def _serve(options: argparse.Namespace, instance: Instance, host: str, por
     app = build_app(scripted, health, Metrics(clock), clock, tracing)
 
     # a caller that goes away takes its work with it, so that retries and hedges do not pile up
-    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=DRAIN_S)
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=drain_s, **TIMES)
     await runner.setup()
+    door = Door(runner.server, MAX_CONNECTIONS)
     try:
         try:
             # bound here: asyncio's own lookup of the address would start a pool of threads for it
@@ -114,13 +122,13 @@ async def _serve(options: argparse.Namespace, instance: Instance, host: str, por
             reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
             print(f"services: --listen {options.listen}: {reason}", file=sys.stderr)
             return 2
-        await web.SockSite(runner, listener, backlog=BACKLOG).start()
-        bound = listener.getsockname()
+        bound = await door.open(sock=listener, backlog=BACKLOG)
         shown = f"[{bound[0]}]:{bound[1]}" if ":" in bound[0] else f"{bound[0]}:{bound[1]}"
         print(json.dumps({"http": shown}), flush=True)
         await stopping.wait()
         return 0
     finally:
+        door.close()
         await runner.cleanup()
         await peers.close()
         if tracing is not None:
@@ -153,9 +161,16 @@ def _instance(topology: str, service: str, instance: str | None) -> Instance:
 
 def _address(text: str, flag: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
-    if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+    if not host or not port.isascii() or not port.isdigit() or len(port) > 5 or int(port) > 65535:
         raise _Usage(f'{flag}: "{text}" is not HOST:PORT (write it like 127.0.0.1:9000)')
     return host.strip("[]"), int(port)
+
+
+def _duration(text: str, flag: str) -> float:
+    try:
+        return parse_duration(text)
+    except FieldError as error:
+        raise _Usage(f"{flag}: {error}") from error
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -167,7 +182,7 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     def add(flag: str, metavar: str, words: str, default: str | None = None, required: bool = False) -> None:
-        value = os.environ.get(f"SERVICES_{flag.upper()}") or default
+        value = os.environ.get(f"SERVICES_{flag.upper().replace('-', '_')}") or default
         shown = f" (default: {default})" if default else ""
         parser.add_argument(
             f"--{flag}",
@@ -183,6 +198,7 @@ def _parser() -> argparse.ArgumentParser:
     add("listen", "HOST:PORT", "where to serve; port 0 is any free one", "127.0.0.1:9000")
     add("outbound", "HOST:PORT", "the sidecar's outbound listener, through which services are called")
     add("otlp", "URL", "send spans of sampled requests there by OTLP/HTTP")
+    add("drain-timeout", "TIME", "for requests under way to end after SIGTERM", DRAIN_S)
     add("seed", "TEXT", "draw errors, latencies and probabilities from this seed, to repeat a run")
     return parser
 

@@ -22,6 +22,9 @@ from services.tree import Answer, CallRecord
 # the way back, a call that failed so near the end failed by it.
 SAME_DEADLINE_S = 0.003
 
+# Between two pieces of a request's body: a sidecar in front of us lets nobody be silent for a third of it.
+BODY_IDLE_S = 30.0
+
 # Which try of its caller's sidecar this is; a hedge has a number of its own.
 ATTEMPT = "x-envoy-attempt-count"
 
@@ -62,7 +65,7 @@ class ScriptedService:
         """Do the script for one request."""
         answer = self._begin(request)
         if request.can_read_body:  # a caller still sending would block the connection for the next
-            async for _ in request.content.iter_any():
+            while await self._more(request):
                 pass
         decision = self._behaviour.decide(_draws(request))
         if decision.fails:
@@ -74,6 +77,16 @@ class ScriptedService:
                 return await self.too_late(request)
             answer.status = 502
         return self._response(request, answer)
+
+    async def _more(self, request: web.Request) -> bool:
+        """Whether a further piece of the body came."""
+        try:
+            async with asyncio.timeout(BODY_IDLE_S):
+                return bool(await request.content.readany())
+        except TimeoutError:
+            refusal = web.HTTPRequestTimeout()
+            refusal.force_close()
+            raise refusal from None
 
     async def too_late(self, request: web.Request) -> web.Response:
         """The deadline is over, before or amid the work: the tree shows how far it came."""
@@ -130,8 +143,21 @@ def build_app(
         return web.json_response(checks, status=STATUS_CODES[state])
 
     # metrics outermost: it counts what the deadline answers too
-    app = web.Application(middlewares=[metrics.middleware(), mesh_context(clock, tracing, service.too_late)])
+    context = mesh_context(clock, tracing, service.too_late)
+    app = web.Application(middlewares=[_no_connect, metrics.middleware(), context])
     app.router.add_get("/health", report)
     app.router.add_get("/metrics", metrics.expose)
     app.router.add_route("*", "/{path:.*}", service.answer)
     return app
+
+
+@web.middleware
+async def _no_connect(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """What follows a CONNECT is a request of its own to aiohttp, whatever its head says: 405, and the end."""
+    if request.method != "CONNECT":
+        return await handler(request)
+    answer = web.Response(status=405, text="CONNECT is not for a service\n")
+    answer.force_close()
+    return answer

@@ -11,7 +11,7 @@ headers, and work whose caller has given up stops: 504 is answered when the time
 still running is cancelled. Headers that you set yourself on a call are left alone. What you call
 outside of the mesh deserves a session of its own: these headers are nobody else's business.
 
-    traceparent, tracestate, x-request-id, x-mesh-criticality    passed on as they came
+    traceparent, tracestate, x-request-id, x-mesh-criticality    passed on as they came, if they are valid
     x-envoy-expected-rq-timeout-ms                               the time left, less what was spent here
 
 Tasks that you start inherit the context (it is a ContextVar). For spans of the app itself, give
@@ -20,7 +20,8 @@ because the sidecars record each hop. Depends on aiohttp alone; copy it freely.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Protocol
@@ -33,7 +34,14 @@ TRACESTATE = "tracestate"
 REQUEST_ID = "x-request-id"
 CRITICALITY = "x-mesh-criticality"
 TIME_LEFT_MS = "x-envoy-expected-rq-timeout-ms"
-PASSED_ON = (TRACEPARENT, TRACESTATE, REQUEST_ID, CRITICALITY)
+PASSED_ON = (REQUEST_ID, CRITICALITY)
+
+# W3C Trace Context, level 2: what does not look so is as if it were not there, and `tracestate` with it.
+_TRACEPARENT = re.compile(
+    r"(?!ff)([0-9a-f]{2})-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]([0-9a-f])(-.*)?"
+)
+_MEMBER = re.compile(r"([a-z0-9][a-z0-9_\-*/@]{0,255})=[ -+\--<>-~]{0,255}[!-+\--<>-~]")
+_MAX_MEMBERS = 32
 
 # Twelve days in milliseconds; more digits are no deadline, and int() of thousands of them is slow.
 _MAX_DIGITS = 9
@@ -159,22 +167,47 @@ def _context_of(
     request: web.Request, clock: Callable[[], float], tracing: SpanMaker | None
 ) -> RequestContext:
     incoming = request.headers
-    headers = tuple((name, incoming[name]) for name in PASSED_ON if name in incoming)
+    traceparent, tracestate = trace_of(incoming.getall(TRACEPARENT, ()), incoming.getall(TRACESTATE, ()))
+    found = [(TRACEPARENT, traceparent), (TRACESTATE, tracestate)]
+    found += [(name, incoming.get(name, "")) for name in PASSED_ON]
+    headers = tuple((name, value) for name, value in found if value)
     milliseconds = incoming.get(TIME_LEFT_MS, "")
     deadline = None
     # as in Envoy, what is not a number is no deadline
     if milliseconds.isascii() and milliseconds.isdigit() and len(milliseconds) <= _MAX_DIGITS:
         deadline = clock() + int(milliseconds) / 1000
     span = None
-    if tracing is not None and is_sampled(traceparent := incoming.get(TRACEPARENT, "")):
-        span = tracing.server(traceparent, incoming.get(TRACESTATE, ""), request)
+    if tracing is not None and is_sampled(traceparent):
+        span = tracing.server(traceparent, tracestate, request)
     return RequestContext(headers, deadline, span, clock)
 
 
 def is_sampled(traceparent: str) -> bool:
     """Whether a W3C traceparent asks for this trace to be recorded: the lowest bit of its flags."""
-    flags = traceparent[53:55]
-    return len(traceparent) >= 55 and traceparent[52] == "-" and flags[1] in "13579bdf"
+    match = _match(traceparent)
+    return match is not None and match[2] in "13579bdf"
+
+
+def trace_of(parents: Sequence[str], states: Sequence[str]) -> tuple[str, str]:
+    """(traceparent, tracestate) of a request's header lines, '' for what is not there or breaks the rules.
+
+    Of a key that is twice in the state, the first is the newest, and is kept.
+    """
+    if len(parents) != 1 or _match(parents[0]) is None:
+        return "", ""
+    found: dict[str, str] = {}
+    members = [word for word in (member.strip(" \t") for member in ",".join(states).split(",")) if word]
+    for member in members:
+        match = _MEMBER.fullmatch(member)
+        if match is None or len(members) > _MAX_MEMBERS:
+            return parents[0], ""
+        found.setdefault(match[1], member)
+    return parents[0], ",".join(found.values())
+
+
+def _match(traceparent: str) -> re.Match[str] | None:
+    match = _TRACEPARENT.fullmatch(traceparent)
+    return None if match is None or (match[3] and match[1] == "00") else match
 
 
 async def _answer(

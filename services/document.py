@@ -16,6 +16,7 @@ from services.fields import (
     GraphKind,
     Headers,
     HttpPath,
+    Label,
     Method,
     Name,
     Part,
@@ -128,10 +129,10 @@ class SettingsDocument(Part):
     compute_usage: Any = Field(default=None, alias="computeUsage")
     # ours
     latency: Latency | None = None
-    version: Text | None = None
-    versions: tuple[Text, ...] | None = None
-    zone: Text | None = None
-    zones: tuple[Text, ...] | None = None
+    version: Label | None = None
+    versions: tuple[Label, ...] | None = None
+    zone: Label | None = None
+    zones: tuple[Label, ...] | None = None
     health: HealthDocument | None = None
 
     @model_validator(mode="after")

@@ -18,11 +18,14 @@ MAX_REPLICAS = 1000
 
 # A service's name is a host name in `http://orders/`: one DNS label (RFC 1123).
 _NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
-# The mesh's own processes, which `mesh kill` and `mesh logs` take beside instances.
-RESERVED_NAMES = frozenset({"ingress", "registry", "loadgen"})
+# The mesh's own processes, which `mesh kill` and `mesh logs` take beside instances; and the registry's entry
+# in its own catalog, to which no sidecar leads.
+RESERVED_NAMES = frozenset({"ingress", "registry", "loadgen", "consul"})
 # RFC 9110: token, and a field value without control characters (no header may end early).
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
-_HEADER_VALUE = re.compile(r"[\x20-\x7e\x80-\uffff]{0,4000}")
+_HEADER_VALUE = re.compile(r"[\x20-\x7e\xa0-\ud7ff\ue000-\uffff]{0,4000}")
+# Sidecars say it in headers, between "~" and before ",".
+_LABEL = re.compile(r"[!-+\--}]{1,253}")
 # Origin-form (RFC 9112 3.2.1): visible ASCII, so that nothing can be smuggled into the request line.
 _HTTP_PATH = re.compile(r"/[!-~]{0,2000}")
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -68,6 +71,13 @@ def _name(value: object) -> str:
     if name in RESERVED_NAMES:
         raise FieldError(f'"{name}" is a part of the mesh itself', f'write "{name}-service"')
     return name
+
+
+def _label(value: object) -> str:
+    text = _text(value)
+    if not _LABEL.fullmatch(text):
+        raise FieldError(f"{text[:60]!r} cannot stand in a header", 'write letters, digits, "." and "-"')
+    return text
 
 
 def _whole(value: object, low: int, high: int) -> int:
@@ -119,7 +129,7 @@ def _command(value: object) -> tuple[str, ...]:
             raise FieldError("a quote is not closed", "write the command as a list of words") from error
     elif isinstance(value, list):
         words = value
-    if not words or not all(isinstance(word, str) for word in words) or not words[0]:
+    if not words or not all(isinstance(word, str) and "\0" not in word for word in words) or not words[0]:
         remedy = 'write it like "python -m http.server {port}", or as a list of texts'
         raise FieldError(f"{kind_of(value)} is not a command", remedy)
     return tuple(str(word) for word in words)
@@ -155,6 +165,7 @@ def kind_of(value: object) -> str:
 
 Text = Annotated[str, BeforeValidator(_text)]
 Name = Annotated[str, BeforeValidator(_name)]
+Label = Annotated[str, BeforeValidator(_label)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Replicas = Annotated[int, BeforeValidator(lambda value: _whole(value, 1, MAX_REPLICAS))]
 Port = Annotated[int, BeforeValidator(lambda value: _whole(value, 1, 65535))]

@@ -11,9 +11,11 @@ from pydantic import BeforeValidator, Discriminator, Tag, model_validator
 
 from services.errors import FieldError, suggest
 from services.fields import Duration, Part, kind_of
+from services.units import MAX_DURATION_S
 
 # The 99th percentile of the standard normal distribution, in standard deviations.
 _Z99 = 2.3263478740408408
+_LONGEST = math.log(MAX_DURATION_S)
 
 
 class Constant(Part):
@@ -74,7 +76,8 @@ class Lognormal(Part):
     def sample(self, rng: random.Random) -> float:
         median = math.log(self.p50)
         sigma = (math.log(self.p99) - median) / _Z99
-        return _capped(rng.lognormvariate(median, sigma), self.max)
+        # the tail of a wide one is beyond any float
+        return _capped(math.exp(min(rng.normalvariate(median, sigma), _LONGEST)), self.max)
 
 
 class Exponential(Part):

@@ -12,7 +12,7 @@ import requests
 from aiohttp import web
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import (
@@ -32,6 +32,13 @@ from opentelemetry.trace import Span as SdkSpan
 SEND_EVERY_MS = 1000
 # A collector that does not answer must not hold up the end of the process.
 SEND_TIMEOUT_S = 1.0
+# The flag of a trace whose id is random: who continues the trace passes it on (W3C Trace Context, level 2).
+RANDOM = 0x02
+
+# A path or an id may be 8 KB, and two thousand spans wait for a collector that is away: 256 characters are
+# what Envoy keeps of a path.
+LIMITS = SpanLimits(max_span_attribute_length=256)
+MAX_ERROR = 256
 
 log = logging.getLogger("services.tracing")
 
@@ -49,7 +56,9 @@ class Tracing:
             {"service.name": service, "service.instance.id": instance, "service.version": version}
         )
         # the caller decided to sample; deciding again would tear traces
-        self._provider = TracerProvider(resource=resource, sampler=ALWAYS_ON, shutdown_on_exit=False)
+        self._provider = TracerProvider(
+            resource=resource, sampler=ALWAYS_ON, shutdown_on_exit=False, span_limits=LIMITS
+        )
         self._exporter = exporter
         self._provider.add_span_processor(
             BatchSpanProcessor(self._exporter, schedule_delay_millis=SEND_EVERY_MS)
@@ -74,7 +83,7 @@ class Tracing:
                 "request.id": request.headers.get("x-request-id", ""),
             },
         )
-        return ServiceSpan(span, self._tracer, errors_from=500)
+        return ServiceSpan(span, self._tracer, errors_from=500, random_id=parent.trace_flags & RANDOM)
 
     def close(self) -> None:
         """Send what is left; at once over when the collector is known to be away, else in about a second."""
@@ -90,14 +99,15 @@ class ServiceSpan:
     the span of a call and none for the span of a request.
     """
 
-    __slots__ = ("_errors_from", "_span", "_tracer", "traceparent")
+    __slots__ = ("_errors_from", "_random_id", "_span", "_tracer", "traceparent")
 
-    def __init__(self, span: SdkSpan, tracer: Tracer, errors_from: int) -> None:
+    def __init__(self, span: SdkSpan, tracer: Tracer, errors_from: int, random_id: int) -> None:
         self._errors_from = errors_from
+        self._random_id = random_id
         own = span.get_span_context()
         self._span = span
         self._tracer = tracer
-        self.traceparent = f"00-{own.trace_id:032x}-{own.span_id:016x}-{own.trace_flags:02x}"
+        self.traceparent = f"00-{own.trace_id:032x}-{own.span_id:016x}-{own.trace_flags | random_id:02x}"
 
     def child(self, method: str, host: str, path: str) -> "ServiceSpan":
         """The span of a call to another service."""
@@ -111,7 +121,7 @@ class ServiceSpan:
                 "url.path": path,
             },
         )
-        return ServiceSpan(span, self._tracer, errors_from=400)
+        return ServiceSpan(span, self._tracer, errors_from=400, random_id=self._random_id)
 
     def end(self, status: int | None, error: str = "") -> None:
         """It is over: the HTTP status, or None and what went wrong."""
@@ -120,7 +130,7 @@ class ServiceSpan:
         if error:
             self._span.set_attribute("error.type", error.split(":")[0])
         if error or status is None or status >= self._errors_from:
-            self._span.set_status(Status(StatusCode.ERROR, error or None))
+            self._span.set_status(Status(StatusCode.ERROR, error[:MAX_ERROR] or None))
         self._span.end()
 
 
@@ -170,5 +180,6 @@ def _parse(traceparent: str, tracestate: str) -> SpanContext | None:
         trace_id, span_id, flags = int(parts[1], 16), int(parts[2], 16), int(parts[3], 16)
     except (IndexError, ValueError):
         return None
+    flags &= TraceFlags.SAMPLED | RANDOM if parts[0] == "00" else TraceFlags.SAMPLED
     context = SpanContext(trace_id, span_id, True, TraceFlags(flags), TraceState.from_header([tracestate]))
     return context if context.is_valid and parts[0] != "ff" else None

@@ -15,6 +15,9 @@ MAX_SIZE_BYTES = 64 * 1024 * 1024
 # More than any machine could send; it catches a slip of the keyboard.
 MAX_RATE = 1_000_000.0
 
+# The longest that anybody writes is like "1h2m3.456789s"; a number beyond is none that a limit here allows.
+MAX_CHARACTERS = 40
+
 _SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION_PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
 _DURATION = re.compile(rf"(?:{_DURATION_PART.pattern})+")
@@ -31,7 +34,7 @@ def parse_duration(value: object) -> float:
         return 0.0
     if _number(value) is not None:
         raise FieldError(f"{value} has no unit of time", f'write "{value}ms" or "{value}s"')
-    if not isinstance(value, str) or not _DURATION.fullmatch(value):
+    if not isinstance(value, str) or _match(_DURATION, value) is None:
         raise FieldError(f"{_shown(value)} is not a duration", _DURATION_REMEDY)
     seconds = sum(float(number) * _SECONDS[unit] for number, unit in _DURATION_PART.findall(value))
     if seconds > MAX_DURATION_S:
@@ -48,7 +51,7 @@ def parse_size(value: object) -> int:
             raise FieldError(f"{value} is not a size", remedy)
         size = int(number)
     else:
-        match = _SIZE.fullmatch(value) if isinstance(value, str) else None
+        match = _match(_SIZE, value)
         if match is None:
             raise FieldError(f"{_shown(value)} is not a size", remedy)
         size = int(float(match[1]) * 1024 ** _POWERS[match[2].lower()])
@@ -67,7 +70,7 @@ def parse_share(value: object) -> float:
         if 1 < number <= 100:
             raise FieldError(f"{value} is more than 1, which is all requests", f'write "{value}%"')
         raise FieldError(f"{value} is not a share of requests", remedy)
-    match = _PERCENT.fullmatch(value) if isinstance(value, str) else None
+    match = _match(_PERCENT, value)
     if match is None or float(match[1]) > 100:
         raise FieldError(f"{_shown(value)} is not a share of requests", remedy)
     return float(match[1]) / 100
@@ -79,7 +82,7 @@ def parse_probability(value: object) -> float:
     isotope reads 0 as "always"; a reader would read it as "never", so it is refused.
     """
     remedy = 'write a whole number from 1 to 100, or a percentage like "0.5%"'
-    match = _PERCENT.fullmatch(value) if isinstance(value, str) else None
+    match = _match(_PERCENT, value)
     percent = float(match[1]) if match else _number(value)
     if percent == 0:
         raise FieldError("0 means always to isotope and never to a reader", "leave the key out, or the call")
@@ -91,11 +94,16 @@ def parse_probability(value: object) -> float:
 
 def parse_rate(value: object) -> float:
     """Requests per second, from `50` or `50/s`; 0 is no traffic."""
-    match = _RATE.fullmatch(value) if isinstance(value, str) else None
+    match = _match(_RATE, value)
     rate = float(match[1]) if match else _number(value)
     if rate is None or not 0 <= rate <= MAX_RATE:
         raise FieldError(f"{_shown(value)} is not a rate", 'write requests per second, like 50 or "50/s"')
     return float(rate)
+
+
+def _match(pattern: re.Pattern[str], value: object) -> re.Match[str] | None:
+    """The value as text of this form; a long one is none, before the pattern tries each of its digits."""
+    return pattern.fullmatch(value) if isinstance(value, str) and len(value) <= MAX_CHARACTERS else None
 
 
 def _number(value: object) -> int | float | None:

@@ -1,8 +1,8 @@
 """What the client of an exchange gets: an upstream's answer, held back or relayed, or one of our own.
 
-An answer is held back while another try is still possible and waiting costs nothing: until the end
-of a short body of known length. So a replica that dies in the middle of a small answer is no error.
-From `commit` on the answer belongs to the client.
+An answer is held back while another try is still possible and waiting costs little: until the end of a
+short body of known length, but not longer than `holding.HOLD_S`. So a replica that dies in the middle of
+a small answer is no error. From `commit` on the answer belongs to the client.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 from .io.downstream import Downstream
 from .routing.headers import NONE, HeaderOps
-from .wire.events import Body, RequestHead, ResponseHead
-from .wire.forward import response_framing_out, response_lines
-from .wire.serialize import LAST_CHUNK, chunk, direct_answer, join_head, own_answer
+from .wire.events import Body, Header, RequestHead, ResponseHead
+from .wire.forward import response_framing_out, response_lines, takes_trailers, trailer_lines
+from .wire.serialize import chunk, direct_answer, join_head, last_chunk, own_answer
 
 if TYPE_CHECKING:
     from .direct import DirectAnswer
     from .proxy import Proxy
 
-# A response of known length up to this size reaches the client only when it is complete.
+# A response of known length up to this size is held back: an app writes it in one go.
 HOLD_BYTES = 16 * 1024
 
 
@@ -28,8 +28,8 @@ class Answer:
     """The client's side of one exchange."""
 
     __slots__ = (
-        "_client", "_framing", "_out", "_proxy", "_request", "bytes_out", "committed", "head", "held",
-        "keep_alive",
+        "_client", "_framing", "_out", "_proxy", "_request", "_trailers", "bytes_out", "committed", "head",
+        "held", "keep_alive",
     )  # fmt: skip
 
     def __init__(self, proxy: Proxy, client: Downstream, request: RequestHead) -> None:
@@ -38,6 +38,7 @@ class Answer:
         self._request = request
         self._framing = Body.NONE
         self._out: list[bytes] = []
+        self._trailers: list[bytes] = []
         self.head: ResponseHead | None = None
         self.held = False
         self.committed = False
@@ -58,6 +59,11 @@ class Answer:
     def body(self, data: bytes) -> None:
         self.bytes_out += len(data)
         self._out.append(chunk(data) if self._framing is Body.CHUNKED else data)
+
+    def trailers(self, fields: list[Header]) -> None:
+        """The fields behind a chunked body, for a client that says that it takes them."""
+        if takes_trailers(self._request):
+            self._trailers = trailer_lines(fields)
 
     def drop(self) -> None:
         """Another try takes this one's place."""
@@ -81,11 +87,12 @@ class Answer:
         self._framing = framing = response_framing_out(head, request.http11)
         if framing is Body.UNTIL_CLOSE or not request_complete or self._proxy.draining:
             self.keep_alive = False
-        drop = self._proxy.drop_response
+        also: frozenset[bytes] | None = None
         if operations or cors:
-            drop = drop | operations.gone | {name for name, _ in cors if name != b"vary"}
+            also = operations.gone | {name for name, _ in cors if name != b"vary"}
             fields = [*fields, *operations.lines, *(b"%b: %b\r\n" % pair for pair in cors)]
-        lines = response_lines(head, drop, framing, request.method == b"HEAD")
+        drop, trailers = self._proxy.drop_response, takes_trailers(request)
+        lines = response_lines(head, drop, framing, request.method == b"HEAD", also, trailers)
         lines += fields
         if not self.keep_alive:
             lines.append(b"connection: close\r\n")
@@ -102,7 +109,7 @@ class Answer:
     def end(self) -> bool:
         """The upstream's answer is complete and committed; says whether all of it is written."""
         if self._framing is Body.CHUNKED:
-            self._out.append(LAST_CHUNK)
+            self._out.append(last_chunk(self._trailers))
         self.flush()
         return True
 
@@ -125,19 +132,20 @@ class Answer:
             fields.append((b"x-envoy-overloaded", b"true"))
         if retry_after_s is not None:
             fields.append((b"retry-after", b"%d" % max(1, round(retry_after_s))))
-        head_request = self._request.method == b"HEAD"
+        body, head_request = text + b"\n", self._request.method == b"HEAD"
+        self.bytes_out = 0 if head_request else len(body)
         self._client.write(
-            [own_answer(status, text + b"\n", fields, close=not self.keep_alive, head_request=head_request)]
+            [own_answer(status, body, fields, close=not self.keep_alive, head_request=head_request)]
         )
 
     def direct(self, answer: DirectAnswer) -> None:
         """The answer of a route, or of a fallback."""
         self.committed = True
         self._out.clear()
-        self.bytes_out = len(answer.body)
         if self._proxy.draining:
             self.keep_alive = False
         head_request = self._request.method == b"HEAD"
+        self.bytes_out = 0 if head_request else len(answer.body)
         close = not self.keep_alive
         self._client.write([direct_answer(answer.status, answer.fields, answer.body, close, head_request)])
 

@@ -15,13 +15,15 @@ import logging
 import random
 import signal
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
 
+from guard.token import Token
 from registry.client import Heartbeat, RegistryClient
 
+from .admin.app_metrics import AppMetrics
 from .admin.server import Admin
 from .app_health import AppHealth
 from .balance.endpoints import EndpointSpec
@@ -31,8 +33,10 @@ from .errors import ConfigError
 from .inbound import Inbound, LocalApp
 from .io.deadlines import Deadlines
 from .io.files import raise_limit
+from .io.listener import Listener
 from .io.outbox import Outbox
-from .listening import Listening
+from .io.tcp import TcpListener
+from .listening import INBOUND, Listening
 from .loop_lag import LoopLag
 from .observe.access_log import FLUSH_S, AccessLog
 from .observe.events import EventLog
@@ -54,6 +58,8 @@ log = logging.getLogger("sidecar")
 
 # Callers hear of our leaving by a blocking query, in milliseconds; this covers a slow one.
 PROPAGATION_S = 0.25
+# However long ago a drain began: connections that are in use are told to close with their next answer.
+LAST_REQUESTS_S = 0.5
 
 
 class Sidecar:
@@ -69,6 +75,9 @@ class Sidecar:
         self.collectors = CollectorRegistry()
         self.stopping = asyncio.Event()
         self.draining = False
+        self.inbound_closed = False
+        """It drains, and nothing is left of what came in: the app may end."""
+        self._drain_until = 0.0
         self.inbound: Inbound | None = None
         self.outbound: Outbound | None = None
         self.destinations: Destinations | None = None
@@ -110,10 +119,9 @@ class Sidecar:
             self._loop.add_signal_handler(number, self.stopping.set)
         async with contextlib.AsyncExitStack() as stack:
             if config.registry:
+                token = Token(config.registry_token or "", config.registry_token_file, log.warning)
                 self._client = await stack.enter_async_context(
-                    RegistryClient(
-                        config.registry, token=config.registry_token, clock=self.clock, rng=self.rng
-                    )
+                    RegistryClient(config.registry, token=lambda: token.word, clock=self.clock, rng=self.rng)
                 )
             self._tasks = await stack.enter_async_context(asyncio.TaskGroup())
             background: list[asyncio.Task[None]] = []
@@ -154,6 +162,8 @@ class Sidecar:
                 self._fail_health,
                 self.begin_drain,
                 self.stopping.set,
+                app_metrics=AppMetrics(config.app).get if config.app is not None else None,
+                token=Token(config.admin_token, config.admin_token_file, log.warning),
             )
             try:
                 bound = await self._listening.open(self.inbound, self.outbound, destinations, admin)
@@ -262,12 +272,19 @@ class Sidecar:
                 self._app_changed,
                 asyncio.sleep,
             )
-            app = LocalApp(spec, self._connection_policy(), self.app_health.refused, self.clock)
+            app = LocalApp(
+                spec,
+                self._connection_policy(),
+                self.app_health.refused,
+                self.clock,
+                config.max_late_uploads,
+            )
             self.inbound = Inbound(app, lambda: self._own_health()[0], *common)
             LoopLag(self._deadlines, self.inbound.protection.observe, time.process_time, self.clock).start()
         if config.outbound is not None:
             identity = (config.name, config.service, config.version)
             self.outbound = Outbound(destinations, identity, config.default_service is not None, *common)
+            self.outbound.trusted_hops = config.trusted_hops
 
     # -- living ----------------------------------------------------------------------------------------
 
@@ -305,6 +322,7 @@ class Sidecar:
         """From here on every answer says `Connection: close`."""
         if not self.draining:
             self.draining = True
+            self._drain_until = self.clock() + self.config.drain_timeout
             self.events.add("drain", reason="begun")
             if self._heartbeat is not None:
                 self._heartbeat.nudge()
@@ -317,10 +335,18 @@ class Sidecar:
         if self._heartbeat is not None:
             await self._heartbeat.stop()
             await asyncio.sleep(PROPAGATION_S)
-        for listener in self.listeners:
+        # The way out stays open for as long as the app works on what came in: it may need others for it.
+        inbound = [listener for listener in self.listeners if listener.name == INBOUND]
+        await self._close(inbound)
+        self.inbound_closed = True
+        await self._close([listener for listener in self.listeners if listener not in inbound])
+
+    async def _close(self, listeners: Sequence[Listener | TcpListener]) -> None:
+        for listener in listeners:
             listener.stop_accepting()
-        for listener in self.listeners:
-            ended, cut = await listener.drained(self.config.drain_timeout)
+        for listener in listeners:
+            left = max(LAST_REQUESTS_S, self._drain_until - self.clock())
+            ended, cut = await listener.drained(left)
             if ended or cut:
                 log.info("%s: %d connections ended, %d cut", listener.name, ended, cut)
 

@@ -44,6 +44,10 @@ class Target(Protocol):
     name: str
     policy: UpstreamPolicy
 
+    @property
+    def late_places(self) -> int:
+        """How many requests may be passed on before they are whole (see holding.py)."""
+
     def start(self) -> Rejection | None: ...
     def promote(self) -> bool: ...
     def abandon_wait(self) -> None: ...

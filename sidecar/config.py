@@ -7,18 +7,29 @@ import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
-import yaml
+from guard.token import Token, TokenError
 
 from .config_limits import LIMIT_FLAGS, add_flags, take_limits, take_timeouts
+from .discovery import is_registry
 from .errors import ConfigError
-from .io.listener import MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS
+from .holding import MAX_LATE_UPLOADS
+from .io.listener import MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS, MIN_UPLOAD_RATE
 from .io.timeouts import DEFAULT_TIMEOUTS, Timeouts
+from .routing.plain import NotPlain, read_yaml
 from .wire.limits import DEFAULT_LIMITS, Limits
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+# Kubernetes' terminationGracePeriodSeconds: what may finish there may finish here.
+DRAIN_TIMEOUT_S = 30.0
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h)")
+# These go into fields of messages as they are, set apart by "~" and ",".
+_WORD = re.compile(r"[!-+\--}]{0,253}")
+_WORDS = ("name", "service", "version", "zone", "default_service")
 # More than one for each core gains nothing, and each is a Python process.
 MAX_WORKERS = 128
+# A CDN, a cloud's load balancer, a firewall, one more of each: past this it is a typing error.
+MAX_TRUSTED_HOPS = 16
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 EXAMPLE = """\
@@ -57,10 +68,15 @@ class Config:
     outbound: Address | None = None
     tcp: tuple[tuple[str, Address], ...] = ()
     admin: Address | None = None
+    status: Address | None = None
+    admin_token: str = dataclasses.field(default="", repr=False)
+    admin_token_file: Path | None = None
     registry: str | None = None
-    registry_token: str | None = None
+    registry_token: str | None = dataclasses.field(default=None, repr=False)
+    registry_token_file: Path | None = None
     upstreams: tuple[tuple[str, tuple[Address, ...]], ...] = ()
     default_service: str | None = None
+    trusted_hops: int = 0
     policies: tuple[Path, ...] = ()
     otlp: str | None = None
     trace_sample: float = 1.0
@@ -68,11 +84,13 @@ class Config:
     header_timeout: float = 10.0
     idle_timeout: float = 60.0
     upstream_timeout: float = 15.0
-    drain_timeout: float = 5.0
+    drain_timeout: float = DRAIN_TIMEOUT_S
     limits: Limits = DEFAULT_LIMITS
     timeouts: Timeouts = DEFAULT_TIMEOUTS
     max_connections: int = MAX_CONNECTIONS
     max_connections_per_client: int = MAX_CONNECTIONS_PER_ADDRESS
+    min_upload_rate: int = MIN_UPLOAD_RATE
+    max_late_uploads: int = MAX_LATE_UPLOADS
     log_level: str = "info"
     workers: int = 1
     worker: int = 0  # the number of this one, set by who starts it; 0 = the only one
@@ -87,6 +105,11 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
     parser = _parser()
     given = vars(parser.parse_args(argv))
     file: dict[str, object] = {}
+    if given.pop("registry_token") is not None:
+        raise ConfigError(
+            "--registry-token: every user of this machine reads the arguments: use "
+            "--registry-token-file FILE or SIDECAR_REGISTRY_TOKEN"
+        )
     path = given.pop("config") or environ.get("SIDECAR_CONFIG")
     if path:
         file = _read_file(path, set(given))
@@ -104,6 +127,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
         else:
             continue
         values[key] = _convert(key, values[key], source)
+    _take_tokens(values, environ)
     if not values.get("name"):
         raise ConfigError(
             "--name is missing: which instance is this the sidecar of? For example --name orders-1"
@@ -119,12 +143,30 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
             "--workers is for an entrypoint: callers need one registration and one concurrency limit "
             "for what is behind --inbound; start more replicas instead"
         )
+    # the variable may be a whole mesh's
+    if given["trusted_hops"] is not None and not values.get("default_service"):
+        raise ConfigError("--trusted-hops is for an ingress: it needs --default-service SERVICE")
     name = str(values["name"])
     values.setdefault("service", re.sub(r"-\d+$", "", name))
     values["upstreams"] = values.pop("upstream", ())
     values["policies"] = values.pop("policy", ())
     limits, timeouts = take_limits(values), take_timeouts(values)
     return Config(limits=limits, timeouts=timeouts, **values)  # type: ignore[arg-type]  # converted above
+
+
+def _take_tokens(values: dict[str, object], environ: Mapping[str, str]) -> None:
+    """Of the environment, or each from its file, which may be written later."""
+    for key in ("registry_token", "admin_token"):
+        source, file = f"SIDECAR_{key.upper()}", values.get(f"{key}_file")
+        try:
+            if given := environ.get(source):
+                Token(given)
+                values[key] = given
+            elif isinstance(file, Path):
+                source = f"--{key.replace('_', '-')}-file"
+                Token(file=file).check()
+        except TokenError as error:
+            raise ConfigError(f"{source}: {error}") from error
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -157,8 +199,24 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--outbound", metavar="HOST:PORT", help="listen here for the app's own calls (HTTP_PROXY)")
     add("--admin", metavar="HOST:PORT", help="listen here for /metrics, /snapshot, /ready, …")
+    add(
+        "--status",
+        metavar="HOST:PORT",
+        help="listen here, too, for other machines: /ready, /metrics and the app's as /app/metrics",
+    )
+    add(
+        "--admin-token-file",
+        metavar="FILE",
+        help="holds the token of --admin (0600, may come or change later); or SIDECAR_ADMIN_TOKEN. With one "
+        "a POST needs it; other machines need it for all but /ready, /metrics and /stats",
+    )
     add("--registry", metavar="URL", help="Consul's HTTP API")
-    add("--registry-token", metavar="TOKEN", help="its ACL token")
+    add(
+        "--registry-token-file",
+        metavar="FILE",
+        help="holds its ACL token (0600, may come or change later); or SIDECAR_REGISTRY_TOKEN",
+    )
+    add("--registry-token", help=argparse.SUPPRESS)
     add(
         "--upstream",
         metavar="SERVICE=HOST:PORT[,…]",
@@ -168,7 +226,14 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--default-service",
         metavar="SERVICE",
-        help="takes what names no known service; makes this an ingress",
+        help="takes every request, whatever its Host, unless a VirtualService with `gateways` says "
+        "otherwise; makes --outbound an ingress, which believes no header of the mesh",
+    )
+    add(
+        "--trusted-hops",
+        metavar="N",
+        help="proxies in front of the ingress whose x-forwarded-* is believed (default: 0, nobody's); as "
+        "Envoy's xff_num_trusted_hops, the client is the Nth address of x-forwarded-for from the right",
     )
     add(
         "--policy",
@@ -178,13 +243,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--otlp", metavar="URL", help="export traces there by OTLP over HTTP")
     add("--trace-sample", metavar="RATIO", help="share of new traces that are sampled (default: 1)")
-    add("--access-log", metavar="FILE", help="JSON lines; - is standard error")
+    add("--access-log", metavar="FILE", help="JSON lines, in three files of 10 MB; - is standard error")
     add("--header-timeout", metavar="TIME", help="for a request head to arrive (default: 10s)")
     add("--idle-timeout", metavar="TIME", help="of an idle client connection (default: 60s)")
     add(
         "--upstream-timeout", metavar="TIME", help="for an answer to begin, all tries together (default: 15s)"
     )
-    add("--drain-timeout", metavar="TIME", help="for requests under way to end after SIGTERM (default: 5s)")
+    add(
+        "--drain-timeout",
+        metavar="TIME",
+        help="for requests under way to end, from the begin of a drain (SIGTERM at the latest; default: 30s)",
+    )
     add(
         "--workers",
         metavar="N",
@@ -200,9 +269,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def _read_file(path: str, known: set[str]) -> dict[str, object]:
     try:
-        document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"--config {path}: cannot be read: {' '.join(str(error).split())}") from error
+        documents = read_yaml(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, NotPlain) as error:
+        line = getattr(error, "line", None)
+        where = "" if line is None else f"line {line}: "
+        words = " ".join(str(error).split())
+        raise ConfigError(f"--config {path}: cannot be read: {where}{words}") from error
+    document = documents[0] if len(documents) == 1 else None
     if not isinstance(document, dict):
         raise ConfigError(f"--config {path}: must be a mapping of flag names to values")
     values = {str(key).replace("-", "_"): value for key, value in document.items()}
@@ -214,12 +287,16 @@ def _read_file(path: str, known: set[str]) -> dict[str, object]:
 
 def _convert(key: str, value: object, source: str) -> object:
     text = str(value)
-    if key in ("inbound", "outbound", "app", "admin"):
+    if key in ("inbound", "outbound", "app", "admin", "status"):
         return parse_address(text, source)
     if key == "advertise":
         return str(parse_advertised(text, source)).removesuffix(":0")
+    if key in ("registry", "otlp"):
+        return _parse_url(text, source)
+    if key in _WORDS and not _WORD.fullmatch(text):
+        raise ConfigError(f"{source}: {text[:60]!r} cannot stand in a header: write letters, digits, . and -")
     if key == "workers":
-        return _parse_workers(text, source)
+        return _whole(text, source, 1, MAX_WORKERS)
     if key in LIMIT_FLAGS:
         return int(_number(text, source, LIMIT_FLAGS[key].low, LIMIT_FLAGS[key].high))
     if key == "tcp":
@@ -228,10 +305,16 @@ def _convert(key: str, value: object, source: str) -> object:
         raise ConfigError(f"{source}: {text!r} is not a protocol; use http or tcp")
     if key.endswith(("_timeout", "_interval")):
         return parse_duration(text, source)
+    if key.endswith("_token_file"):
+        return Path(text)
     if key == "policy":
         return tuple(Path(str(item)) for item in _as_list(value))
     if key == "upstream":
         return tuple(_parse_upstream(str(item), source) for item in _as_list(value))
+    if key == "default_service":
+        _not_the_registry(text, source)
+    if key == "trusted_hops":
+        return _whole(text, source, 0, MAX_TRUSTED_HOPS)
     if key == "trace_sample":
         return _number(text, source, 0.0, 1.0)
     if key == "log_level" and text.lower() not in ("debug", "info", "warning", "error"):
@@ -253,16 +336,16 @@ def _number(text: str, source: str, low: float, high: float) -> float:
     return number
 
 
-def _parse_workers(text: str, source: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_WORKERS):
-        raise ConfigError(f"{source}: {text!r} is not a whole number from 1 to {MAX_WORKERS}")
+def _whole(text: str, source: str, low: int, high: int) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and low <= int(text) <= high):
+        raise ConfigError(f"{source}: {text!r} is not a whole number from {low} to {high}")
     return int(text)
 
 
 def parse_address(text: str, source: str) -> Address:
     """HOST:PORT, where an IPv6 host stands in brackets."""
     host, colon, port = text.rpartition(":")
-    if not colon or not port.isdigit() or int(port) > 65535 or not host:
+    if not (colon and host and port.isascii() and port.isdigit() and len(port) <= 5 and int(port) <= 65535):
         raise ConfigError(f"{source}: {text!r} is not HOST:PORT, for example 127.0.0.1:15001")
     return Address(host.strip("[]"), int(port))
 
@@ -284,6 +367,18 @@ def parse_duration(text: str, source: str) -> float:
     return float(match.group(1)) * _UNITS[match.group(2)]
 
 
+def _parse_url(text: str, source: str) -> str:
+    """http(s)://HOST[:PORT], as it is; a registry may also be HOST:PORT."""
+    try:
+        parts = urlsplit(text if "//" in text else f"http://{text}")
+        port = parts.port
+    except ValueError:  # brackets, or a port that is none
+        port = -1
+    if port == -1 or parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError(f"{source}: {text[:80]!r} is no URL, for example http://127.0.0.1:8500")
+    return text
+
+
 def _parse_upstream(text: str, source: str) -> tuple[str, tuple[Address, ...]]:
     name, equals, addresses = text.partition("=")
     if not equals or not name or not addresses:
@@ -295,4 +390,12 @@ def _parse_tcp(text: str, source: str) -> tuple[str, Address]:
     address, equals, name = text.partition("=")
     if not equals or not name:
         raise ConfigError(f"{source}: {text!r} is not HOST:PORT=SERVICE, for example 127.0.0.1:6379=redis")
+    _not_the_registry(name, source)
     return name, parse_address(address, source)
+
+
+def _not_the_registry(service: str, source: str) -> None:
+    if is_registry(service):
+        raise ConfigError(
+            f"{source}: {service!r} is the registry itself, and no sidecar leads there; name a service"
+        )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any, NamedTuple
 
-from .io.listener import MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS
+from .holding import MAX_LATE_UPLOADS
+from .io.listener import MAX_CONNECTIONS, MAX_CONNECTIONS_PER_ADDRESS, MIN_UPLOAD_RATE
 from .io.timeouts import DEFAULT_TIMEOUTS, Timeouts
 from .wire.limits import DEFAULT_LIMITS, Limits
 
@@ -60,6 +61,20 @@ LIMIT_FLAGS: dict[str, LimitFlag] = {
         LimitFlag("max_connections", 1, 10**6, MAX_CONNECTIONS, "client connections of a listener"),
         LimitFlag(
             "max_connections_per_client", 1, 10**6, MAX_CONNECTIONS_PER_ADDRESS, "the same, of one address"
+        ),
+        LimitFlag(
+            "min_upload_rate",
+            0,
+            2**30,
+            MIN_UPLOAD_RATE,
+            "bytes/s of a request body, over 10s and until its answer begins, else 408; 0 is any",
+        ),
+        LimitFlag(
+            "max_late_uploads",
+            0,
+            10**6,
+            MAX_LATE_UPLOADS,
+            "requests at the app whose small body is not whole after 50ms; more are held until it is",
         ),
     )
 }

@@ -33,6 +33,9 @@ MAX_WAITING = 1024
 Health: TypeAlias = Literal["passing", "warning", "critical"]
 HEALTH: dict[str, Health] = {"passing": "passing", "warning": "warning"}
 NO_POLICY = nothing()
+# What Consul, and ours, has for itself in its own catalog. Who reached it through a sidecar could register,
+# deregister and write policies: whatever a host, a document or a flag says, nobody is led there.
+REGISTRY_ENTRY = "consul"
 # How many names an error message lists.
 NAMES_SHOWN = 12
 
@@ -134,8 +137,9 @@ class Destinations:
         """Call `routed` once the destination's endpoints are known, or when that takes too long."""
         destination = self._destinations.get(key) or self._begin(key)
         if destination is None:
-            known = self.names_text()
-            return MeshError(Flag.NC, f"no --upstream is named {key.partition('|')[0]!r}; known are {known}")
+            name, known = key.partition("|")[0], self.names_text()
+            what = "--upstream" if self._source is None else "service"
+            return MeshError(Flag.NC, f"no {what} is named {name!r}; known are {known}")
         if destination.loaded:
             return destination.upstream
         if len(destination.waiting) >= MAX_WAITING:
@@ -156,7 +160,7 @@ class Destinations:
         """Keep `names` up to date, without end."""
         if self._source is not None:
             async for names in self._source.watch_services():
-                self.names = names
+                self.names = names - {REGISTRY_ENTRY}
                 changed()
 
     def apply(self, compiled: Compiled) -> None:
@@ -223,7 +227,7 @@ class Destinations:
     def _begin(self, key: str) -> Destination | None:
         """Somebody asks for a destination for the first time: watch its service, if nobody does yet."""
         meaning = self._compiled.destination(key)
-        if self._source is None and meaning.service not in self._static:
+        if meaning.service not in self._static and (self._source is None or is_registry(meaning.service)):
             return None
         destination = self._add(key, meaning)
         service = destination.service
@@ -302,6 +306,11 @@ class Destinations:
         waiting, destination.waiting = destination.waiting, []
         for routed in waiting:
             routed.routed(destination.upstream)
+
+
+def is_registry(service: str) -> bool:
+    """Whether a service is the registry itself; Consul's names know no case."""
+    return service.lower() == REGISTRY_ENTRY
 
 
 def _spec(instance: ServiceInstance) -> EndpointSpec:

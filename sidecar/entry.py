@@ -77,6 +77,17 @@ class Entry:
         elif self._slow is not None:
             self._slow.go_on()
 
+    def enter(self) -> MeshError | None:
+        """Take a place in the adaptive limit, now that the request goes to the app; or why there is none."""
+        inbound = self._inbound
+        limit = inbound.protection.adaptive
+        if limit is None:
+            return None
+        refused = inbound.protection.enter(limit, self._exchange.head)
+        if refused is None:
+            self._limit = limit
+        return refused
+
     def over(self) -> None:
         """The exchange has ended, however it did."""
         limit, self._limit = self._limit, None
@@ -102,17 +113,11 @@ class Entry:
 
     # -- inside --------------------------------------------------------------------------------------
 
-    def _admit(self) -> Target | MeshError:
-        """To the app, if the adaptive limit has a place."""
-        inbound, exchange = self._inbound, self._exchange
-        limit = inbound.protection.adaptive
-        if limit is not None:
-            refused = inbound.protection.enter(limit, exchange.head)
-            if refused is not None:
-                return refused
-            self._limit = limit
-            exchange.entry = self
-        return inbound.app
+    def _admit(self) -> Target:
+        """To the app; `enter` is called when it goes there."""
+        if self._inbound.protection.adaptive is not None:
+            self._exchange.entry = self
+        return self._inbound.app
 
     def _act(self, fault: Fault) -> Target | MeshError | None:
         exchange, action = self._exchange, fault.action

@@ -46,6 +46,7 @@ class Flag(enum.Enum):
     OM = (503, Source.PROXY, Retry.NEVER, "overloaded")
     DI = (200, Source.PROXY, Retry.NEVER, "delay injected")
     FI = (503, Source.PROXY, Retry.NEVER, "fault injected")
+    LR = (503, Source.PROXY, Retry.NEVER, "this sidecar ended before the answer was complete")
     IE = (500, Source.PROXY, Retry.NEVER, "an error of the proxy's own")
     LOOP = (508, Source.PROXY, Retry.NEVER, "the request came back to where it had been")
 

@@ -4,6 +4,7 @@ An exchange is driven by calls from its client connection and its backend connec
 waits, so there is no task, and cancelling it is a call of `client_gone`. Its states:
 
   routing   the destination's endpoints are not known yet (`routed` is called later)
+  held      the body is not whole yet (see holding.py; `late_admitted` may be called)
   queued    the destination is full; `admitted` is called when a place comes free
   waiting   for a connection, or for the backoff before a retry
   asking    the request is on its way to `_pick`'s endpoint on `_connection`
@@ -14,18 +15,29 @@ waits, so there is no task, and cancelling it is a call of `client_gone`. Its st
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from .attempt import Target
+from .copies import Copies
 from .detour import admit, fallback, is_empty, other_arm
 from .direct import DirectAnswer
 from .errors import Flag, MeshError
 from .exchange_state import NEVER
+from .holding import HOLD_S
 from .io.downstream import Downstream
 from .io.flow import Hold
 from .policy.outcome import Outcome
 from .stack import Rejection, Upstream
 from .tries import Tries
-from .wire.events import ProtocolError
+from .wire.events import Header, ProtocolError
+from .wire.forward import trailer_lines
+from .wire.serialize import CONTINUE
+
+if TYPE_CHECKING:
+    from .routing.route import Route
+
+# Timers may be a hair early.
+TIMER_SLACK_S = 0.001
 
 
 class Exchange(Tries):
@@ -63,11 +75,63 @@ class Exchange(Tries):
             self._direct(found)
             return
         self.target_name = found.name
+        route = self.route
+        if route is not None and route.mirrors:
+            self._copies = self._copies_of(route)
+        upload = self._upload
+        if self._complete or upload is None or upload.too_large:
+            self._enter(found)
+            return
+        self._held_for = found
+        self.proxy.holding.add(self, upload.size)
+        if self._over:
+            return
+        now = self.proxy.clock()
+        self._try_deadline = now + self.proxy.timeouts.upload_idle
+        self._hold_until = now if self._expects else self.started + HOLD_S
+        if now < self._hold_until:
+            self._arm()
+        else:
+            self._come_late(found)
+
+    def _come_late(self, target: Target) -> None:
+        """The body is not whole in time: pass on what comes, if one more may be late."""
+        self._hold_until = NEVER
+        if self.proxy.holding.admit(self, target):
+            self.late_admitted()
+            return
+        if self._expects:
+            self._client.write([CONTINUE])
+        self._arm()
+
+    def late_admitted(self) -> None:
+        """From here on it is late."""
+        target = self._held_for
+        assert target is not None
+        self._late = target
+        self._pass_on(target)
+
+    def held_for_too_long(self) -> None:
+        """Too much is held, and this request has been here longest."""
+        self._reply(Flag.UO.status, Flag.UO, "too many bytes of requests are held", overloaded=True)
+
+    def _pass_on(self, target: Target) -> None:
+        """It is held no more."""
+        self._held_for = None
+        self._hold_until = self._try_deadline = NEVER
+        self.proxy.holding.leave(self, target)
+        self._enter(target)
+
+    def _enter(self, found: Target) -> None:
+        """Take a place, and try."""
+        if self.entry is not None and (refused := self.entry.enter()) is not None:
+            self._reply(refused.status, refused.flag, refused.detail, fields=refused.fields)
+            return
         rejection = found.start()
         if rejection is None:
             self._target = found
             self._try()
-            if self.route is not None:
+            if self._copies is not None:
                 self._mirror()
         elif rejection.wait_s > 0:
             self._queued = found, rejection
@@ -76,6 +140,7 @@ class Exchange(Tries):
             self._arm()
         elif rejection.flag == "UH" and self._other_arm_of(found):
             self._try()
+            self._mirror()
         else:
             self._reject(rejection, found)
 
@@ -89,14 +154,17 @@ class Exchange(Tries):
             self._go_to(*other)
         return other is not None
 
+    def _copies_of(self, route: Route) -> Copies | None:
+        """What the route asks for besides; a protocol other than HTTP cannot be copied."""
+        keys = [] if self.head.upgrade == b"websocket" else route.mirrored(self.proxy.rng)
+        return Copies(self, route, keys, self._upload) if keys else None
+
     def _mirror(self) -> None:
-        """Send the copies that the route asks for, once the request is whole and if it was kept."""
-        route = self.route
-        if route is None or not route.mirrors or not self._complete or not self._kept:
-            return
-        body = [] if self._upload is None else self._upload.framed(complete=True)
-        for key in route.mirrored(self.proxy.rng):
-            self.proxy.mirror(self, key, body, self._limit)
+        """Send the copies, once the request is whole and has somewhere to go itself."""
+        copies = self._copies
+        if copies is not None and self._complete:
+            self._copies = None
+            copies.send(self, self._limit)
 
     def admitted(self) -> None:
         """A place came free for this exchange, which was the first in the queue."""
@@ -104,27 +172,44 @@ class Exchange(Tries):
         self._target, _ = self._queued
         self._leave_queue()
         self._try()
-        if self.route is not None:
-            self._mirror()
+        self._mirror()
 
     def request_body(self, data: bytes) -> None:
         self.bytes_in += len(data)
         upload = self._upload
         if self._over or upload is None:
             return
+        if self._copies is not None:
+            self._copies.add(data)
         connection = self._connection
         if connection is not None and self._sent:
             connection.write([upload.frame(data)])
-            self._try_deadline = self.proxy.clock() + self.proxy.timeouts.upload_idle
+            timeouts = self.proxy.timeouts
+            # Once the answer is on its way the client may pause for as long as the app may.
+            idle_s = timeouts.stream_idle if self.answer.committed else timeouts.upload_idle
+            self._try_deadline = self.proxy.clock() + idle_s
             if self._kept:
                 upload.add(data)
                 if upload.too_large:  # from here on no other try can follow
                     self._kept = False
                     upload.forget()
-        else:
-            upload.add(data)
+                    self._no_longer_late()
+            return
+        upload.add(data)
+        target = self._held_for
+        if target is not None:
+            self._try_deadline = self.proxy.clock() + self.proxy.timeouts.upload_idle
             if upload.too_large:
-                self._client.hold(Hold.SLOW_PEER)
+                self._pass_on(target)
+            else:
+                self.proxy.holding.add(self, len(data))
+        if upload.too_large and not self._sent and not self._over:
+            self._no_longer_late()
+            self._client.hold(Hold.SLOW_PEER)
+
+    def request_trailers(self, fields: list[Header]) -> None:
+        if self._upload is not None:
+            self._upload.trailers = trailer_lines(fields)
 
     def request_end(self) -> None:
         self._complete = True
@@ -132,12 +217,18 @@ class Exchange(Tries):
             self._deadline = self.proxy.clock() + self._limit
             if self.entry is not None:  # a fault may hold it, with no try under way
                 self._arm()
+        target = self._held_for
+        if target is not None:
+            self._pass_on(target)
+            return
+        if self._late is not None:
+            self._no_longer_late()
         connection = self._connection
         if connection is not None and self._sent:
             if self._upload is not None and (end := self._upload.end()):
                 connection.write(end)
             connection.request_done = True
-        if self.route is not None and self._target is not None:
+        if self._copies is not None and self._target is not None:
             self._mirror()
         if self._pick is not None and not self.answer.committed:
             self._arm_try(self.proxy.clock())
@@ -154,11 +245,32 @@ class Exchange(Tries):
         else:
             self._reply(error.status, Flag.DPE, error.reason)
 
+    def request_slow(self) -> None:
+        """It came at less than the minimum rate; an answer that has begun is none of our business."""
+        if self._over or self.answer.head is not None:
+            return
+        reason = "request body too slow"
+        self.proxy.count_refusal(self.peer, Flag.SI.status, reason)
+        self._abandon(Outcome.CANCELLED)
+        self._reply(Flag.SI.status, Flag.SI, reason)
+
     def client_gone(self) -> None:
         if not self._over:
             self._abandon(Outcome.CANCELLED)
             self.status = self.status or Flag.DC.status
             self._end(Flag.DC, "", cut=False)
+
+    def drained(self) -> None:
+        """A drain's time is over: the client hears that it was us, as far as it can still be told."""
+        if self._over:
+            return
+        self._abandon(Outcome.CANCELLED)
+        self.answer.keep_alive = False
+        detail = "a drain gave it no more time"
+        if self.answer.committed:
+            self._end(Flag.LR, detail, cut=True)
+        else:
+            self._reply(Flag.LR.status, Flag.LR, detail)
 
     def crashed(self) -> None:
         """An error of our own: give everything back and cut the client."""
@@ -179,11 +291,19 @@ class Exchange(Tries):
                 connection.pause_reading()
 
     def timer_fired(self) -> None:
-        """A time has come: the deadline, the queue's, the backoff's or a fault's, the try's, the hedge's."""
+        """A time has come: to hold nothing back, the deadline, the queue's, the backoff's or a fault's, the
+        try's, the hedge's.
+        """
         if self._over:
             return
-        now = self.proxy.clock() + 0.001  # timers may be a hair early
-        if now >= self._deadline:
+        now = self.proxy.clock() + TIMER_SLACK_S
+        if now >= self._hold_until:
+            self._hold_until = NEVER
+            if self._held_for is not None:
+                self._come_late(self._held_for)
+            else:
+                self._held_long_enough()
+        elif now >= self._deadline:
             self._abandon(Outcome.TIMEOUT_TOTAL)
             if self.answer.committed:
                 self._end(Flag.UT, "the deadline passed while the answer was on its way", cut=True)
@@ -252,6 +372,8 @@ class Exchange(Tries):
             return True
         if found is None or not self._kept or (self.attempts and not self._idempotent):
             return False
+        if self._remaining(self.proxy.clock()) < TIMER_SLACK_S:  # nobody would wait for the answer
+            return False
         other = admit(found, self.proxy)
         if other is None:
             return False
@@ -259,6 +381,7 @@ class Exchange(Tries):
         self.flag, self.detail = None, ""
         self._go_to(None, other)
         self._try()
+        self._mirror()
         return True
 
     def _direct(self, answer: DirectAnswer) -> None:
@@ -292,8 +415,16 @@ class Exchange(Tries):
             return
         self._over = True
         self.flag, self.detail = flag, self._explained(detail)
+        if self._held_for is not None:
+            self.proxy.holding.leave(self, self._held_for)
+            self._held_for = None
+        if self._late is not None:
+            self._no_longer_late()
         if self._side is not None:
             self._side.over(Outcome.CANCELLED)
+        if self._copies is not None:
+            self._copies.forget()
+            self._copies = None
         if self._pick is not None:
             self._settle(Outcome.CANCELLED)
         if self._queued is not None:

@@ -22,6 +22,7 @@ from .wire.events import Body, RequestHead
 
 if TYPE_CHECKING:
     from .balance.endpoints import Endpoint
+    from .copies import Copies
     from .direct import DirectAnswer
     from .entry import Entry
     from .proxy import Proxy
@@ -34,18 +35,20 @@ class ExchangeState(ABC):
     """The state of one request and its tries; `proxy` has everything that outlives it."""
 
     __slots__ = (
-        "_client", "_client_slow", "_complete", "_connection", "_deadline", "_failed_arms", "_fell_back",
-        "_free_tries", "_hedge_at",
-        "_idempotent", "_kept", "_limit", "_lines", "_over", "_pick", "_pool", "_queue_until", "_queued",
+        "_client", "_client_slow", "_complete", "_connection", "_copies", "_deadline", "_failed_arms",
+        "_fell_back", "_free_tries", "_hedge_at", "_held_for", "_hold_until",
+        "_idempotent", "_kept", "_late", "_limit", "_lines", "_over", "_pick", "_pool", "_queue_until",
+        "_queued",
         "_retry_at", "_retry_reason", "_sent", "_side", "_target", "_tried", "_try_deadline", "_upload",
-        "_upstream_slow", "answer", "attempts", "bytes_in", "detail", "entry", "flag", "head", "proxy",
-        "request_id", "route", "span", "started", "status", "target_name", "upstream_s",
+        "_upstream_slow", "answer", "attempts", "bytes_in", "detail", "entry", "flag", "head", "peer",
+        "proxy", "request_id", "route", "span", "started", "status", "target_name", "upstream_s",
     )  # fmt: skip
 
     def __init__(self, proxy: Proxy, client: Downstream, head: RequestHead) -> None:
         proxy.in_flight += 1
         self.proxy = proxy
         self.head = head
+        self.peer = client.peer  # the client's address; behind trusted proxies the one that they tell
         self.started = proxy.clock()
         self.request_id = proxy.request_id(head)
         self.span: TraceContext = proxy.trace(head, self.request_id)
@@ -61,6 +64,8 @@ class ExchangeState(ABC):
         self.upstream_s = 0.0  # from the last attempt's start to its answer's head
         self._client = client
         self._target: Target | None = None  # set while a place there is held
+        self._held_for: Target | None = None  # set while the request is held back (see holding.py)
+        self._late: Target | None = None  # set while it is passed on, but neither whole nor answered
         self._queued: tuple[Target, Rejection] | None = None
         self._tried: list[Endpoint] = []
         # the request
@@ -68,6 +73,7 @@ class ExchangeState(ABC):
         self._complete = False  # all of the request is here
         self._kept = head.upgrade != b"websocket"  # the request can be sent once more
         self._upload = None if head.body is Body.NONE else Upload(head.body is Body.CHUNKED)
+        self._copies: Copies | None = None  # that are still to be sent
         self._idempotent = head.method in IDEMPOTENT or b"idempotency-key" in head.fields
         # the current attempt
         self._pick: Pick | None = None
@@ -87,6 +93,7 @@ class ExchangeState(ABC):
         self._queue_until = NEVER
         self._try_deadline = NEVER
         self._hedge_at = NEVER
+        self._hold_until = NEVER  # the request before it is passed on, or a short answer before it is whole
         self._retry_at = NEVER
         self._over = False
 
@@ -101,8 +108,13 @@ class ExchangeState(ABC):
         return self._limit, max(0.0, end - now)
 
     @property
-    def peer(self) -> str:
-        """The client's address."""
+    def _expects(self) -> bool:
+        """The client waits to be asked for its body (an expectation in HTTP/1.0 is none)."""
+        return b"expect" in self.head.fields and self.head.http11 and not self.bytes_in
+
+    @property
+    def remote(self) -> str:
+        """The address at the other end of the connection."""
         return self._client.peer
 
     @property
@@ -154,6 +166,12 @@ class ExchangeState(ABC):
 
     # -- letting go --------------------------------------------------------------------------------
 
+    def _no_longer_late(self) -> None:
+        """The body is whole or long, or its answer has begun."""
+        target, self._late = self._late, None
+        if target is not None:
+            self.proxy.holding.done(target)
+
     def _span_id(self) -> bytes:
         span = self.span
         return new_span_id(self.proxy.rng) if span.sampled and self.proxy.attempt_spans else span.span_id
@@ -188,5 +206,12 @@ class ExchangeState(ABC):
 
     def _arm(self) -> None:
         self._client.arm(
-            min(self._deadline, self._queue_until, self._try_deadline, self._retry_at, self._hedge_at)
+            min(
+                self._deadline,
+                self._queue_until,
+                self._try_deadline,
+                self._retry_at,
+                self._hedge_at,
+                self._hold_until,
+            )
         )

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from .balance.endpoints import Endpoint, EndpointSpec
 from .entry import Entry
 from .faults import Faults
+from .holding import MAX_LATE_UPLOADS
 from .io.pool import Pool
 from .load_report import LoadReport
+from .observe.lengths import NAME
 from .observe.metrics import Peer, RequestSeries
-from .policy.outcome import Outcome
+from .policy.concurrency import BulkheadPolicy
+from .policy.outcome import Outcome, classify_status
 from .policy.retry import Refusal, Retry, RetryPolicy
 from .policy.settings import ConnectionPolicy, UpstreamPolicy
 from .protection import Protection
 from .proxy import Proxy
 from .stack import Pick, Rejection
-from .wire.forward import DROP_RESPONSE_AT_EDGE
+from .wire.forward import DROP_RESPONSE_OF_APP
+from .wire.limits import Limits
 
 if TYPE_CHECKING:
     from .attempt import Target
@@ -26,17 +31,19 @@ if TYPE_CHECKING:
     from .exchange import Exchange
     from .exchange_state import ExchangeState
     from .routing.compiled import Inbound as InboundRules
-    from .wire.events import RequestHead
+    from .wire.events import RequestHead, ResponseHead
 
-# One listener feeds one app: past this many at once, waiting only makes all of them late.
-MAX_IN_FLIGHT = 1024
+# One listener feeds one app: past what one caller may have under way, waiting only makes all of them late.
+# Where a rule says how many that are, this limit of ours gives way: the listener's own is left.
+UNRULED = BulkheadPolicy()
+RULED = BulkheadPolicy(max_active=1_000_000)
 RETRIES_ARE_THE_CALLERS = Refusal("callers_retry")
 
 
 class LocalApp:
     """The app as a target: one endpoint, no breaker (its callers have those), no retry of its answers."""
 
-    __slots__ = ("_clock", "_endpoint", "_refused", "in_flight", "name", "policy")
+    __slots__ = ("_clock", "_endpoint", "_refused", "in_flight", "late_places", "name", "policy")
 
     def __init__(
         self,
@@ -44,8 +51,10 @@ class LocalApp:
         connection: ConnectionPolicy,
         refused: Callable[[], None],
         clock: Callable[[], float],
+        late_places: int = MAX_LATE_UPLOADS,
     ) -> None:
         self.name = spec.id
+        self.late_places = late_places
         self.policy = UpstreamPolicy(retry=RetryPolicy(max_attempts=1), connection=connection)
         self.in_flight = 0
         self._endpoint = Endpoint(spec, None, clock())  # type: ignore[arg-type]  # nothing here asks its breaker
@@ -53,8 +62,8 @@ class LocalApp:
         self._clock = clock
 
     def start(self) -> Rejection | None:
-        if self.in_flight >= MAX_IN_FLIGHT:
-            return Rejection("UO", f"{MAX_IN_FLIGHT} requests are under way to the app", overloaded=True)
+        if self.in_flight >= (limit := self.policy.bulkhead.max_active):
+            return Rejection("UO", f"{limit} requests are under way to the app", overloaded=True)
         self.in_flight += 1
         return None
 
@@ -128,7 +137,7 @@ class Inbound(Proxy):
     """
 
     direction = "inbound"
-    drop_response = DROP_RESPONSE_AT_EDGE
+    drop_response = DROP_RESPONSE_OF_APP
 
     def __init__(self, app: LocalApp, health: Callable[[], str], *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -141,13 +150,18 @@ class Inbound(Proxy):
 
     def apply(self, rules: InboundRules) -> None:
         """Swap what applies to requests for the app; what stays keeps its time, buckets and learnt limit."""
+        self.app.policy = replace(self.app.policy, bulkhead=RULED if rules.pooled else UNRULED)
         self.faults.apply(rules.faults)
         self.protection.apply(rules.rate_limits, rules.concurrency)
+
+    def take_limits(self, limits: Limits) -> Limits:
+        self.limits = limits
+        return limits.with_room()
 
     def used(self) -> float:
         """Part of the app's concurrency in use: of the adaptive limit, or of the fixed one."""
         adaptive = self.protection.adaptive
-        return self.app.in_flight / MAX_IN_FLIGHT if adaptive is None else adaptive.utilisation()
+        return self.app.in_flight / UNRULED.max_active if adaptive is None else adaptive.utilisation()
 
     def route(self, head: RequestHead, exchange: ExchangeState) -> Target | DirectAnswer | MeshError | None:
         if self.faults.rules or self.protection.active:
@@ -174,6 +188,10 @@ class Inbound(Proxy):
             lines.append(reason.encode("latin-1", "replace"))
         return lines
 
+    def classify(self, head: ResponseHead) -> Outcome:
+        """By the status alone: an app is not the mesh, whatever its answer says."""
+        return classify_status(head.status, False)
+
     def own_fields(self) -> Sequence[tuple[bytes, bytes]]:
         return ((b"endpoint-load-metrics", self.load.value()),)
 
@@ -187,8 +205,9 @@ class Inbound(Proxy):
         series = self._sources.get(source)
         if series is None:
             parts = source.decode("latin-1").split("~")
-            peer = Peer(parts[1], parts[2]) if len(parts) == 3 else Peer("unknown", "unknown")
+            peer = Peer(parts[1][:NAME], parts[2][:NAME]) if len(parts) == 3 else Peer("unknown", "unknown")
             series = self.metrics.inbound(peer)
-            if len(self._sources) < 1024:  # instances of callers; the series behind them are bounded too
+            # instances of callers; the series behind them are bounded too
+            if len(self._sources) < 1024 and len(source) <= 3 * NAME:
                 self._sources[source] = series
         return series

@@ -25,6 +25,8 @@ from .proxy import Proxy
 from .tcp import TcpService
 from .wire.events import RequestHead
 
+INBOUND = "inbound"
+
 
 class Listening:
     """Makes and keeps the listeners; who made it stops and drains them."""
@@ -60,7 +62,7 @@ class Listening:
         shared = config.worker > 0  # with the other workers, by SO_REUSEPORT
         try:
             for name, proxy, address in (
-                ("inbound", inbound, config.inbound),
+                (INBOUND, inbound, config.inbound),
                 ("outbound", outbound, config.outbound),
             ):
                 if proxy is not None and address is not None:
@@ -77,6 +79,9 @@ class Listening:
             if config.admin is not None:
                 at = "admin", config.admin
                 bound["admin"] = await admin.open(config.admin.host, config.admin.port)
+            if config.status is not None:
+                at = "status", config.status
+                bound["status"] = await admin.open(config.status.host, config.status.port)
         except OSError as error:
             flag, address = at
             words = f"cannot listen: {error.strerror or error}; choose another port (0 = any free one)"
@@ -119,7 +124,8 @@ class Listening:
             self._clock,
             header_timeout=self._config.header_timeout,
             idle_timeout=self._config.idle_timeout,
-            limits=self._config.limits,
+            min_upload_rate=self._config.min_upload_rate,
+            limits=proxy.take_limits(self._config.limits),
             max_connections=self._config.max_connections,
             max_per_address=self._config.max_connections_per_client,
             outbox=self._outbox,

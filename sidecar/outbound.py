@@ -6,21 +6,30 @@ from typing import TYPE_CHECKING, Any
 
 from .attempt import Attempt
 from .detour import admit
-from .direct import DirectAnswer, of_route, pairs
+from .direct import DirectAnswer, Fields, of_route, pairs
 from .discovery import Destinations
 from .errors import Flag, MeshError
+from .observe.lengths import AUTHORITY
 from .observe.metrics import RequestSeries
 from .proxy import Proxy
 from .routing.table import RouteTable, host_of
 from .side_try import Mirror
 from .stack import Rejection, Upstream
-from .wire.forward import DROP_REQUEST, DROP_REQUEST_UNTRUSTED, DROP_RESPONSE, DROP_RESPONSE_AT_EDGE
+from .wire.forward import (
+    CLAIMS,
+    DROP_REQUEST,
+    DROP_REQUEST_UNTRUSTED,
+    DROP_RESPONSE,
+    DROP_RESPONSE_AT_EDGE,
+)
+from .wire.forwarded import told, vouched
 from .wire.serialize import join_head
 
 if TYPE_CHECKING:
     from .attempt import Target
     from .exchange import Exchange
     from .exchange_state import ExchangeState
+    from .routing.route import Route
     from .wire.events import RequestHead
 
 # Host values seen lately; past this the cache starts anew, for anybody may send any Host.
@@ -36,6 +45,7 @@ class Outbound(Proxy):
     """
 
     direction = "outbound"
+    trusted_hops = 0  # proxies in front of an ingress that are believed about the client
 
     def __init__(
         self,
@@ -69,6 +79,8 @@ class Outbound(Proxy):
         via = head.fields.get(b"via")
         if via is not None and self._pseudonym in [part.strip() for part in via.split(b",")]:
             return MeshError(Flag.LOOP, "this sidecar's own outbound listener sent it")
+        if self.trusted_hops and (chain := vouched(head, self.trusted_hops)):
+            exchange.peer = chain[0].decode()
         key = self._hosts.get(head.host)
         if key is None:
             found = self._match(head, exchange)
@@ -82,10 +94,12 @@ class Outbound(Proxy):
         authority = head.host.decode("latin-1").lower()
         rules, route = self.table.resolve(authority)
         if rules:
-            peer = exchange.peer
-            route = self.table.choose(rules, authority, head.method, head.target, pairs(head), peer)
+            fields, peer = self._believed(head), exchange.peer
+            route = self.table.choose(rules, authority, head.method, head.target, fields, peer)
             if route is None:
-                return MeshError(Flag.NR, f"no rule of {authority!r} matches this request")
+                return MeshError(Flag.NR, f"no rule of {authority[:AUTHORITY]!r} matches this request")
+            if route.rewrite is not None and not route.rewrite.fits(head.target):
+                return MeshError(Flag.DPE, "the path has too many places to rewrite", status=414)
         elif route is None:
             if not head.host:
                 return MeshError(Flag.DPE, "no Host, so no destination")
@@ -99,13 +113,23 @@ class Outbound(Proxy):
                 return direct
         return route.upstream
 
+    def _believed(self, head: RequestHead) -> Fields:
+        """The fields that a rule may match: at an ingress none that claims something."""
+        if self.trusted:
+            return pairs(head)
+        kept = told(head) if vouched(head, self.trusted_hops) else []
+        return CLAIMS.pairs(head.headers) + [(name, value) for name, _, value in kept]
+
     def _remember(self, host: bytes, key: str) -> None:
+        if len(host) > AUTHORITY:
+            return
         if len(self._hosts) >= MAX_HOSTS:
             self._hosts.clear()
         self._hosts[host] = key
 
     def _unknown(self, name: str) -> MeshError:
-        return MeshError(Flag.NC, f"no service is named {name!r}; known are {self.destinations.names_text()}")
+        known = self.destinations.names_text()
+        return MeshError(Flag.NC, f"no service is named {name[:AUTHORITY]!r}; known are {known}")
 
     def _unready(self, key: str, exchange: ExchangeState) -> Target | MeshError | None:
         """Nobody has gone there yet; or the service left the registry since its host was looked up."""
@@ -121,35 +145,50 @@ class Outbound(Proxy):
     def destination(self, key: str) -> Target | None:
         return self.destinations.at_once(key)
 
-    def mirror(self, exchange: ExchangeState, key: str, body: list[bytes], limit: float) -> None:
+    def mirror(
+        self, exchange: ExchangeState, route: Route, key: str, body: list[bytes], size: int, limit: float
+    ) -> None:
         """Send a copy of a request to another destination; nobody waits for it."""
         target = admit(key, self)
         if target is None:
             self.count_mirror(key, "no_place")
             return
+        if not self.copies_room.take(size):
+            target.finish()
+            self.not_mirrored(route, key, "no_room")
+            return
         pick = target.pick((), None, False)
         if isinstance(pick, Rejection):
             target.finish()
+            self.copies_room.give(size)
             self.count_mirror(key, "no_endpoint")
             return
         now = self.clock()
         span = exchange.span.apart(self.rng)
         attempt = Attempt(1, pick, now, span.span_id, "mirror")
-        lines = self.request_lines(exchange)
+        lines = self.request_lines(exchange, route)
         lines[1] = b"host: %b-shadow\r\n" % key.partition("|")[0].encode()  # as Envoy marks copies
-        lines.append(b"traceparent: %b\r\n" % span.traceparent(span.span_id))
+        lines += span.lines(span.span_id)
         lines += self.attempt_fields(1, limit)
-        copy = Mirror(exchange, span, target, pick, attempt, now + limit)
+        copy = Mirror(exchange, span, target, pick, attempt, size, now + limit)
         copy.send([join_head(lines), *body])
 
     def request_fields(self, exchange: ExchangeState) -> list[bytes]:
         lines = [*self._self_fields, b"x-request-id: %b\r\n" % exchange.request_id]
-        if not self.trusted:
-            lines += [
-                b"x-forwarded-for: %b\r\n" % exchange.peer.encode(),
-                b"x-forwarded-proto: http\r\n",
-                b"x-forwarded-host: %b\r\n" % exchange.head.host,
-            ]
+        return lines if self.trusted else lines + self._forwarded(exchange)
+
+    def _forwarded(self, exchange: ExchangeState) -> list[bytes]:
+        """Who the client is and what it asked for: what trusted proxies say, and what we see ourselves."""
+        head = exchange.head
+        chain = vouched(head, self.trusted_hops)
+        kept = told(head) if chain else []
+        lines = [b"x-forwarded-for: %b\r\n" % b", ".join((*chain, exchange.remote.encode()))]
+        lines += [b"%b: %b\r\n" % (name, value) for name, _, value in kept]
+        said = {low for _, low, _ in kept}
+        if b"x-forwarded-proto" not in said:
+            lines.append(b"x-forwarded-proto: http\r\n")
+        if b"x-forwarded-host" not in said:
+            lines.append(b"x-forwarded-host: %b\r\n" % head.host)
         return lines
 
     def attempt_fields(self, number: int, remaining_s: float) -> list[bytes]:

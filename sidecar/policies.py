@@ -3,14 +3,15 @@
     watch -> parse -> compile the whole set -> tell everybody who acts on it, in one turn of the loop
 
 A set with any fault in it is refused whole, and what is in force stays: half a set would be a policy that
-nobody wrote. A document of the registry takes the place of a file's of the same kind and name.
+nobody wrote. Whatever the fault, the sidecar goes on. A document of the registry takes the place of a
+file's of the same kind and name.
 """
 
 from __future__ import annotations
 
-import json
+import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,12 +22,18 @@ from .routing.errors import DocumentError, Problem
 
 if TYPE_CHECKING:
     from .routing.documents import Document
+    from .routing.fields import Budget
+
+    _Set = tuple[dict[str, Document], Compiled]
 
 log = logging.getLogger("sidecar.policies")
 
 PREFIX = "mesh/policy/"
 # A set can be wrong in a thousand places; what goes into each snapshot and event must not grow with it.
 PROBLEM_CHARS = 1000
+# A set of some ten documents is read in a few milliseconds; a larger one must not hold up the requests
+# meanwhile.
+INLINE_BYTES = 16 * 1024
 
 
 class Entry(Protocol):
@@ -55,7 +62,7 @@ class Policies:
 
     def __init__(
         self,
-        files: Iterable[Document],
+        files: Sequence[Document],
         compile: Callable[[list[Document]], Compiled],
         apply: Callable[[Compiled], None],
         events: EventLog,
@@ -75,29 +82,65 @@ class Policies:
     async def watch(self, source: PolicySource) -> None:
         """Follow the registry's documents, without end."""
         async for entries in source.watch_kv(PREFIX):
-            self.take(entries)
+            if sum(len(entry.value) for entry in entries) <= INLINE_BYTES:
+                self.take(entries)
+            else:
+                self._put(await asyncio.to_thread(self._read, entries))
 
-    def take(self, entries: Iterable[Entry]) -> None:
+    def take(self, entries: Sequence[Entry]) -> None:
         """All documents that the registry has now."""
-        problems: list[Problem] = []
+        self._put(self._read(entries))
+
+    def _read(self, entries: Sequence[Entry]) -> _Set | str:
+        """The set that they make with the files, or why it is refused. Changes nothing."""
+        try:
+            documents = self._documents_of(entries)
+            return documents, self._compile(list(documents.values()))
+        except DocumentError as error:
+            return "; ".join(map(str, error.problems))
+        except Exception as error:  # a fault of ours, and no reason to leave the requests alone
+            log.exception("policies: a set that can be neither taken nor refused by name")
+            return f"the set cannot be read ({type(error).__name__}): the log says more"
+
+    def _documents_of(self, entries: Sequence[Entry]) -> dict[str, Document]:
         documents = dict(self._files)
+        if not entries:
+            return documents
+        from .routing.documents import SET_BYTES_MAX  # see routing/compiled.py
+        from .routing.fields import Budget
+
+        size = sum(len(entry.value) for entry in entries)
+        if size > SET_BYTES_MAX:
+            words = f"the set has {size} bytes, more than {SET_BYTES_MAX}"
+            raise DocumentError([Problem(PREFIX, "", words)])
+        budget = Budget()
+        problems: list[Problem] = []
         for entry in entries:
             try:
-                document = _parse(entry)
+                document = _parse(entry, budget)
                 documents[document.key] = document
             except DocumentError as error:
                 problems.extend(error.problems)
-        try:
-            if problems:
-                raise DocumentError(problems)
-            compiled = self._compile(list(documents.values()))
-        except DocumentError as error:
-            self._refuse("; ".join(map(str, error.problems))[:PROBLEM_CHARS])
+        if problems:
+            raise DocumentError(problems)
+        return documents
+
+    def _put(self, found: _Set | str) -> None:
+        """Act on it from now on, if it differs; in one turn of the loop."""
+        if isinstance(found, str):
+            self._refuse(found[:PROBLEM_CHARS])
             return
+        documents, compiled = found
         changed = compiled.version != self.compiled.version
         if changed:
+            try:
+                self._apply(compiled)
+            except Exception as error:  # as in `_read`
+                log.exception("policies: a set that can be read and not be acted on")
+                self._apply(self.compiled)
+                self._refuse(f"the set cannot be acted on ({type(error).__name__}): the log says more")
+                return
             self.compiled, self._documents, self._at = compiled, documents, self._wall_clock()
-            self._apply(compiled)
         if changed or self.problem:
             self.problem = ""
             self._events.add("policy", after=compiled.version, reason=f"{len(documents)} documents in force")
@@ -130,7 +173,7 @@ class Policies:
         }
 
 
-def read_files(paths: Iterable[Path]) -> list[Document]:
+def read_files(paths: Sequence[Path]) -> list[Document]:
     """The documents of `--policy` files.
 
     Raises:
@@ -149,11 +192,12 @@ def read_files(paths: Iterable[Path]) -> list[Document]:
     return found
 
 
-def _parse(entry: Entry) -> Document:
+def _parse(entry: Entry, budget: Budget) -> Document:
     from .routing.documents import parse_document  # see routing/compiled.py
+    from .routing.plain import NotPlain, read_json
 
     try:
-        raw = json.loads(entry.value)
-    except ValueError as error:
-        raise DocumentError([Problem(entry.key, "", f"is no JSON: {error}")]) from error
-    return parse_document(raw, entry.key)
+        raw = read_json(entry.value)
+    except NotPlain as error:
+        raise DocumentError([Problem(entry.key, error.path, error.problem)]) from None
+    return parse_document(raw, entry.key, budget)

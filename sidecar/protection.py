@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .errors import Flag, MeshError
+from .observe.lengths import NAME
 from .policy.adaptive import AdaptiveLimit, AdaptivePolicy
 from .policy.lanes import Lane, lane_of
 from .policy.rate_limit import Limited, RateLimiter
@@ -143,7 +144,7 @@ def lane_of_head(head: RequestHead) -> Lane:
 def caller_of(head: RequestHead) -> str:
     """The calling service's name, as its sidecar tells it (`instance~service~version`); '' if none does."""
     parts = head.fields.get(b"x-envoy-peer-metadata-id", b"").split(b"~")
-    return parts[1].decode("latin-1") if len(parts) == 3 else ""
+    return parts[1][:NAME].decode("latin-1") if len(parts) == 3 else ""
 
 
 def _name(lane: Lane) -> str:

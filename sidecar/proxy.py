@@ -11,6 +11,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from .copies import ROOM_BYTES, Room
+from .holding import Holding
 from .io.deadlines import Deadlines
 from .io.outbox import AT_ONCE, Outbox
 from .io.pool import Pool, Spawn
@@ -26,12 +28,13 @@ from .waiting import Waiting
 from .wire.events import RequestHead, ResponseHead
 from .wire.forward import DROP_REQUEST, DROP_RESPONSE_AT_EDGE, request_lines
 from .wire.headers import is_safe_value
+from .wire.limits import DEFAULT_LIMITS, Limits
 
 if TYPE_CHECKING:
     from .attempt import Target
     from .balance.endpoints import Endpoint
     from .direct import DirectAnswer
-    from .errors import MeshError
+    from .errors import Flag, MeshError
     from .exchange import Exchange
     from .exchange_state import ExchangeState
     from .observe.access_log import AccessLog
@@ -46,6 +49,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# A route whose copies cannot be sent may have thousands of such requests: one word a minute is enough.
+WARN_OF_COPIES_S = 60.0
 # A request id from outside is passed on only up to this size; the usual one, a UUID, has 36.
 MAX_REQUEST_ID = 128
 
@@ -59,6 +64,7 @@ class Proxy(ABC):
     trusted = True
     attempt_spans = False  # whether each try is a span of its own
     timeouts: Timeouts = DEFAULT_TIMEOUTS
+    limits: Limits = DEFAULT_LIMITS  # of answers
     outbox: Outbox = AT_ONCE
 
     def __init__(
@@ -83,6 +89,7 @@ class Proxy(ABC):
         self.in_flight = 0
         self.draining = False
         self.waiting = Waiting()
+        self.holding = Holding()
         self.recording = tracer is not None
         self._spawn = spawn
         self.deadlines = deadlines
@@ -93,6 +100,13 @@ class Proxy(ABC):
         self._trace_sample = trace_sample
         self.refusals: dict[str, int] = {}
         self.mirrored: dict[tuple[str, str], int] = {}
+        self.copies_room = Room()
+        self._warn_of_copies_at = 0.0
+
+    def take_limits(self, limits: Limits) -> Limits:
+        """Let these be the limits of what is not a sidecar's; returns those of this proxy's listener."""
+        self.limits = limits.with_room()
+        return limits
 
     # -- what an exchange asks ---------------------------------------------------------------------
 
@@ -108,20 +122,35 @@ class Proxy(ABC):
         """What a request went to, if it is more than the app."""
         return None
 
-    def mirror(self, exchange: ExchangeState, key: str, body: list[bytes], limit: float) -> None:
+    def mirror(
+        self, exchange: ExchangeState, route: Route, key: str, body: list[bytes], size: int, limit: float
+    ) -> None:
         """Send a copy of a request to another destination; nobody waits for it."""
         raise NotImplementedError  # only routes mirror, and an inbound listener has none
 
-    def request_lines(self, exchange: ExchangeState) -> list[bytes]:
+    def not_mirrored(self, route: Route, key: str, reason: str) -> None:
+        """A copy that a route asks for is not sent: count it, and say so once in a while."""
+        self.count_mirror(key, reason)
+        now = self.clock()
+        if now < self._warn_of_copies_at:
+            return
+        self._warn_of_copies_at = now + WARN_OF_COPIES_S
+        words = f"{route.name}: a body is over {route.mirror_max_body} bytes (mesh/mirror-max-body)"
+        if reason != "too_large":
+            words = f"{route.name}: the bodies of other copies fill the {ROOM_BYTES} bytes that there are"
+        log.warning("no copy to %s: %s", key, words)
+        self.events.add("mirror", upstream=key, after="not copied", reason=words)
+
+    def request_lines(self, exchange: ExchangeState, route: Route | None) -> list[bytes]:
         """Request line and fields that are the same for all attempts, as the route wants them."""
-        head, route = exchange.head, exchange.route
+        head = exchange.head
         host = head.host or exchange.target_name.encode()
         if route is None:
             return request_lines(head, self.drop_request, host) + self.request_fields(exchange)
         target, operations = head.target, route.request_headers
         if route.rewrite is not None:
             host, target = route.rewrite.authority or host, route.rewrite.target(target)
-        lines = request_lines(head, self.drop_request | operations.gone, host, target)
+        lines = request_lines(head, self.drop_request, host, target, operations.gone)
         return lines + operations.lines + self.request_fields(exchange)
 
     @abstractmethod
@@ -146,11 +175,14 @@ class Proxy(ABC):
 
     def trace(self, head: RequestHead, request_id: bytes) -> TraceContext:
         given = head.fields.get(b"traceparent")
-        return trace_context.read(given, request_id, self._trace_sample, self.recording, self.rng)
+        state = None if given is None else head.fields.get(b"tracestate")
+        return trace_context.read(given, state, request_id, self._trace_sample, self.recording, self.rng)
 
     def request_id(self, head: RequestHead) -> bytes:
         given = head.fields.get(b"x-request-id")
-        if given is not None and len(given) <= MAX_REQUEST_ID and is_safe_value(given):
+        if given:  # an empty one is none, or all who send it were one trace
+            given = given.strip(b" \t")
+        if given and len(given) <= MAX_REQUEST_ID and is_safe_value(given):
             return given
         bits = self.rng.getrandbits(128)  # a UUID of version 4, as Envoy makes them
         return b"%08x-%04x-4%03x-%x%03x-%012x" % (
@@ -188,6 +220,7 @@ class Proxy(ABC):
                 connect_timeout=policy.connect_timeout_s,
                 idle_timeout=policy.idle_timeout_s,
                 max_requests=policy.max_requests,
+                limits=self.limits,
                 outbox=self.outbox,
             )
         return pool
@@ -226,11 +259,11 @@ class Proxy(ABC):
         self.refusals[reason] = self.refusals.get(reason, 0) + 1
         log.info("%s: refused %s from %s: %s", self.direction, status, peer, reason)
 
-    def refused(self, peer: str, status: int, reason: str) -> None:
-        """A message that never became an exchange was refused."""
+    def refused(self, peer: str, status: int, flag: Flag, reason: str) -> None:
+        """A message or connection that never became an exchange was refused."""
         self.count_refusal(peer, status, reason)
         if self._access_log is not None:
-            self._access_log.refusal(self.direction, peer, status, reason)
+            self._access_log.refusal(self.direction, peer, status, flag.name, reason)
 
     def ended(self, exchange: Exchange) -> None:
         """The exchange is over: count it, log it, trace it."""

@@ -17,21 +17,23 @@ DEREGISTER_AFTER_S = 600.0
 def registration(config: Config, bound: Mapping[str, str]) -> ServiceRegistration:
     """The record of the service instance behind `bound["inbound"]`."""
     address, _, port = bound["inbound"].rpartition(":")
-    admin = bound.get("admin")
+    # for scrapers and operators: the status listener is there for other machines, where there is one
+    door = "status" if "status" in bound else "admin"
+    at = bound.get(door)
     if config.advertise is not None:
         # in a container: what is bound is 0.0.0.0, what callers know is a name
         advertised = parse_advertised(config.advertise, "--advertise")
         address, port = advertised.host, str(advertised.port or port)
-        if admin is not None:
-            admin = f"{address}:{admin.rpartition(':')[2]}"
+        if at is not None:
+            at = f"{address}:{at.rpartition(':')[2]}"
     meta = {
         "version": config.version,
         "zone": config.zone,
         "instance": config.name,
         "app": str(config.app),
     }
-    if admin is not None:
-        meta["admin"] = admin
+    if at is not None:
+        meta[door] = at
     return ServiceRegistration(
         id=config.name,
         name=config.service,

@@ -7,10 +7,11 @@ from abc import abstractmethod
 from .direct import pairs
 from .errors import Flag
 from .exchange_state import NEVER, ExchangeState
+from .holding import HOLD_S
 from .io.flow import Hold
 from .policy.outcome import Outcome
 from .stack import Upstream
-from .wire.events import Body, ResponseHead
+from .wire.events import Body, Header, ResponseHead
 
 
 class Relay(ExchangeState):
@@ -31,6 +32,8 @@ class Relay(ExchangeState):
         if head.interim:
             answer.interim(head)
             return
+        if self._late is not None:
+            self._no_longer_late()
         attempt = self.attempts[-1]
         attempt.status = head.status
         self.upstream_s = self.proxy.clock() - attempt.started
@@ -47,10 +50,29 @@ class Relay(ExchangeState):
     def response_body(self, data: bytes) -> None:
         self.answer.body(data)
 
+    def response_trailers(self, fields: list[Header]) -> None:
+        self.answer.trailers(fields)
+
     def response_flush(self) -> None:
-        if self.answer.committed:
-            self.answer.flush()
+        answer = self.answer
+        if answer.committed:
+            answer.flush()
             self._try_deadline = self.proxy.clock() + self.proxy.timeouts.stream_idle
+            self._arm()
+        elif answer.held and self._hold_until == NEVER:
+            self._hold_until = min(self.proxy.clock() + HOLD_S, self._deadline, self._try_deadline)
+            self._arm()
+
+    def _held_long_enough(self) -> None:
+        """The answer has begun, but is not whole in time: what there is of it goes to the client."""
+        answer = self.answer
+        head = answer.head
+        if answer.held and head is not None:
+            answer.held = False
+            if not self._refused(head, complete=False):
+                self._commit(head)
+                self.response_flush()
+        else:  # that attempt is lost, and so its answer
             self._arm()
 
     def response_end(self) -> None:
@@ -86,8 +108,7 @@ class Relay(ExchangeState):
         """A good answer may have to stand in for a later one, if a policy says so."""
         target = self._target
         if isinstance(target, Upstream) and target.last_good is not None and self.head.method == b"GET":
-            drop = self.proxy.drop_response
-            fields = [(name, value) for name, low, value in head.headers if low not in drop]
+            fields = self.proxy.drop_response.pairs(head.headers)
             host = self.head.host.decode("latin-1")
             target.last_good.keep(host, self.head.target, head.status, fields, self.answer.kept())
 

@@ -11,7 +11,7 @@ from .io.pool import Pool
 from .io.upstream import UpstreamConnection
 from .policy.outcome import Outcome
 from .stack import Pick
-from .wire.events import ProtocolError, ResponseHead
+from .wire.events import Header, ProtocolError, RequestHead, ResponseHead
 
 if TYPE_CHECKING:
     from .exchange_state import ExchangeState
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 class SideTry:
     """One attempt of its own: a pick, a connection, the whole request, and one settlement."""
 
-    __slots__ = ("_pieces", "_started", "attempt", "connection", "method", "pick", "pool", "proxy", "target")
+    __slots__ = ("_pieces", "_started", "attempt", "connection", "head", "pick", "pool", "proxy", "target")
 
-    def __init__(self, proxy: Proxy, target: Target, pick: Pick, attempt: Attempt, method: bytes) -> None:
+    def __init__(self, proxy: Proxy, target: Target, pick: Pick, attempt: Attempt, head: RequestHead) -> None:
         self.proxy = proxy
         self.target = target
         self.pick: Pick | None = pick
         self.attempt = attempt
-        self.method = method
+        self.head = head
         self.pool: Pool = proxy.pool(pick.endpoint, target.policy.connection)
         self.connection: UpstreamConnection | None = None
         self._started = proxy.clock()
@@ -50,7 +50,7 @@ class SideTry:
     def connected(self, connection: UpstreamConnection) -> None:
         self.connection = connection
         self.attempt.connected = self.proxy.clock()
-        connection.begin(self, self.method)
+        connection.begin(self, self.head)
         connection.request_done = True
         connection.write(self._pieces)
         self._pieces = []
@@ -67,6 +67,8 @@ class SideTry:
     def response_head(self, head: ResponseHead) -> None: ...
 
     def response_body(self, data: bytes) -> None: ...
+
+    def response_trailers(self, fields: list[Header]) -> None: ...
 
     def response_flush(self) -> None: ...
 
@@ -96,7 +98,7 @@ class Mirror(SideTry):
     its failures are the destination's, never the request's.
     """
 
-    __slots__ = ("_timer", "head", "of", "request_id", "span")
+    __slots__ = ("_size", "_timer", "of", "request_id", "span")
 
     def __init__(
         self,
@@ -105,13 +107,14 @@ class Mirror(SideTry):
         target: Target,
         pick: Pick,
         attempt: Attempt,
+        size: int,
         until: float,
     ) -> None:
         proxy = exchange.proxy
-        super().__init__(proxy, target, pick, attempt, exchange.head.method)
-        self.head = exchange.head
+        super().__init__(proxy, target, pick, attempt, exchange.head)
         self.request_id = exchange.request_id
         self.span = span
+        self._size = size  # of the body, in the proxy's room
         self.of = exchange.span  # the request that it is a copy of
         self._timer = Timer(self._late)
         proxy.deadlines.arm(self._timer, until)
@@ -143,6 +146,7 @@ class Mirror(SideTry):
 
     def _done(self, result: str) -> None:
         self._timer.retire()
+        self.proxy.copies_room.give(self._size)
         self.target.finish()
         if self.proxy.waiting.queues:
             self.proxy.waiting.promote(self.target)
@@ -150,12 +154,15 @@ class Mirror(SideTry):
 
 
 class Hedge(SideTry):
-    """A second attempt of the same request; who answers first wins. Once it has won it only passes on."""
+    """A second attempt of the same request; who answers first wins. Once it has won it only passes on.
+
+    A failure wins nothing while the other attempt may still do better.
+    """
 
     __slots__ = ("_exchange", "_won")
 
     def __init__(self, exchange: Tries, target: Target, pick: Pick, attempt: Attempt) -> None:
-        super().__init__(exchange.proxy, target, pick, attempt, exchange.head.method)
+        super().__init__(exchange.proxy, target, pick, attempt, exchange.head)
         self._exchange = exchange
         self._won = False
 
@@ -163,17 +170,23 @@ class Hedge(SideTry):
         if not self._won:
             if head.interim:
                 return
-            self._won = True
-            self._exchange.hedge_won(self)
+            if self._exchange.better_than(head):
+                self.attempt.status = head.status
+                self.over(self.proxy.classify(head))
+                return
+            self.take_over()
         self._exchange.response_head(head)
 
     def take_over(self) -> None:
-        """The exchange's own attempt is lost: this one is it from here on."""
+        """From here on this is the exchange's own attempt."""
         self._won = True
         self._exchange.hedge_won(self)
 
     def response_body(self, data: bytes) -> None:
         self._exchange.response_body(data)
+
+    def response_trailers(self, fields: list[Header]) -> None:
+        self._exchange.response_trailers(fields)
 
     def response_flush(self) -> None:
         if self._won:

@@ -42,6 +42,7 @@ from .policy.retry import NOBODY_READY, Refusal, Retry, RetryPolicy, decide_retr
 
 GRACE_S: Final = 0.010  # for answers that already wait in our own socket when a hedge comes due
 AGAIN_S: Final = 0.050  # when to look again if nobody else could take the request
+LATE_PART: Final = 4  # of the bulkhead: three quarters stay for those who send what they have
 GATEWAY_STATUSES: Final = frozenset({502, 503, 504})
 
 __all__ = ["Pick", "Rejection", "Upstream"]
@@ -68,6 +69,11 @@ class Upstream(Members):
             return None
         bulkhead = self._bulkhead
         return overflow(self.name, bulkhead.policy, bulkhead.pending, full=entered == FULL)
+
+    @property
+    def late_places(self) -> int:
+        """How many requests may be passed on before they are whole."""
+        return max(1, self._bulkhead.policy.max_active // LATE_PART)
 
     def promote(self) -> bool:
         """The first waiting request tries to enter; True = admitted (call `finish` once)."""
@@ -182,7 +188,7 @@ class Upstream(Members):
         if penalty:
             penalise(endpoint, penalty == Penalty.SOFT, elapsed_s, retry_after_s, reference, now)
         breaker = endpoint.breaker
-        breaker.record(evidence, slow, pick.epoch, pick.probe, now)
+        breaker.record(evidence, slow, pick.epoch, pick.probe, now, pick.started)
         if breaker.certain_run:
             if endpoint not in self._suspects and endpoint in self._ready:
                 self._suspects.append(endpoint)

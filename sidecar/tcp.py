@@ -17,7 +17,7 @@ from .io.deadlines import Deadlines
 from .io.pool import Spawn
 from .io.tcp import TcpClient, TcpSide
 from .io.timeouts import Timeouts
-from .io.tunnel import Tunnel
+from .io.tunnel import DRAINED, Tunnel
 from .observe.tcp_metrics import TcpMetrics, TcpSeries
 from .policy.outcome import Outcome
 from .policy.retry import Refusal
@@ -72,6 +72,11 @@ class TcpService:
         """A connection was refused before it became a session."""
         series = self.metrics.series(self.reporter, self.service, "")
         series.closed["UO"] = series.closed.get("UO", 0) + 1
+        if self.access_log is not None:
+            direction = "outbound" if self.reporter == "source" else "inbound"
+            fields: dict[str, object] = {"direction": direction, "protocol": "tcp", "response_flags": "UO"}
+            fields |= {"response_code_details": reason, "downstream_remote_address": peer}
+            self.access_log.connection(self.clock(), fields)
         log.info("tcp %s: refused %s: %s", self.service, peer, reason)
 
 
@@ -112,6 +117,9 @@ class TcpSession:
     def client_gone(self) -> None:
         if self._tunnel is None:
             self._end("DC", "the client left before there was a connection")
+
+    def drained(self) -> None:
+        self._end("LR", "a drain gave it no more time")
 
     async def _place(self, target: Target) -> None:
         """Connect to an endpoint, or to another one."""
@@ -183,7 +191,8 @@ class TcpSession:
         upstream.begin(tunnel)
 
     def _closed(self, tunnel: Tunnel) -> None:
-        self._end("UC" if tunnel.reason else "-", tunnel.reason)
+        flag = "LR" if tunnel.reason == DRAINED else "UC"
+        self._end(flag if tunnel.reason else "-", tunnel.reason)
 
     def _end(self, flag: str, detail: str) -> None:
         """Give back everything, once."""

@@ -15,7 +15,6 @@ from .direct import pairs
 from .errors import Flag, MeshError
 from .exchange_state import NEVER
 from .io.flow import Hold
-from .io.pool import MAX_TUNNELS
 from .io.upstream import UpstreamConnection
 from .policy.outcome import Outcome
 from .policy.retry import Refusal
@@ -29,6 +28,21 @@ if TYPE_CHECKING:
     from .balance.endpoints import Endpoint
     from .policy.hash_key import HashKey
     from .routing.route import Route
+
+
+def may_better(head: ResponseHead) -> bool:
+    """Whether the answer is of the kind that another try may better."""
+    return head.status >= 500 or head.status == 429
+
+
+def _lost(connection: UpstreamConnection) -> str:
+    """Who ended the connection, and when. It was never we: who ends one lets go of its exchange first."""
+    words = "the endpoint reset the connection" if connection.reset else "the endpoint closed the connection"
+    if connection.parser.started:
+        return f"{words} before the answer was complete"
+    if connection.reused:  # two timeouts of the same length, or a process that was stopped
+        return f"{words}, which was kept alive, as the request came: it may have been acted on or not"
+    return f"{words} before it answered"
 
 
 class Tries(Relay):
@@ -59,8 +73,8 @@ class Tries(Relay):
         self._arm_try(now)
         pool = self._pool = self.proxy.pool(pick.endpoint, target.policy.connection)
         try:
-            if pool.tunnels >= MAX_TUNNELS and self.head.upgrade == b"websocket":
-                raise MeshError(Flag.UO, f"{MAX_TUNNELS} tunnels to {pick.endpoint.id} are open")
+            if self.head.upgrade == b"websocket" and pool.tunnels >= target.policy.bulkhead.max_active:
+                raise MeshError(Flag.UO, f"{pool.tunnels} tunnels to {pick.endpoint.id} are open")
             connection = pool.acquire(self, fresh=pick.endpoint is stale)
         except MeshError as error:
             self.connect_failed(error)
@@ -73,7 +87,7 @@ class Tries(Relay):
         """A connection to the picked endpoint: send the head and what there is of the body."""
         head, proxy, attempt, upload = self.head, self.proxy, self.attempts[-1], self._upload
         self._connection = connection
-        connection.begin(self, head.method)
+        connection.begin(self, head)
         attempt.connected = now = proxy.clock()
         if self._client_slow:
             connection.pause_reading()
@@ -93,11 +107,11 @@ class Tries(Relay):
         """The request's head as one attempt sends it."""
         lines = self._lines
         if lines is None:
-            lines = self._lines = self.proxy.request_lines(self)
+            lines = self._lines = self.proxy.request_lines(self, self.route)
         return join_head(
             [
                 *lines,
-                b"traceparent: %b\r\n" % self.span.traceparent(attempt.span_id),
+                *self.span.lines(attempt.span_id),
                 *self.proxy.attempt_fields(attempt.number, self._remaining(now)),
             ]
         )
@@ -133,11 +147,12 @@ class Tries(Relay):
             self._abandon(Outcome.REUSED_RESET)
             self._tried.append(endpoint)
             self._free_tries += 1
+            if self._hedge_takes_over():
+                return
             self._retry_reason = STALE_CONNECTION
             self._try(stale=endpoint)
         else:
-            detail = "the connection was closed before the answer was complete"
-            self._try_failed(Outcome.RESET, Flag.UC, detail)
+            self._try_failed(Outcome.RESET, Flag.UC, _lost(connection))
 
     def _try_failed(self, outcome: Outcome, flag: Flag, detail: str) -> None:
         """This try is lost: settle it, then once more or an error to the client."""
@@ -148,9 +163,7 @@ class Tries(Relay):
             return
         self._tried.append(endpoint)
         self.answer.drop()
-        if self._side is not None and self._side.connection is not None:
-            self._side.take_over()
-            self._arm_try(self.proxy.clock())
+        if self._hedge_takes_over():
             return
         detail = f"{endpoint.id}: {detail}"
         if not self._retry(outcome, flag, detail):
@@ -169,7 +182,10 @@ class Tries(Relay):
         self._connection = None
         self.answer = Answer(self.proxy, self._client, self.head)
         detail = f"{endpoint.id}: answered {head.status}"
-        if not self._retry(outcome, FLAG_OF[outcome], detail, retry_after(head), head.status):
+        hedged = self._side is not None and self._covers(outcome, head.status)
+        if not (hedged and self._hedge_takes_over()) and not self._retry(
+            outcome, FLAG_OF[outcome], detail, retry_after(head), head.status
+        ):
             self._connection, self.answer = connection, answer
             return False
         if connection is not None and pool is not None:
@@ -222,6 +238,13 @@ class Tries(Relay):
             self._arm()
         return True
 
+    def _covers(self, outcome: Outcome, status: int) -> bool:
+        """Whether the policy, the route's or the destination's, calls this a failure."""
+        target, route = self._target, self.route
+        assert target is not None
+        policy = target.policy.retry if route is None or route.retry is None else route.retry
+        return policy.covers(outcome, status)
+
     def _take_other_arm(self) -> bool:
         """The destination has nobody to ask: is there another one in the route's split?"""
         route, target = self.route, self._target
@@ -250,13 +273,12 @@ class Tries(Relay):
     def _try_due(self) -> None:
         """Nothing came for too long: from whom?"""
         committed, complete = self.answer.committed, self._complete
-        expects = b"expect" in self.head.fields and not self.bytes_in
         if committed and self._client_slow:
             self._abandon(Outcome.CANCELLED)
             self._end(Flag.SI, "the client did not take the answer", cut=True)
         elif complete or committed:
             self._try_failed(Outcome.TIMEOUT_TRY, Flag.UT, "no answer within the time of one try")
-        elif self._upstream_slow or expects:
+        elif self._upstream_slow or (self._expects and self._pick is not None):
             self._try_failed(Outcome.TIMEOUT_TRY, Flag.UT, "the request body was not taken")
         else:
             self._abandon(Outcome.CANCELLED)
@@ -294,10 +316,31 @@ class Tries(Relay):
         body = [] if self._upload is None else self._upload.framed(complete=True)
         self._side.send([self._head_of(self._side.attempt, now), *body])
 
+    def better_than(self, head: ResponseHead) -> bool:
+        """Whether the exchange's own attempt still promises more than this answer to its hedge."""
+        own = self.answer.head
+        return may_better(head) or (own is not None and not may_better(own))
+
+    def _hedge_takes_over(self) -> bool:
+        """The exchange's own attempt is lost: whether its hedge, on its way already, is in its place now.
+
+        One that still waits for a connection ends with it: the next try begins from nothing, as any other.
+        """
+        side = self._side
+        if side is None:
+            return False
+        if side.connection is None:
+            side.over(Outcome.CANCELLED)
+            return False
+        side.take_over()
+        self._arm_try(self.proxy.clock())
+        return True
+
     def hedge_won(self, side: Hedge) -> None:
         """It answered first, or is the only one left: its attempt is the exchange's own from here on."""
         if self._pick is not None:
             self._abandon(Outcome.CANCELLED)
+            self.answer.drop()
         self.attempts.append(side.attempt)
         self._pick, side.pick = side.pick, None
         self._connection, side.connection = side.connection, None

@@ -1,11 +1,13 @@
 """The control API put together: middlewares, then one family of routes after the other."""
 
+import asyncio
 import logging
 from collections.abc import Iterable
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from guard.door import BODY_S
 from mesh.control import (
     explain_routes,
     live_routes,
@@ -15,8 +17,9 @@ from mesh.control import (
     service_routes,
     trace_routes,
 )
-from mesh.control.guard import guard, harden, loopback_names, refusal
+from mesh.control.guard import guard, harden, loopback_names, no_connect, refusal
 from mesh.control.hub import Hub
+from mesh.control.memory import bounded
 from mesh.control.operator import Operator
 from mesh.control.policy_desks import Desks
 from mesh.errors import ActionRefused, DocumentsRefused, MeshError, UsageError
@@ -41,15 +44,23 @@ def control_app(
     *,
     hosts: Iterable[str] = (),
     token: str | None = None,
+    spans: str | None = None,
 ) -> web.Application:
     """The application to serve at 127.0.0.1:`port`; with a `hub`, whose `run` is the caller's, the page too,
     and with `desks`, likewise, policies, faults and explanations.
 
-    Served at any other address it needs a `token`, and `hosts`: the Host headers (`name:port`) by which it is
-    called there.
+    `hosts` are the Host headers (`name:port`) by which it is called at any other address; `token` opens it,
+    `spans` only for sending spans.
     """
     names = loopback_names(port) | frozenset(host.lower() for host in hosts)
-    app = web.Application(middlewares=[guard(names, token), say_errors], client_max_size=MAX_BODY_BYTES)
+    checks = [
+        no_connect,
+        guard(names, token, spans),
+        say_errors,
+        bounded(MAX_BODY_BYTES),  # before the body is read
+        whole_body,
+    ]
+    app = web.Application(middlewares=checks, client_max_size=MAX_BODY_BYTES)
     app.on_response_prepare.append(harden)
     mesh_routes.add(app, operator, hub)
     service_routes.add(app, operator, hub)
@@ -61,6 +72,20 @@ def control_app(
         live_routes.add(app, hub, traces)
         page_routes.add(app)
     return app
+
+
+@web.middleware
+async def whole_body(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Reads the body before its handler does, in the time that there is for it."""
+    if request.can_read_body:
+        try:
+            async with asyncio.timeout(BODY_S):
+                await request.read()
+        except TimeoutError:
+            answer = refusal(408, f"the body did not arrive within {BODY_S:g} s")
+            answer.force_close()
+            return answer
+    return await handler(request)
 
 
 @web.middleware
@@ -88,6 +113,14 @@ async def say_errors(request: web.Request, handler: Handler) -> web.StreamRespon
         return answer
     except web.HTTPException as error:
         return refusal(error.status, f"{request.method} {request.path}: {error.reason}")
-    except Exception:
+    except Exception as error:
+        if _went_away(request, error):
+            return refusal(400, "the client went away")  # which nobody reads, and nothing to write down
         log.exception("%s %s", request.method, request.path)
         return refusal(500, "the control API failed; its log says why")
+
+
+def _went_away(request: web.Request, error: Exception) -> bool:
+    """Whether it is the loss of this very connection: while it was read, written, or waited for."""
+    gone = request.transport is None or request.transport.is_closing()
+    return gone and isinstance(error, ConnectionError)

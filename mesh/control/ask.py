@@ -6,6 +6,8 @@ from typing import Any
 
 import aiohttp
 
+from mesh.answers import json_of
+
 # Together: a mesh of hundreds is asked in a fraction of a second without hundreds of connections at once.
 AT_ONCE = 16
 # A sidecar that is busy answers late; one that is frozen or dead does not answer at all.
@@ -23,8 +25,8 @@ async def ask_all(
             async with places, session.get(f"{admin}{path}", timeout=TIMEOUT) as answer:
                 if answer.status != 200:
                     return None
-                found: Any = await answer.json(content_type=None)
-        except (aiohttp.ClientError, TimeoutError, ValueError):
+                found: Any = await json_of(answer)
+        except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError):
             return None
         return found if isinstance(found, dict) else None
 

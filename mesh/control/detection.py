@@ -15,7 +15,7 @@ A row is `{"key", "ms", "who", "count"}`; the words for `key` are the page's:
 
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 KEPT = 30
@@ -24,6 +24,10 @@ WATCHED_S = 60.0
 DOWNWARD = frozenset({"kill", "pause", "drain", "cut", "ended", "fault"})
 # Faults in force that are remembered; more than anybody gives at a time.
 MAX_FAULTS = 1000
+# What happens to an instance in the seconds that an action on it takes, at most: ten at 1,000 requests/s.
+MAX_HELD = 10_000
+# Names and reasons come from sidecars, whose documents come from anybody: more of them is not kept.
+MAX_NAME, MAX_WORDS = 256, 1024
 
 Row = dict[str, Any]
 
@@ -38,7 +42,7 @@ class Stopwatch:
         self, number: int, at: float, instance: str, action: str, part: str, note: str, slow_s: float
     ) -> None:
         self.id, self.at, self.instance, self.action, self.part = number, at, instance, action, part
-        self.note, self.slow_s = note, slow_s
+        self.note, self.slow_s = note[:MAX_WORDS], slow_s
         self.down = action in DOWNWARD
         self.opened: dict[str, float] = {}  # caller -> when its breaker opened
         self._rows: dict[str, Row] = {}
@@ -82,6 +86,15 @@ class Stopwatch:
         }
 
 
+class Trial:
+    """Something that somebody is about to do: a cause if it is done, nothing if it is refused or fails."""
+
+    __slots__ = ("action", "at", "instance", "part")
+
+    def __init__(self, at: float, instance: str, action: str, part: str) -> None:
+        self.at, self.instance, self.action, self.part = at, instance, action, part
+
+
 class Detection:
     """The last causes; every method returns the stopwatch that changed, or None."""
 
@@ -89,6 +102,8 @@ class Detection:
         self._watches: deque[Stopwatch] = deque(maxlen=KEPT)
         self._current: dict[str, Stopwatch] = {}
         self._faults: dict[tuple[str, str], float] = {}  # (instance, fault) -> when its time is over
+        self._trials: dict[str, list[Trial]] = {}  # of instances that somebody is about to do something to
+        self._held: dict[str, list[Callable[[], Stopwatch | None]]] = {}  # what came meanwhile
         self._last = 0
 
     def documents(self) -> list[dict[str, Any]]:
@@ -97,7 +112,9 @@ class Detection:
 
     def watched(self, now: float) -> frozenset[str]:
         """Instances whose attempts matter now."""
-        return frozenset(name for name, each in self._current.items() if each.watches(now))
+        return frozenset(name for name, each in self._current.items() if each.watches(now)) | set(
+            self._trials
+        )
 
     def began(
         self, at: float, instance: str, action: str, part: str, note: str = "", slow_s: float = math.inf
@@ -109,8 +126,41 @@ class Detection:
         self._current[instance] = watch
         return watch
 
+    def trying(self, at: float, instance: str, action: str, part: str) -> Trial:
+        """Somebody is about to do this; until it is `settled`, what happens to the instance is held back."""
+        trial = Trial(at, instance, action, part)
+        self._trials.setdefault(instance, []).append(trial)
+        return trial
+
+    def settled(self, trial: Trial, done: bool) -> Stopwatch | None:
+        """It was done, or it was refused or failed; what was held back counts for what the cause then is."""
+        instance = trial.instance
+        watch = self.began(trial.at, instance, trial.action, trial.part) if done else None
+        trials = self._trials[instance]
+        trials.remove(trial)
+        if not trials:
+            del self._trials[instance]
+            for count in self._held.pop(instance, ()):
+                watch = count() or watch
+        return watch
+
+    def tries(self, instance: str) -> bool:
+        """Whether somebody is about to do something to it."""
+        return instance in self._trials
+
+    def _hold(self, instance: str, count: Callable[[], Stopwatch | None]) -> bool:
+        """Whether it counts later, when it is known what it is the doing of."""
+        if instance not in self._trials:
+            return False
+        held = self._held.setdefault(instance, [])
+        if len(held) < MAX_HELD:
+            held.append(count)
+        return True
+
     def back(self, at: float, instance: str) -> Stopwatch | None:
         """It serves again and nobody healed it: what follows is no longer the doing of its end."""
+        if self._hold(instance, lambda: self.back(at, instance)):
+            return None
         watch = self._current.get(instance)
         return self.began(at, instance, "back", "") if watch is not None and watch.down else None
 
@@ -120,7 +170,10 @@ class Detection:
         if kind == "fault" and event.get("endpoint") == source:
             return self._fault(event)
         own = kind in ("state", "health", "drain")
-        watch = self._watch(event.get("instance") or (source if own else event.get("endpoint")), at)
+        instance = str(event.get("instance") or (source if own else event.get("endpoint")))
+        if self._hold(instance, lambda: self.event(event)):
+            return None
+        watch = self._watch(instance, at)
         if watch is None:
             return None
         after = event.get("after")
@@ -143,7 +196,7 @@ class Detection:
     def _fault(self, event: Mapping[str, Any]) -> Stopwatch | None:
         """Its own sidecar acts on a fault from now on, or no longer."""
         at, instance, numbers = event["time"], event["source"], event.get("numbers") or {}
-        key = (instance, str(event.get("fault")))
+        key = (instance, str(event.get("fault"))[:MAX_NAME])
         slow_s = (numbers.get("delay_ms") or math.inf) / 1000
         if event.get("after") != "applied":
             watch = self._current.get(instance)
@@ -174,6 +227,8 @@ class Detection:
 
     def attempt(self, instance: str, at: float, ended: float, failed: bool, caller: str) -> Stopwatch | None:
         """An attempt at an instance began at `at`."""
+        if self._hold(instance, lambda: self.attempt(instance, at, ended, failed, caller)):
+            return None
         watch = self._watch(instance, at)
         if watch is None:
             return None
@@ -184,6 +239,6 @@ class Detection:
             changed = watch.last("last", at, caller) or changed
         return watch if changed else None
 
-    def _watch(self, instance: Any, at: float) -> Stopwatch | None:
-        watch = self._current.get(str(instance))
+    def _watch(self, instance: str, at: float) -> Stopwatch | None:
+        watch = self._current.get(instance)
         return watch if watch is not None and watch.watches(at) else None

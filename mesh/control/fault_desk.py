@@ -43,7 +43,8 @@ class FaultDesk:
         stored = [each for each in await self._store.read() if each.key.startswith("Fault/") and each.raw]
         now = self._wall_clock()
         self._ends.see(stored, now)
-        return {"faults": [self._fault_row(each, now) for each in stored]}
+        understood = await self._desk.understood(stored)
+        return {"faults": [self._fault_row(each, each.key in understood, now) for each in stored]}
 
     async def put(self, wish: Mapping[str, Any], by: str, wait_s: float) -> Document:
         """Start a fault at a `target` (service or instance), maybe with a `name`, by its spec's fields."""
@@ -122,15 +123,15 @@ class FaultDesk:
             "service or instance", word, [*sorted(services), *(i["name"] for i in status["instances"])]
         )
 
-    def _fault_row(self, stored: Stored, now: float) -> Document:
+    def _fault_row(self, stored: Stored, understood: bool, now: float) -> Document:
         assert stored.raw is not None
-        spec = stored.raw.get("spec") or {}
+        spec = stored.raw["spec"] if understood else {}
         ends = self._ends.of(stored.key)
         return {
             "name": stored.key.partition("/")[2],
             "host": spec.get("host"),
             "instance": spec.get("instance"),
-            "what": fault_text.what(spec),
+            "what": fault_text.what(spec) if understood else "nothing: it is no fault that sidecars take",
             "which": fault_text.which(spec),
             "at": stored.at,
             "ends_in_s": None if ends is None else round(max(0.0, ends - now), 1),

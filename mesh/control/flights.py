@@ -6,10 +6,10 @@ seconds later, each from its own process's exporter, so a flight leaves a little
 
 import random
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from mesh.traces import StoredSpan, Trace
+from mesh.traces import ERROR, MAX_NAME, Arrival, StoredSpan, Trace
 
 INGRESS = "ingress"
 # More than an eye can follow; at the shop's nine hops a request this is some 200 dots a second.
@@ -22,7 +22,6 @@ MAX_HOPS = 64
 RATE_S = 2.0
 
 ATTEMPT = "attempt "
-ERROR = 2
 
 
 class Sampler:
@@ -53,27 +52,18 @@ class Sampler:
         yield from ready
 
 
-def roots(resource_spans: Iterable[Any], service_name: Callable[[Any], str]) -> Iterator[tuple[str, float]]:
-    """(trace id, start in seconds) of the requests that came in by the ingress, of an OTLP batch."""
-    for batch in resource_spans:
-        if service_name(batch.resource) != INGRESS:
-            continue
-        for scope in batch.scope_spans:
-            for span in scope.spans:
-                if span.name.startswith(ATTEMPT):
-                    continue
-                yield span.trace_id.hex(), span.start_time_unix_nano / 1e9
+def roots(came: Iterable[Arrival]) -> Iterator[tuple[str, float]]:
+    """(trace id, start in seconds) of the requests that came in by the ingress."""
+    for each in came:
+        if each.span.service == INGRESS and not each.span.name.startswith(ATTEMPT):
+            yield each.trace_id, each.span.start_ns / 1e9
 
 
-def attempts_at(resource_spans: Iterable[Any], instances: frozenset[str]) -> Iterator[tuple[str, Any, str]]:
-    """(instance, span, caller) of the attempts at those instances, of an OTLP batch."""
-    for batch in resource_spans:
-        caller = ""
-        for scope in batch.scope_spans:
-            for span in scope.spans:
-                if span.name.startswith(ATTEMPT) and (name := span.name.rpartition(" ")[2]) in instances:
-                    caller = caller or attributes(batch.resource).get("service.instance.id", "")
-                    yield name, span, str(caller)
+def attempts_at(came: Iterable[Arrival], instances: frozenset[str]) -> Iterator[tuple[str, Arrival]]:
+    """(instance, span) of the attempts at those instances."""
+    for each in came:
+        if each.span.name.startswith(ATTEMPT) and (name := each.span.name.rpartition(" ")[2]) in instances:
+            yield name, each
 
 
 def flight(trace: Trace) -> dict[str, Any] | None:
@@ -146,18 +136,22 @@ class _Seen:
         self.start, self.end, self.name = stored.start_ns, stored.end_ns, stored.name
         self.service = stored.service
         self.failed = span.status.code == ERROR
-        self.status = int(found.get("http.response.status_code", 0))
-        self.attempt = int(found.get("mesh.attempt", 0))
+        self.status = _whole(found.get("http.response.status_code"))
+        self.attempt = _whole(found.get("mesh.attempt"))
         # a request that its caller's sidecar turned away itself has no attempt: it still is a dot
         refused = found.get("mesh.direction") == "outbound" and not found.get("mesh.attempts")
         self.is_hop = bool(self.attempt) or refused
-        self.target = str(found.get("mesh.endpoint") or found.get("server.address", ""))
+        self.target = str(found.get("mesh.endpoint") or found.get("server.address", ""))[:MAX_NAME]
         self.outcome = "refused" if refused else "error" if self.failed else "ok"
         self.instance = ""
         if self.is_hop:
-            self.instance = str(
-                attributes(Resource.FromString(stored.resource)).get("service.instance.id", stored.service)
-            )
+            owner = attributes(Resource.FromString(stored.resource))
+            self.instance = str(owner.get("service.instance.id", stored.service))[:MAX_NAME]
+
+
+def _whole(value: Any) -> int:
+    """Anybody's spans come here: what is no whole number is none."""
+    return value if isinstance(value, int) else 0
 
 
 def attributes(message: Any) -> dict[str, Any]:

@@ -1,18 +1,18 @@
-"""Who may use the control API: requests that name this machine as their host, from no foreign page.
+"""Who may use the control API: requests that name this machine as their host, from no foreign page (see
+`guard.caller`), and with the token as `Authorization: Bearer TOKEN`.
 
-A page on the internet can make a browser send requests to 127.0.0.1. By DNS rebinding it can even read
-the answers, but then the Host header carries the page's own name; without it, the browser says in Origin
-where the page came from. Neither header is believed to allow anything; each can only forbid.
-
-Bound to anything but loopback, whoever asks must also know the token: as `Authorization: Bearer TOKEN`, or in
-the cookie that a browser gets when it opens the page once as `/?token=TOKEN`.
+The files of the page hold no secret and are for everybody. The page's link carries the token in its fragment,
+which a browser sends to nobody. There is no cookie: a browser would send it to every port of 127.0.0.1.
 """
 
-import hmac
 from collections.abc import Iterable
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
+
+from guard.caller import foreign_page
+from guard.gate import bearer
+from guard.token import Token
 
 
 def loopback_names(port: int) -> frozenset[str]:
@@ -20,7 +20,8 @@ def loopback_names(port: int) -> frozenset[str]:
     return frozenset(f"{host}:{port}" for host in ("127.0.0.1", "localhost", "[::1]"))
 
 
-COOKIE = "mesh_token"
+# Where spans come to, for which their senders have a token of their own.
+SPANS_PATH = "/v1/traces"
 
 # All that the page is made of comes from here, and nothing of it stands inside the HTML.
 HEADERS = {
@@ -43,43 +44,50 @@ async def harden(_: web.Request, response: web.StreamResponse) -> None:
     response.headers.setdefault("Cache-Control", "no-cache")
 
 
-def guard(names: Iterable[str], token: str | None = None) -> Middleware:
-    """A middleware that answers 403, with words, to any other Host or Origin, and 401 without the token."""
+@web.middleware
+async def no_connect(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """What follows a CONNECT is a request of its own to aiohttp, whatever its head says: 405, and the end."""
+    if request.method != "CONNECT":
+        return await handler(request)
+    answer = refusal(405, "CONNECT is not for this listener")
+    answer.force_close()
+    return answer
+
+
+def guard(names: Iterable[str], token: str | None = None, spans: str | None = None) -> Middleware:
+    """A middleware that answers 403, with words, to any other Host or Origin, and 401 without the token.
+
+    `spans` is a token that is good for sending spans only.
+    """
     hosts = frozenset(names)
-    origins = frozenset(f"http://{name}" for name in hosts)
+    secret, senders = Token(token or ""), Token(spans or "")
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         host = request.headers.get("Host", "").lower()
         if host not in hosts:
             return refusal(403, f"this is the control API of a mesh on this machine, not {host or 'nobody'}")
-        origin = request.headers.get("Origin")
-        if origin is not None and origin.lower() not in origins:
+        if foreign_page(request.method, request.headers):
             return refusal(403, "a page from elsewhere may not use the control API")
-        # a link from elsewhere may open the page; nothing else may be asked for from there
-        site, mode = request.headers.get("Sec-Fetch-Site"), request.headers.get("Sec-Fetch-Mode")
-        if site in ("cross-site", "same-site") and not (mode == "navigate" and request.method == "GET"):
-            return refusal(403, "a page from elsewhere may not use the control API")
-        if token is None:
+        given = bearer(request.headers)
+        if (
+            token is None
+            or _is_of_page(request)
+            or secret.matches(given)
+            or (request.path == SPANS_PATH and senders.matches(given))
+        ):
             return await handler(request)
-        if request.method == "GET" and request.path == "/" and _same(request.query.get("token"), token):
-            answer = web.Response(status=303, headers={"Location": "/"})
-            answer.set_cookie(COOKIE, token, httponly=True, samesite="Strict", path="/")
-            return answer
-        if not _same(_given(request), token):
-            return refusal(401, "the token is missing or wrong: send Authorization: Bearer TOKEN")
-        return await handler(request)
+        answer = refusal(
+            401, "the token is missing or wrong (mesh token prints it): Authorization: Bearer TOKEN"
+        )
+        answer.headers["WWW-Authenticate"] = "Bearer"
+        return answer
 
     return check
 
 
-def _given(request: web.Request) -> str | None:
-    scheme, _, word = request.headers.get("Authorization", "").partition(" ")
-    return word.strip() if scheme.lower() == "bearer" else request.cookies.get(COOKIE)
-
-
-def _same(given: str | None, token: str) -> bool:
-    return given is not None and hmac.compare_digest(given.encode(), token.encode())
+def _is_of_page(request: web.Request) -> bool:
+    return request.method in ("GET", "HEAD") and (request.path == "/" or request.path.startswith("/page/"))
 
 
 def refusal(status: int, words: str) -> web.Response:

@@ -9,37 +9,36 @@ import asyncio
 import json
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 import aiohttp
 
 from mesh.control.ceiling import Ceiling
-from mesh.control.detection import Detection
-from mesh.control.flights import ERROR, Sampler, attempts_at, flight, roots
+from mesh.control.detection import Detection, Trial
+from mesh.control.flights import Sampler, attempts_at, flight, roots
 from mesh.control.history import EMPTY, History
+from mesh.control.inbox import Inbox, Message
 from mesh.control.journal import Event, Journal
 from mesh.control.listeners import Listeners
 from mesh.control.operator import Observed
 from mesh.control.picture import INGRESS, picture
-from mesh.traces import TraceStore, service_name
+from mesh.traces import MAX_NAME, Arrival, TraceStore
 
 log = logging.getLogger("mesh.control.hub")
 
 # Four looks a second: a click shows its effect at once; with nobody looking, one keeps the charts.
 LOOK_S, IDLE_LOOK_S = 0.25, 1.0
 SECOND_S = 1.0
-# A page that reads slower than this many messages is sent everything anew instead.
-MAX_BEHIND = 256
 # What a new page is sent of the journal, at most.
 SENT_EVENTS, SENT_CAUSES = 200, 100
 CAUSES = frozenset({"action", "state", "fault", "policy", "load", "topology"})
 # What goes down so soon after somebody did something to it went down by that.
 ASKED_S = 15.0
+# Open breakers whose time left is known: of the oldest beyond these, the page says only that they are open.
+MAX_OPEN = 10_000
 # More open pages than a class room; each costs a copy of every message.
 MAX_PAGES = 32
-
-Message = tuple[str, str]
 
 
 class TooManyPages(Exception):
@@ -70,7 +69,7 @@ class Hub:
         self._former: set[tuple[str, str]] = set()
         self._sampler = Sampler(rng)
         self._listeners = Listeners(observed, session, self._heard)
-        self._pages: set[asyncio.Queue[Message | None]] = set()
+        self._pages: set[Inbox] = set()
         self._picture: dict[str, Any] = {}
         self._sent: dict[tuple[str, str], str] = {}
         self._states: dict[str, tuple[str, str]] = {}
@@ -101,12 +100,19 @@ class Hub:
 
     # what others tell it
 
-    def acted(self, action: str, instance: str, part: str, by: str) -> None:
-        """Somebody is about to do this to an instance."""
+    def acting(self, action: str, instance: str, part: str, by: str) -> Trial:
+        """Somebody is about to do this to an instance; `acted` tells whether it was done."""
         event = self.journal.add(by, "action", {"action": action, "instance": instance, "part": part})
-        self._asked[instance] = event["time"]
         name = "heal" if action == "resume" else action
-        self._changed(self.detection.began(event["time"], instance, name, part).document())
+        return self.detection.trying(event["time"], instance, name, part)
+
+    def acted(self, trial: Trial, done: bool) -> None:
+        """It was done; or it was not, and is then the cause of nothing."""
+        if done:
+            self._asked[trial.instance] = trial.at
+        watch = self.detection.settled(trial, done)
+        if watch is not None:
+            self._changed(watch.document())
 
     def refused(self, action: str, instance: str, by: str, words: str) -> None:
         """What somebody asked for could not be done."""
@@ -116,19 +122,18 @@ class Hub:
         """Somebody changed the traffic."""
         self.journal.add(by, "load", dict(change))
 
-    def spans(self, resource_spans: Iterable[Any]) -> None:
-        """An OTLP batch came."""
+    def spans(self, came: Sequence[Arrival]) -> None:
+        """Spans came."""
         now = self._wall_clock()
-        batches = list(resource_spans)
-        for trace_id, started in roots(batches, service_name):
+        for trace_id, started in roots(came):
             self._sampler.offer(now, trace_id, started)
         watched = self.detection.watched(now)
         if not watched:
             return
         changed = {}
-        for instance, span, caller in attempts_at(batches, watched):
-            start, end = span.start_time_unix_nano / 1e9, span.end_time_unix_nano / 1e9
-            watch = self.detection.attempt(instance, start, end, span.status.code == ERROR, caller)
+        for instance, each in attempts_at(came, watched):
+            start, end = each.span.start_ns / 1e9, each.span.end_ns / 1e9
+            watch = self.detection.attempt(instance, start, end, each.failed, each.instance)
             if watch is not None:
                 changed[watch.id] = watch
         for watch in changed.values():
@@ -152,12 +157,13 @@ class Hub:
         fields = {key: value for key, value in event.items() if key not in ("id", "time", "source", "kind")}
         self.journal.add(instance, str(event.get("kind")), fields, float(event["time"]))
         if event.get("kind") == "breaker":
-            key = (instance, str(event.get("endpoint")))
+            key = (instance, str(event.get("endpoint"))[:MAX_NAME])
             seconds = (event.get("numbers") or {}).get("open_s")
+            self._open_until.pop(key, None)
             if event.get("after") == "open" and seconds is not None:
                 self._open_until[key] = float(event["time"]) + float(seconds)
-            else:
-                self._open_until.pop(key, None)
+            if len(self._open_until) > MAX_OPEN:
+                del self._open_until[next(iter(self._open_until))]
 
     def _note(self, event: Event) -> None:
         self._send("event", event)
@@ -229,7 +235,7 @@ class Hub:
                 )
 
     def _recently_asked(self, name: str) -> bool:
-        return self._wall_clock() - self._asked.get(name, 0.0) < ASKED_S
+        return self.detection.tries(name) or self._wall_clock() - self._asked.get(name, 0.0) < ASKED_S
 
     def _send_changes(self, found: Mapping[str, Any]) -> None:
         gone = [(group, name) for group, name in self._sent if name and name not in found[group]]
@@ -258,19 +264,19 @@ class Hub:
         """Messages for one page, without end: `hello` first. Raises TooManyPages."""
         if len(self._pages) >= MAX_PAGES:
             raise TooManyPages
-        queue: asyncio.Queue[Message | None] = asyncio.Queue(MAX_BEHIND)
-        self._pages.add(queue)
+        inbox = Inbox()
+        self._pages.add(inbox)
         try:
             self.look()
             yield "hello", _text(self.hello())
             while True:
-                message = await queue.get()
+                message = await inbox.get()
                 if message is None:
                     yield "hello", _text(self.hello())
                 else:
                     yield message
         finally:
-            self._pages.discard(queue)
+            self._pages.discard(inbox)
 
     def hello(self) -> dict[str, Any]:
         """Everything that a page needs to begin."""
@@ -291,22 +297,15 @@ class Hub:
 
     def _begin_anew(self) -> None:
         """`hello` to every page, in the place of what it has not read yet."""
-        for queue in self._pages:
-            while not queue.empty():
-                queue.get_nowait()
-            queue.put_nowait(None)
+        for page in self._pages:
+            page.begin_anew()
 
     def _send(self, event: str, document: Any) -> None:
         if not self._pages:
             return
         text = _text(document)
-        for queue in self._pages:
-            if queue.full():
-                while not queue.empty():
-                    queue.get_nowait()
-                queue.put_nowait(None)  # it lost messages: it begins anew
-            else:
-                queue.put_nowait((event, text))
+        for page in self._pages:
+            page.put((event, text))
 
 
 def _text(document: Any) -> str:

@@ -3,12 +3,16 @@
 Pure and bounded. An event is `{"id", "time", "source", "kind", …}`; ids count up from 1.
 """
 
-from collections import deque
+import json
 from collections.abc import Callable
 from typing import Any
 
+from mesh.ring import Ring
+
 # Some minutes of a busy game day; who needs more has the supervisor's log.
 KEPT = 1000
+# An event is some 300 bytes; a sidecar's may be of up to 64 KiB. What is kept takes about this, as JSON.
+KEPT_BYTES = 2 * 1024 * 1024
 
 Event = dict[str, Any]
 
@@ -17,7 +21,7 @@ class Journal:
     """Appends events and tells who listens."""
 
     def __init__(self, wall_clock: Callable[[], float]) -> None:
-        self._events: deque[Event] = deque(maxlen=KEPT)
+        self._events: Ring[Event] = Ring(KEPT, KEPT_BYTES)
         self._wall_clock = wall_clock
         self._last = 0
         self.listeners: list[Callable[[Event], None]] = []
@@ -27,7 +31,7 @@ class Journal:
         self._last += 1
         time = self._wall_clock() if at is None else at
         event = {**fields, "id": self._last, "time": round(time, 6), "source": source, "kind": kind}
-        self._events.append(event)
+        self._events.append(event, len(json.dumps(event)))
         for listener in self.listeners:
             listener(event)
         return event

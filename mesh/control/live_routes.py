@@ -9,6 +9,7 @@ from mesh.control.flights import DELAY_S, summary
 from mesh.control.guard import refusal
 from mesh.control.hub import MAX_PAGES, Hub, TooManyPages
 from mesh.control.openapi import document
+from mesh.control.requests import whole
 from mesh.errors import UsageError
 from mesh.traces import TraceStore
 
@@ -37,8 +38,6 @@ def add(app: web.Application, hub: Hub, traces: TraceStore) -> None:
             await response.write(_frame(*first))
             async for event, text in messages:
                 await response.write(_frame(event, text))
-        except ConnectionResetError:
-            pass  # the page was closed
         finally:
             await messages.aclose()  # type: ignore[attr-defined]  # an async generator
         return response
@@ -114,9 +113,10 @@ def _number(request: web.Request, key: str, default: int) -> int:
     text = request.query.get(key)
     if text is None:
         return default
-    if not text.isascii() or not text.isdigit() or int(text[:20]) > MAX_NUMBER:
+    number = whole(text, MAX_NUMBER)
+    if number is None:
         raise UsageError(f"{key}: write a whole number from 0 to {MAX_NUMBER}")
-    return int(text)
+    return number
 
 
 def _frame(event: str, text: str) -> bytes:

@@ -7,7 +7,7 @@ from aiohttp import web
 from mesh.actions import Action
 from mesh.control.hub import Hub
 from mesh.control.operator import Operator
-from mesh.control.requests import client, json_object
+from mesh.control.requests import client, json_object, whole
 from mesh.errors import MeshError, UsageError
 from mesh.plan import Part
 
@@ -26,14 +26,19 @@ def add(app: web.Application, operator: Operator, hub: Hub | None = None) -> Non
         part = _part(request.query.get("part"))
         name, by = request.match_info["name"], client(request)
         operator.log_paths(name)  # raises for a name that there is not, before anything is written down
-        if hub is not None:
-            hub.acted(action.value, name, part.value if part else "both", by)
+        trial = None if hub is None else hub.acting(action.value, name, part.value if part else "both", by)
+        done = False
         try:
-            return web.json_response(await operator.act(action, name, part))
+            document = await operator.act(action, name, part)
+            done = True
         except MeshError as error:
             if hub is not None:
                 hub.refused(action.value, name, by, str(error))
             raise
+        finally:
+            if hub is not None and trial is not None:
+                hub.acted(trial, done)
+        return web.json_response(document)
 
     async def logs(request: web.Request) -> web.Response:
         part = _part(request.query.get("part"))
@@ -80,9 +85,10 @@ def _part(word: str | None) -> Part | None:
 def _lines(word: str | None) -> int:
     if word is None:
         return DEFAULT_LOG_LINES
-    if not word.isascii() or not word.isdigit() or int(word) > MAX_LOG_LINES:
+    lines = whole(word, MAX_LOG_LINES)
+    if lines is None:
         raise UsageError(f"lines: write a number from 0 to {MAX_LOG_LINES}")
-    return int(word)
+    return lines
 
 
 def _rate(value: Any) -> float | None:
@@ -90,4 +96,7 @@ def _rate(value: Any) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise UsageError("rate: write a number of requests per second")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise UsageError("rate: write a number of requests per second, and a smaller one") from None

@@ -20,9 +20,9 @@ def document() -> Document:
             "title": "Control API of a local mesh",
             "version": "1",
             "description": 'Reads and steers one mesh. Errors are {"error": one line}. No page of another '
-            "origin may use it; bound beyond loopback it asks for a bearer token.",
+            "origin may use it, and whoever does sends the token that `mesh token` prints.",
         },
-        "paths": {**_mesh(), **services(), **_live(), **_traces(), **openapi_policies.paths()},
+        "paths": _guarded({**_mesh(), **services(), **_live(), **_traces(), **openapi_policies.paths()}),
         "components": {
             "responses": {
                 "Error": {
@@ -64,8 +64,16 @@ def document() -> Document:
             },
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
-        "security": [{}, {"token": []}],
+        "security": [{"token": []}],
     }
+
+
+def _guarded(paths: Document) -> Document:
+    """Each answers 401 without the token."""
+    for methods in paths.values():
+        for operation in methods.values():
+            operation["responses"]["401"] = _ERROR
+    return paths
 
 
 _MULTIPLE = {"type": "number", "minimum": 0, "maximum": 1000}

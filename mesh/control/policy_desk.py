@@ -5,17 +5,20 @@ all act on it.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import aiohttp
 
 from mesh import fault_text
 from mesh.control.acknowledged import Acknowledged
+from mesh.control.off_loop import OffLoop
 from mesh.control.operator import Observed
-from mesh.control.policy_rows import Document, check_there, row_of, set_of, told, understood, unknown_policy
-from mesh.errors import ActionRefused, DocumentsRefused
-from mesh.policies import PolicyStore
+from mesh.control.policy_change import Plan, check_change
+from mesh.control.policy_rows import Document, check_there, report_of, told, understood, unknown_policy
+from mesh.errors import ActionRefused
+from mesh.policies import PolicyStore, Stored
 
 if TYPE_CHECKING:
     from mesh.policy_set import Change, Policy
@@ -41,19 +44,20 @@ class PolicyDesk:
         self._sidecars = Acknowledged(observed, session)
         self._tell = tell
         self._changing = asyncio.Lock()
+        self._off_loop = OffLoop()
 
     # asking
 
     async def documents(self, kind: str | None = None, name: str | None = None) -> Document:
         """All policies or those of a kind or name, and how many sidecars act on the set."""
         stored = await self._store.read()
-        found = [row for row in map(row_of, stored) if kind in (None, row["kind"])]
+        rows, version, problems = await self._off_loop.run(partial(report_of, stored))
+        found = [row for row in rows if kind in (None, row["kind"])]
         if name is not None:
             names = [row["name"] for row in found]
             found = [row for row in found if row["name"] == name]
             if not found:
                 raise unknown_policy(str(kind), name, names)
-        version, problems = set_of(stored)
         return {
             "version": version,
             "documents": found,
@@ -61,13 +65,19 @@ class PolicyDesk:
             "sidecars": await self._sidecars.report(version),
         }
 
+    async def understood(self, stored: Sequence[Stored]) -> Collection[str]:
+        """The keys of those that can be read."""
+        if not stored:
+            return ()  # most meshes have no faults, and what reads them takes a tenth of a second to import
+        return (await self._off_loop.run(partial(understood, stored)))[0]
+
     # changing
 
     async def apply(self, raws: Sequence[object], by: str, *, dry_run: bool, wait_s: float) -> Document:
         """Put documents beside or in the place of what is there; all of them, or DocumentsRefused."""
         from mesh import policy_set
 
-        put = policy_set.read_policies(raws)
+        put = await self._off_loop.run(partial(policy_set.read_policies, raws))
 
         def plan(before: "list[Policy]") -> "tuple[list[Change], list[Policy]]":
             return policy_set.changes(before, put), policy_set.merged(before, put)
@@ -80,38 +90,28 @@ class PolicyDesk:
 
         def plan(before: "list[Policy]") -> "tuple[list[Change], list[Policy]]":
             raws = {policy.key: policy.raw for policy in before}
-            changes = [policy_set.Change(key, "deleted", raws.get(key), None) for key in dict.fromkeys(keys)]
-            return changes, [policy for policy in before if policy.key not in keys]
+            gone = dict.fromkeys(keys)
+            changes = [policy_set.Change(key, "deleted", raws.get(key), None) for key in gone]
+            return changes, [policy for policy in before if policy.key not in gone]
 
         return await self._change(plan, by, dry_run=dry_run, wait_s=wait_s, removed=list(keys))
 
     async def _change(
         self,
-        plan: "Callable[[list[Policy]], tuple[list[Change], list[Policy]]]",
+        plan: Plan,
         by: str,
         *,
         dry_run: bool,
         wait_s: float,
         removed: Sequence[str] = (),
     ) -> Document:
-        from mesh import policy_set
-
         async with self._changing:
             for _ in range(TRIES):
                 stored = await self._store.read()
                 check_there(removed, stored)
-                before, broken = understood(stored)
-                changes, after = plan(before)
-                mended = {change.key for change in changes}
-                # what is wrong already may be removed or put right, and nothing else may be done before that
-                left = [
-                    problem for key, problems in broken.items() if key not in mended for problem in problems
-                ]
-                if left and not removed:
-                    raise DocumentsRefused(left)
-                self._check(before, after, removed)
-                warnings = self._warnings(before, after, mended)
-                version = policy_set.version(after)
+                check = partial(check_change, stored, plan, self._replicas(), removing=bool(removed))
+                checked = await self._off_loop.run(check)
+                changes = checked.changes
                 if dry_run:
                     break
                 put = [change.after for change in changes if change.word in ("created", "configured")]
@@ -120,34 +120,16 @@ class PolicyDesk:
                     break
             else:
                 raise ActionRefused("somebody else changes the policies at the same time: try again")
-        document = {"version": version, "changes": [told(change) for change in changes], "warnings": warnings}
+        version = checked.version
+        document = {
+            "version": version,
+            "changes": [told(change) for change in changes],
+            "warnings": checked.warnings,
+        }
         if dry_run:
             return {**document, "sidecars": None}
         self._audit(by, changes, version)
         return {**document, "sidecars": await self._sidecars.settled(version, wait_s)}
-
-    @staticmethod
-    def _check(before: "list[Policy]", after: "list[Policy]", removed: Sequence[str]) -> None:
-        from mesh import policy_set
-
-        problems = policy_set.problems_of([policy.document for policy in after])
-        if removed and problems:
-            known = set(policy_set.problems_of([policy.document for policy in before]))
-            problems = [problem for problem in problems if problem not in known]
-        if problems:
-            raise DocumentsRefused([str(problem) for problem in problems])
-
-    def _warnings(self, before: "list[Policy]", after: "list[Policy]", mended: set[str]) -> "list[str]":
-        """Of the documents that are put, and of others what is new."""
-        from mesh import policy_set
-
-        replicas = self._replicas()
-        known = set(policy_set.warnings_of([policy.document for policy in before], replicas))
-        return [
-            warning
-            for warning in policy_set.warnings_of([policy.document for policy in after], replicas)
-            if warning.split(":")[0] in mended or warning not in known
-        ]
 
     def _audit(self, by: str, changes: "list[Change]", version: str) -> None:
         if self._tell is None:

@@ -13,31 +13,34 @@ if TYPE_CHECKING:
 Document = dict[str, Any]
 
 
-def understood(stored: Sequence[Stored]) -> "tuple[list[Policy], dict[str, list[str]]]":
-    """The documents that can be read, and Kind/name -> what is wrong with the others."""
+def understood(stored: Sequence[Stored]) -> "tuple[dict[str, Policy], dict[str, list[str]]]":
+    """The documents that can be read, by their key, and what is wrong with the others."""
     from mesh import policy_set
+    from sidecar.routing.fields import Budget
 
-    found: list[Policy] = []
+    budget = Budget()
+    found: dict[str, Policy] = {}
     broken: dict[str, list[str]] = {}
     for each in stored:
         if each.raw is None:
             broken[each.key] = [f"{each.key}: is no JSON object (remove it with: mesh delete {each.key})"]
             continue
         try:
-            found += policy_set.read_policies([each.raw], each.key)
+            (found[each.key],) = policy_set.read_policies([each.raw], each.key, budget)
         except DocumentsRefused as error:
             broken[each.key] = list(error.problems)
     return found, broken
 
 
-def set_of(stored: Sequence[Stored]) -> tuple[str, list[str]]:
-    """The version that sidecars should show, and what keeps them from it."""
+def report_of(stored: Sequence[Stored]) -> tuple[list[Document], str, list[str]]:
+    """Each document as a row, the version that sidecars should show, and what keeps them from it."""
     from mesh import policy_set
 
     found, broken = understood(stored)
+    rows = [_row(each, found.get(each.key), broken.get(each.key, ())) for each in stored]
     problems = [problem for each in broken.values() for problem in each]
-    problems += [str(problem) for problem in policy_set.problems_of([policy.document for policy in found])]
-    return policy_set.version(found), problems
+    policies = list(found.values())
+    return rows, policy_set.version(policies), problems + policy_set.problems_of(policies)
 
 
 def check_there(keys: Sequence[str], stored: Sequence[Stored]) -> None:
@@ -70,22 +73,15 @@ def told(change: "Change") -> Document:
     }
 
 
-def row_of(stored: Stored) -> Document:
+def _row(stored: Stored, policy: "Policy | None", problems: Sequence[str]) -> Document:
     """One document with the hosts that it is about, since when it is there, and what is wrong with it."""
     from mesh import policy_set
 
     kind, _, name = stored.key.partition("/")
-    hosts: list[str] = []
-    problems: list[str] = []
-    try:
-        found = policy_set.read_policies([stored.raw], stored.key)
-        hosts = policy_set.hosts_of(found[0].document)
-    except DocumentsRefused as error:
-        problems = list(error.problems)
     return {
         "kind": kind,
         "name": name,
-        "hosts": hosts,
+        "hosts": [] if policy is None else policy_set.hosts_of(policy.document),
         "at": stored.at,
         "problem": "; ".join(problems),
         "document": stored.raw,

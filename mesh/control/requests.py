@@ -1,16 +1,18 @@
 """What several families of routes read from a request: its JSON, who sent it, how long to wait."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
 
 from mesh.errors import UsageError
+from sidecar.routing.plain import NotPlain, read_json
 
 # Who acts says so, for the journal; it is a label, not a proof.
 CLIENT_HEADER = "X-Mesh-Client"
 CLIENTS = frozenset({"page", "cli"})
+
+MAX_DIGITS = 20
 
 # Sidecars take a change in milliseconds; who is not there after this long has a reason.
 DEFAULT_WAIT_S, MAX_WAIT_S = 5.0, 10.0
@@ -23,11 +25,11 @@ def client(request: web.Request) -> str:
 
 
 async def json_body(request: web.Request) -> Any:
-    """Whatever JSON it is; raises UsageError."""
+    """Whatever JSON it is, with nothing in it that cannot be passed on; raises UsageError."""
     try:
-        return json.loads(await request.read())
-    except (ValueError, RecursionError):
-        raise UsageError("the body is not JSON") from None
+        return read_json(await request.read())
+    except NotPlain as error:
+        raise UsageError(f"the body is not JSON that can be used: {error}") from None
 
 
 async def json_object(request: web.Request) -> dict[str, Any]:
@@ -43,9 +45,18 @@ def wait_s(query: Mapping[str, str]) -> float:
     word = query.get("wait")
     if word is None:
         return DEFAULT_WAIT_S
-    if not word.isascii() or not word.isdigit() or int(word) > MAX_WAIT_S:
+    seconds = whole(word, int(MAX_WAIT_S))
+    if seconds is None:
         raise UsageError(f"wait: write whole seconds from 0 to {MAX_WAIT_S:g}")
-    return float(word)
+    return float(seconds)
+
+
+def whole(word: str, most: int) -> int | None:
+    """The number that these digits are, None if it is none from 0 to `most`."""
+    # a number has as many digits as whoever asks likes; Python gives up beyond 4300
+    if not word.isascii() or not word.isdigit() or len(word) > MAX_DIGITS or int(word) > most:
+        return None
+    return int(word)
 
 
 def flag(query: Mapping[str, str], name: str) -> bool:

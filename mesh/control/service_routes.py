@@ -97,12 +97,12 @@ def _ends(request: web.Request) -> tuple[str, str]:
 
 
 async def _settings(request: web.Request) -> dict[str, Any]:
-    if not request.can_read_body:
+    body = await request.read()
+    if not body:
         return {}
-    if len(await request.read()) > MAX_SETTINGS_BYTES:
+    if len(body) > MAX_SETTINGS_BYTES:
         raise UsageError(f"the settings are larger than {MAX_SETTINGS_BYTES // 1024} KB")
-    body = await json_object(request)
-    return {key: _number(key, value) for key, value in body.items()}
+    return {key: _number(key, value) for key, value in (await json_object(request)).items()}
 
 
 def _number(key: str, value: Any) -> Any:

@@ -8,43 +8,58 @@ from aiohttp import web
 
 from mesh.errors import UsageError
 from mesh.jaeger import envelope, operation_documents, trace_document
-from mesh.traces import Trace, TraceStore, store_batch
+from mesh.otlp import MAX_SPAN_BYTES, OtlpError, Request
+from mesh.traces import MAX_PARTS_PER_SPAN, MAX_PARTS_PER_TRACE, Arrival, Trace, TraceStore, arrivals
 
 PROTOBUF = "application/x-protobuf"
 
 DEFAULT_TRACES = 20  # as Jaeger's
 MAX_TRACES = 1500  # as Jaeger's
+# Of one answer: twice the largest trace, so that any one of them can be had.
+MAX_PARTS = 2 * MAX_PARTS_PER_TRACE
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(us|µs|ms|s|m|h)")
+# What an exporter is told, to say to its owner.
+REFUSED = (
+    f"a span has ids of 16 and 8 bytes, at most {MAX_SPAN_BYTES >> 10} KiB, and at most {MAX_PARTS_PER_SPAN} "
+    "attributes, events and links"
+)
+
+_DURATION = re.compile(r"([0-9]{1,19}(?:\.[0-9]{1,19})?)(us|µs|ms|s|m|h)")
 _MICROSECONDS = {"us": 1, "µs": 1, "ms": 1_000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000}
 
 
-def add_receiver(app: web.Application, store: TraceStore, came: Callable[[Any], None] | None = None) -> None:
-    """Add the route that takes spans; `came` is told the `resource_spans` of every batch that was stored."""
+Came = Callable[[list[Arrival]], None]
+
+
+def add_receiver(app: web.Application, store: TraceStore, came: Came | None = None) -> None:
+    """Add the route that takes spans; `came` is told those of every request that was stored."""
 
     async def receive(request: web.Request) -> web.Response:
         if request.content_type != PROTOBUF:
             raise web.HTTPUnsupportedMediaType(reason=f"send spans as {PROTOBUF}")
         # Only when spans come: the generated messages take 40 ms to import, and a start is counted.
         from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # it has no stubs
-        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-            ExportTraceServiceRequest,
-            ExportTraceServiceResponse,
-        )
+        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
         try:
-            batch = ExportTraceServiceRequest.FromString(await request.read())
-        except DecodeError:
-            raise UsageError("the body is not an OTLP ExportTraceServiceRequest") from None
-        store_batch(store, batch.resource_spans)
+            found, refused = arrivals(Request(await request.read()))
+        except (DecodeError, OtlpError) as error:
+            words = f": {error}" if isinstance(error, OtlpError) else ""
+            raise UsageError(f"the body is not an OTLP ExportTraceServiceRequest{words}") from None
+        for each in found:
+            store.add(each)
         if came is not None:
-            came(batch.resource_spans)
-        return web.Response(body=ExportTraceServiceResponse().SerializeToString(), content_type=PROTOBUF)
+            came(found)
+        answer = ExportTraceServiceResponse()
+        if refused:
+            answer.partial_success.rejected_spans = refused
+            answer.partial_success.error_message = REFUSED
+        return web.Response(body=answer.SerializeToString(), content_type=PROTOBUF)
 
     app.router.add_post("/v1/traces", receive)
 
 
-def add(app: web.Application, store: TraceStore, came: Callable[[Any], None] | None = None) -> None:
+def add(app: web.Application, store: TraceStore, came: Came | None = None) -> None:
     """Add all routes; `came` as for `add_receiver`."""
     add_receiver(app, store, came)
 
@@ -69,8 +84,10 @@ def add(app: web.Application, store: TraceStore, came: Callable[[Any], None] | N
     async def traces(request: web.Request) -> web.Response:
         found: list[dict[str, Any]] = []
         limit = _number(request, "limit", DEFAULT_TRACES, MAX_TRACES)
+        parts = 0
         for trace in _matching(request, store):
-            if len(found) == limit:
+            parts += trace.parts + len(trace.spans)
+            if len(found) == limit or parts > MAX_PARTS:
                 break
             found.append(trace_document(trace))
         return web.json_response(envelope(found))

@@ -2,8 +2,8 @@
 
 Reads its settings from the environment (compose.yaml sets them): MESH_PROJECT, MESH_TOPOLOGY, MESH_TOKEN,
 MESH_PUBLISHED_PORT, MESH_ENTRYPOINT, MESH_REGISTRY, MESH_LISTEN_PORT, MESH_METRICS_PORT, MESH_RUN,
-MESH_JAEGER.
-Prints one line of JSON with its addresses once it serves, and the link to its page on standard error.
+MESH_JAEGER, MESH_SECRET_FILE (the token of sidecars, load generator and registry).
+Prints one line of JSON with its addresses once it serves; `mesh dashboard` prints the link to its page.
 """
 
 import argparse
@@ -12,11 +12,11 @@ import json
 import logging
 import os
 import random
-import secrets
 import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -26,11 +26,14 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0
 
+from guard.door import TIMES, Door
 from mesh.control import trace_routes
-from mesh.control.app import END_S, MAX_BODY_BYTES, control_app, say_errors
+from mesh.control.app import END_S, MAX_BODY_BYTES, control_app, say_errors, whole_body
 from mesh.control.graph import graph_of
+from mesh.control.guard import no_connect
 from mesh.control.hub import Hub
 from mesh.control.jaeger_link import jaeger_url
+from mesh.control.memory import bounded
 from mesh.control.policy_desks import make_desks
 from mesh.docker import log_routes
 from mesh.docker.driver import Driver
@@ -38,8 +41,10 @@ from mesh.docker.engine import Engine
 from mesh.docker.exposition import Deeds, DriverMetrics
 from mesh.docker.plan import Published, container_plan
 from mesh.errors import MeshError, UsageError
+from mesh.plain import plain
 from mesh.plan import MeshPlan
 from mesh.policy_check import check_topology
+from mesh.tokens import Tokens, authorization, keep_token, kept_token
 from mesh.traces import TraceStore
 from services.script import Topology, TopologyError, load_topology
 
@@ -47,8 +52,9 @@ log = logging.getLogger("mesh.docker")
 
 # The token of a start, where `docker compose exec control mesh …` finds it; a tmpfs, gone with the container.
 TOKEN_FILE = "token"
-# 600 bytes each: half of what a mesh of processes keeps, since Jaeger has them all.
-MAX_SPANS = 25_000
+# 600 bytes each: half of what a mesh of processes keeps, since Jaeger has them all. In bytes less than half:
+# the container has 96 MiB.
+MAX_SPANS, MAX_SPAN_BYTES = 25_000, 16 * 1024 * 1024
 # Compose makes containers in any order, and may be making the others while we start.
 CONTAINERS_S, LOOK_AGAIN_S = 30.0, 1.0
 
@@ -70,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_serve(settings, time.monotonic))
     except MeshError as error:
-        print(f"mesh.docker: {error}", file=sys.stderr)
+        print(plain(f"mesh.docker: {error}"), file=sys.stderr)
         return error.exit_code
     return 0
 
@@ -96,7 +102,10 @@ class Settings:
             registry_url=environ.get("MESH_REGISTRY", "http://consul:8500"),
         )
         self.jaeger = jaeger_url(environ)
-        self.token = environ.get("MESH_TOKEN") or secrets.token_urlsafe(24)
+        self.token = environ.get("MESH_TOKEN") or Tokens.fresh().control
+        if not (self.token.isascii() and self.token.isprintable()) or " " in self.token:
+            raise UsageError("MESH_TOKEN: is not one word of ASCII letters, digits and signs")
+        self.secret_file = Path(file) if (file := environ.get("MESH_SECRET_FILE")) else None
         self.listen = ("0.0.0.0", _port(environ, "MESH_LISTEN_PORT", "4200"))
         self.metrics = ("0.0.0.0", _port(environ, "MESH_METRICS_PORT", "4201"))
         self.run = Path(environ.get("MESH_RUN", "/run/mesh"))
@@ -107,11 +116,15 @@ async def _serve(settings: Settings, clock: Callable[[], float]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     engine = await asyncio.to_thread(Engine, settings.project)
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-        plan = await _plan(settings, engine, clock)
+    secret = await _secret(settings.secret_file, clock)
+    # the session is for sidecars and the load generator only: nobody else is told their token
+    headers = None if secret is None else authorization(secret)
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
+        plan = await _plan(settings, engine, replace(settings.published, registry_token=secret), clock)
         driver = Driver(plan, engine, session, clock, time.time)
         await driver.look()
-        traces = TraceStore(MAX_SPANS)
+        traces = TraceStore(MAX_SPANS, max_bytes=MAX_SPAN_BYTES)
         graph = graph_of(settings.topology, plan.topology, settings.jaeger, containers=True)
         hub = Hub(driver, traces, graph, session, time.time, random.Random())
         desks = make_desks(driver.policies, driver, session, time.time, hub.journal.add)
@@ -130,7 +143,7 @@ async def _serve(settings: Settings, clock: Callable[[], float]) -> None:
         _keep_token(settings)
         bound = {"http": _address(settings.listen), "metrics": _address(settings.metrics)}
         print(json.dumps(bound), flush=True)
-        log.info("the page: http://127.0.0.1:%d/?token=%s", settings.published.control_port, settings.token)
+        log.info("the page's link: docker compose exec control mesh dashboard")
         try:
             async with asyncio.TaskGroup() as tasks:
                 running = [
@@ -142,27 +155,44 @@ async def _serve(settings: Settings, clock: Callable[[], float]) -> None:
                 for task in running:
                     task.cancel()
         finally:
-            for runner in sites:
+            for door, runner in sites:
+                door.close()
                 await runner.cleanup()
 
 
-async def _plan(settings: Settings, engine: Engine, clock: Callable[[], float]) -> MeshPlan:
+async def _secret(file: Path | None, clock: Callable[[], float]) -> str | None:
+    """Another container may be writing it while we start."""
+    deadline = clock() + CONTAINERS_S
+    while file is not None:
+        try:
+            return kept_token(file)
+        except MeshError:
+            if clock() >= deadline:
+                raise
+            await asyncio.sleep(LOOK_AGAIN_S)
+    return None
+
+
+async def _plan(
+    settings: Settings, engine: Engine, published: Published, clock: Callable[[], float]
+) -> MeshPlan:
     deadline = clock() + CONTAINERS_S
     while True:
         try:
             containers = await asyncio.to_thread(engine.look)
-            return container_plan(settings.topology, containers, settings.published)
+            return container_plan(settings.topology, containers, published)
         except MeshError:
             if clock() >= deadline:
                 raise
             await asyncio.sleep(LOOK_AGAIN_S)
 
 
-async def _site(app: web.Application, host: str, port: int) -> web.AppRunner:
-    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=END_S)
+async def _site(app: web.Application, host: str, port: int) -> tuple[Door, web.AppRunner]:
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=END_S, **TIMES)
     await runner.setup()
-    await web.TCPSite(runner, host, port).start()
-    return runner
+    door = Door(runner.server)
+    await door.open(host, port)
+    return door, runner
 
 
 def _inner_app(driver: Driver, traces: TraceStore, hub: Hub) -> web.Application:
@@ -180,7 +210,8 @@ def _inner_app(driver: Driver, traces: TraceStore, hub: Hub) -> web.Application:
             body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_PLAIN_1_0_0}
         )
 
-    app = web.Application(middlewares=[say_errors], client_max_size=MAX_BODY_BYTES)
+    checks = [no_connect, say_errors, whole_body, bounded(MAX_BODY_BYTES)]
+    app = web.Application(middlewares=checks, client_max_size=MAX_BODY_BYTES)
     app.router.add_get("/metrics", metrics)
     trace_routes.add_receiver(app, traces, hub.spans)
     return app
@@ -194,11 +225,9 @@ def _hosts(port: int) -> list[str]:
 def _keep_token(settings: Settings) -> None:
     try:
         settings.run.mkdir(parents=True, exist_ok=True)
-        path = settings.run / TOKEN_FILE
-        path.touch(mode=0o600)
-        path.write_text(settings.token)
     except OSError as error:
         raise MeshError(f"cannot write the token to {settings.run}: {error.strerror}") from error
+    keep_token(settings.run / TOKEN_FILE, settings.token)
 
 
 def _address(address: tuple[str, int]) -> str:
@@ -207,7 +236,7 @@ def _address(address: tuple[str, int]) -> str:
 
 def _port(environ: Mapping[str, str], name: str, default: str) -> int:
     text = environ.get(name) or default
-    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 65536:
+    if not text.isascii() or not text.isdigit() or len(text) > 5 or not 0 < int(text) < 65536:
         raise UsageError(f"{name}: {text!r} is not a port")
     return int(text)
 

@@ -65,7 +65,7 @@ class Driver:
         wall_clock: Callable[[], float],
     ) -> None:
         self.plan = plan
-        self.policies = PolicyStore(plan.registry_url, plan.policies, wall_clock)
+        self.policies = PolicyStore(plan.registry_url, plan.policies, wall_clock, plan.registry_token)
         self.changes = Changes()
         self.actions: dict[tuple[str, str], int] = {}
         self._engine = engine
@@ -185,7 +185,7 @@ class Driver:
     async def reshape(self, change: Callable[[Draft], Draft]) -> bool:
         """Refused: containers are Compose's to make; a change that changes nothing is done already."""
         draft = self.draft()
-        if change(draft) is draft:
+        if await asyncio.to_thread(change, draft) is draft:
             return False
         raise ActionRefused(
             "containers are made by Docker Compose: save the topology, change the file, then "
@@ -196,6 +196,7 @@ class Driver:
         """Change the traffic, and start the load generator when it is down."""
         container = self._containers.get((LOADGEN, Part.APP))
         if container is not None and not container.alive:
+            self._load.check(rate, pattern)
             await self._do(self._engine.start, container)
             await self._effect(lambda: self._load.running)
         return await self._load.change(rate, pattern)
@@ -289,7 +290,7 @@ class Driver:
             await self._do(lambda one: self._engine.connect(one, [name]), owner)
         if draining and Part.SIDECAR in parts:
             # a sidecar that drains closes its listeners for good
-            await self._do(self._engine.restart, owner)
+            await self._do(lambda one: self._engine.restart(one, gracefully=True), owner)
         for part in instance.parts:  # in the plan's order: the sidecar before its app
             container = self._container(instance, part)
             if part in parts and not container.alive:

@@ -4,6 +4,7 @@ Actions may be said twice: to pause what is paused, or connect what is connected
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import docker
 import docker.errors
@@ -12,12 +13,16 @@ import requests.exceptions
 from mesh.docker.containers import INSTANCE, PROJECT, Container, listed
 from mesh.docker.log_lines import LogLine, seconds, stamped
 from mesh.errors import MeshError
+from mesh.logs import MAX_TAIL_BYTES, lines_of
+from mesh.ring import Ring
 
 # The engine answers in milliseconds; one that hangs must not hold up the control API for long.
 TIMEOUT_S = 10
 # What is restarted to join another network has no work that could end: it was cut off from it.
 RESTART_GRACE_S = 1
 MAX_LOG_LINES = 10_000
+# Docker hands lines over in frames: one or more lines, or a part of a long one.
+MAX_LOG_FRAMES = 4 * MAX_LOG_LINES
 
 
 class EngineError(MeshError):
@@ -71,10 +76,15 @@ class Engine:
         """Start it unless it runs."""
         self._do(container, "start")
 
-    def restart(self, container: Container) -> None:
-        """Stop it, and start it: it joins its sidecar's network of now."""
+    def restart(self, container: Container, *, gracefully: bool = False) -> None:
+        """Stop it, and start it: it joins its sidecar's network of now.
+
+        `gracefully`: with as much time as Compose gave it to stop.
+        """
         try:
-            self._client.containers.get(container.id).restart(timeout=RESTART_GRACE_S)
+            found = self._client.containers.get(container.id)
+            grace_s = found.attrs["Config"].get("StopTimeout") if gracefully else None
+            found.restart(timeout=grace_s or RESTART_GRACE_S)
         except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
             raise EngineError(f"docker restart {container.name}: {_line(error)}") from error
 
@@ -99,24 +109,28 @@ class Engine:
 
     def logs(self, container: Container, lines: int) -> list[str]:
         """The last lines of both of its outputs."""
-        try:
-            data = self._client.containers.get(container.id).logs(tail=min(lines, MAX_LOG_LINES))
-        except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
-            raise EngineError(f"docker logs {container.name}: {_line(error)}") from error
-        text: str = data.decode(errors="replace")
-        return text.splitlines()
+        return lines_of(self._written(container, tail=min(lines, MAX_LOG_LINES)))
 
     def log_lines(self, container: Container, lines: int, after: str) -> list[LogLine]:
         """What both of its outputs said after the stamp `after`, or, without one, the last lines."""
+        data = self._written(
+            container,
+            timestamps=True,
+            tail=MAX_LOG_LINES if after else min(lines, MAX_LOG_LINES),
+            since=seconds(after) if after else None,
+        )
+        return stamped(container.part.value, lines_of(data), after)
+
+    def _written(self, container: Container, **wanted: Any) -> bytes:
+        """The end of what it wrote: a line may be 16 KiB long, and lines are many."""
+        kept: Ring[bytes] = Ring(MAX_LOG_FRAMES, MAX_TAIL_BYTES)
         try:
-            data = self._client.containers.get(container.id).logs(
-                timestamps=True,
-                tail=MAX_LOG_LINES if after else min(lines, MAX_LOG_LINES),
-                since=seconds(after) if after else None,
-            )
+            # as a stream: else all of it is in memory before anything can be left out
+            for frame in self._client.containers.get(container.id).logs(stream=True, **wanted):
+                kept.append(frame, len(frame))
         except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
             raise EngineError(f"docker logs {container.name}: {_line(error)}") from error
-        return stamped(container.part.value, data.decode(errors="replace"), after)
+        return b"".join(kept)
 
     def service_of(self, container: Container) -> str:
         """Its name in the compose file, by which others of the network know it."""

@@ -1,5 +1,6 @@
 """Lines that containers wrote, each with Docker's time stamp, so that what is new can be asked for. Pure."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -15,10 +16,10 @@ class LogLine:
     text: str
 
 
-def stamped(part: str, written: str, after: str) -> list[LogLine]:
+def stamped(part: str, written: Iterable[str], after: str) -> list[LogLine]:
     """The lines of `docker logs --timestamps` that are later than `after` ("" = all)."""
     lines = []
-    for line in written.splitlines():
+    for line in written:
         at, _, text = line.partition(" ")
         if len(at) == STAMP_LENGTH and at > after:
             lines.append(LogLine(at, part, text))

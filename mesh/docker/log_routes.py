@@ -7,6 +7,7 @@ import re
 
 from aiohttp import web
 
+from mesh.control.requests import whole
 from mesh.docker.driver import Driver
 from mesh.errors import UsageError
 from mesh.plan import Part
@@ -25,12 +26,13 @@ def add(app: web.Application, driver: Driver) -> None:
         if after and not _STAMP.fullmatch(after):
             raise UsageError("after: write the `next` of the last answer")
         word, number = query.get("part", "both"), query.get("lines", str(DEFAULT_LINES))
-        if not number.isascii() or not number.isdigit() or int(number[:9]) > MAX_LINES:
+        most = whole(number, MAX_LINES)
+        if most is None:
             raise UsageError(f"lines: write a number from 0 to {MAX_LINES}")
         if word not in ("both", *Part):
             raise UsageError(f'part: "{word[:40]}" is not one of app, sidecar, both')
         part = None if word == "both" else Part(word)
-        lines, upto = await driver.log_lines(request.match_info["name"], part, int(number), after)
+        lines, upto = await driver.log_lines(request.match_info["name"], part, most, after)
         return web.json_response({"next": upto, "lines": [[one.part, one.text] for one in lines]})
 
     app.router.add_get("/api/instances/{name}/follow", follow)

@@ -1,7 +1,7 @@
 """The topology and the containers as the plan that the rest of mesh/ works on. Pure."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mesh.docker.containers import Container, by_part
@@ -11,7 +11,8 @@ from mesh.processes import ProcessSpec
 from services.script import Topology
 
 # What listens where inside the containers (`mesh export compose`).
-SIDECAR_PORTS = {"inbound": 15006, "outbound": 15001, "admin": 15000, "app": 9000}
+# The admin's paths on 15020: 15000 is on the pod's loopback alone.
+SIDECAR_PORTS = {"inbound": 15006, "outbound": 15001, "admin": 15020, "app": 9000}
 LOADGEN_PORT, REGISTRY_PORT = 9100, 8500
 
 
@@ -22,6 +23,7 @@ class Published:
     control_port: int
     entrypoint_port: int
     registry_url: str  # as the containers see it
+    registry_token: str | None = field(default=None, repr=False)
 
 
 def container_plan(topology: Topology, containers: Iterable[Container], published: Published) -> MeshPlan:
@@ -54,6 +56,7 @@ def container_plan(topology: Topology, containers: Iterable[Container], publishe
         loadgen=plan(LOADGEN, Kind.LOADGEN, (Part.APP,), {"app": LOADGEN_PORT}, (LOADGEN, "", "")),
         registry=plan(REGISTRY, Kind.REGISTRY, (Part.APP,), {"app": REGISTRY_PORT}, (REGISTRY, "", "")),
         registry_url=published.registry_url,
+        registry_token=published.registry_token,
         control_port=published.control_port,
         load=True,
         policies=topology.policies,

@@ -3,12 +3,14 @@
 Text, not a dumped mapping: YAML writers keep neither comments nor anchors.
 """
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import indent
 
 from mesh.errors import UsageError
 from mesh.export import images, template
+from mesh.plan import DRAIN_S, SIDECAR_END_S
 from services.script import Instance, Topology, shipped_topologies
 
 # Traffic for a topology that says nothing of it, as in `mesh up`.
@@ -18,8 +20,9 @@ TOPOLOGY_IN_CONTAINER = "/etc/mesh/topology.yaml"
 TOPOLOGY_CONFIG = f"\n    configs: [{{source: topology, target: {TOPOLOGY_IN_CONTAINER}}}]"
 
 
-def compose_file(topology: Topology, name: str, directory: Path) -> str:
+def compose_file(topology: Topology, name: str, directory: Path, drain_s: float = DRAIN_S) -> str:
     """The text of compose.yaml; `name` as `mesh export compose` was told it, `directory` where the file lies.
+    `drain_s` is how long requests under way may take when a container is to stop.
 
     Raises UsageError for what containers cannot run.
     """
@@ -27,7 +30,9 @@ def compose_file(topology: Topology, name: str, directory: Path) -> str:
     shipped = name in shipped_topologies()
     instances = topology.instances()
     values = {
-        "command": f"mesh export compose {name}" if name != "shop" else "mesh export compose",
+        "command": _command(name, drain_s),
+        "drain": f"{drain_s:g}s",
+        "grace": f"{math.ceil(drain_s + SIDECAR_END_S)}s",
         "name": topology_name(name),
         "topology": name if shipped else TOPOLOGY_IN_CONTAINER,
         "topology_config": "" if shipped else TOPOLOGY_CONFIG,
@@ -36,10 +41,10 @@ def compose_file(topology: Topology, name: str, directory: Path) -> str:
         "pattern": (topology.load.pattern if topology.load else None) or "constant",
         "ingress_port": str(topology.ingress_port or 8080),
         "ours": images.OURS,
-        "consul": images.CONSUL,
-        "prometheus": images.PROMETHEUS,
-        "grafana": images.GRAFANA,
-        "jaeger": images.JAEGER,
+        "consul": images.pinned(images.CONSUL),
+        "prometheus": images.pinned(images.PROMETHEUS),
+        "grafana": images.pinned(images.GRAFANA),
+        "jaeger": images.pinned(images.JAEGER),
         "wait_for_all": indent(
             "\n".join(f"{one.name}-sidecar: {{condition: service_healthy}}" for one in instances), "      "
         ),
@@ -50,6 +55,15 @@ def compose_file(topology: Topology, name: str, directory: Path) -> str:
     if not shipped:
         parts.append(f"\nconfigs:\n  topology: {{file: {_relative(topology.file, directory)}}}\n")
     return "".join(parts)
+
+
+def _command(name: str, drain_s: float) -> str:
+    words = ["mesh export compose"]
+    if name != "shop":
+        words.append(name)
+    if drain_s != DRAIN_S:
+        words.append(f"--drain-timeout {drain_s:g}s")
+    return " ".join(words)
 
 
 def topology_name(name: str) -> str:

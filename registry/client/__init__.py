@@ -7,7 +7,7 @@ session; `cursor.py` (index rules) and `last_good.py` (what to believe after a l
 
 from registry.client.api import RegistryClient
 from registry.client.heartbeat import Heartbeat
-from registry.client.kv_operation import MAX_OPERATIONS, KVOperation
+from registry.client.kv_operation import MAX_BYTES, MAX_OPERATIONS, KVOperation, in_parts
 from registry.client.last_good import LastGood
 from registry.client.records import HealthAnswer, HealthView, ServiceInstance, ServiceRegistration
 from registry.errors import BadRequest, NotFound, PermissionDenied, RegistryError, RegistryUnavailable
@@ -15,6 +15,7 @@ from registry.model import CRITICAL, PASSING, WARNING, CheckDefinition, KVEntry
 
 __all__ = [
     "CRITICAL",
+    "MAX_BYTES",
     "MAX_OPERATIONS",
     "PASSING",
     "WARNING",
@@ -33,4 +34,5 @@ __all__ = [
     "RegistryUnavailable",
     "ServiceInstance",
     "ServiceRegistration",
+    "in_parts",
 ]

@@ -35,14 +35,15 @@ class RegistryClient:
     """An async context manager; every method raises RegistryError or one of its kinds.
 
     `address` is "http://host:port", "https://host:port" or "host:port". Token and namespace go as headers,
-    the datacenter as a parameter of every call. `ssl` is a context, or False to trust any certificate.
+    the datacenter as a parameter of every call; a token that may change is a function. `ssl` is a context, or
+    False to trust any certificate.
     """
 
     def __init__(
         self,
         address: str,
         *,
-        token: str | None = None,
+        token: str | Callable[[], str] | None = None,
         datacenter: str | None = None,
         namespace: str | None = None,
         ssl: tls.SSLContext | bool = True,

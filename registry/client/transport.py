@@ -72,7 +72,7 @@ class Transport:
         self,
         address: str,
         *,
-        token: str | None,
+        token: str | Callable[[], str] | None,
         datacenter: str | None,
         namespace: str | None,
         ssl: tls.SSLContext | bool = True,
@@ -129,8 +129,9 @@ class Transport:
     def headers(self, token: str | None = None) -> dict[str, str]:
         """Token and namespace as headers, so that neither ends in somebody's access log."""
         headers: dict[str, str] = {}
-        if token or self._token:
-            headers["X-Consul-Token"] = token or self._token or ""
+        word = token or (self._token() if callable(self._token) else self._token)
+        if word:
+            headers["X-Consul-Token"] = word
         if self._namespace:
             headers["X-Consul-Namespace"] = self._namespace
         return headers
@@ -167,10 +168,8 @@ class Transport:
                 timeout=limits,
                 trace_request_ctx=_OnlyReuse if only_reuse else None,
             ) as answer:
-                body = await answer.content.read(MAX_ANSWER)
+                body = await _body_of(answer)
                 status, answered = answer.status, answer.headers
-                if not answer.content.at_eof():
-                    raise RegistryError(f"{method} {url}: an answer of more than {MAX_ANSWER} bytes")
         except _OnlyReuse as gone:
             raise NewConnection(f"registry {self.target.url}: {gone}") from gone
         except (aiohttp.ClientError, OSError, TimeoutError) as lost:
@@ -233,6 +232,17 @@ class Line:
             path, params, timeout=timeout, session=self._session, only_reuse=only_reuse
         )
         return index, value
+
+
+async def _body_of(answer: aiohttp.ClientResponse) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    async for part in answer.content.iter_any():
+        size += len(part)
+        if size > MAX_ANSWER:
+            raise RegistryError(f"{answer.method} {answer.url}: an answer of more than {MAX_ANSWER} bytes")
+        parts.append(part)
+    return b"".join(parts)
 
 
 def _refusal(status: int, body: bytes) -> RegistryError:

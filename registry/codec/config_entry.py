@@ -34,6 +34,9 @@ _FREE: Final = frozenset({"Config", "Meta", "Set", "Add"})
 _NAMED: Final = frozenset({"Subsets", "Failover"})
 """Maps whose keys are the user's own and whose values are not."""
 
+_MAX_WEIGHT: Final = 1e6
+"""Far beyond the 100 that all of them make; a sum of numbers without end has no text."""
+
 _ACRONYMS: Final = {"http": "HTTP", "tls": "TLS", "sni": "SNI", "id": "ID", "ttl": "TTL"}
 
 
@@ -78,7 +81,7 @@ def _check_weights(splits: Any) -> None:
     if not isinstance(splits, list) or not all(isinstance(one, dict) for one in splits):
         raise ConfigEntryError("no splits configured")
     weights = [one.get("Weight", 0) for one in splits]
-    if not all(isinstance(one, int | float) for one in weights):
+    if not all(isinstance(one, int | float) and abs(one) <= _MAX_WEIGHT for one in weights):
         raise ConfigEntryError("a split's Weight is no number")
     if not splits:
         raise ConfigEntryError("no splits configured")

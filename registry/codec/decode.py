@@ -99,10 +99,9 @@ def registration(value: Any, node: str) -> Registration:
 
 def _service(fields: Fields, node: str, service_id: str, name: str) -> Service:
     weights = Fields(fields.raw("Weights") or {"Passing": 1, "Warning": 1}, _WEIGHTS)
-    extra: dict[str, Any] = {}
-    for field in ("Kind", "Proxy", "Connect"):
-        if fields.raw(field):
-            extra[field] = fields.raw(field)
+    extra: dict[str, Any] = {"Kind": fields.text("Kind")}
+    extra |= {field: fields.typed(field, {}) for field in ("Proxy", "Connect")}
+    extra = {field: value for field, value in extra.items() if value}
     return Service(
         node=node,
         id=service_id,
@@ -172,7 +171,7 @@ def catalog_registration(value: Any, datacenter: str) -> CatalogRegistration:
     )
     service = catalog_service(fields.raw("Service"), name) if "Service" in fields else None
     checks = [fields.raw("Check")] if "Check" in fields else []
-    checks += fields.raw("Checks") or []
+    checks += fields.typed("Checks", [])
     rows = tuple(catalog_check(one, name) for one in checks)
     return CatalogRegistration(node, service, rows, fields.flag("SkipNodeUpdate"))
 

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from registry.durations import parse_duration
 from registry.errors import RegistryError
+
+MAX_DEPTH: Final = 100
+"""Lists and objects inside one another. Consul takes 10,000; what is kept is walked again with each answer,
+and nobody's check or proxy nests ten deep.
+"""
+
+MAX_DIGITS: Final = 400
+"""Of a number; the largest float64 has 309."""
+
+_INT64: Final = 2**63
+_UINT64: Final = 2**64
 
 _GO_TYPES: dict[type, str] = {
     dict: "object",
@@ -29,13 +40,51 @@ def loads(body: bytes) -> Any:
     if not text.strip():
         raise DecodeError("EOF")
     try:
-        return json.loads(text)
+        value = json.loads(text, parse_int=_number(int), parse_float=_number(float), parse_constant=_constant)
     except json.JSONDecodeError as bad:
         if bad.pos >= len(text.rstrip()):
             raise DecodeError("unexpected EOF") from bad
         raise DecodeError(f"invalid character {text[bad.pos]!r} looking for beginning of value") from bad
     except RecursionError as bad:
         raise DecodeError("exceeded max depth") from bad
+    if text.count("[") + text.count("{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
+        raise DecodeError("exceeded max depth")
+    return _whole(value) if "\\ud" in text.lower() else value
+
+
+def _number(make: Callable[[str], Any]) -> Callable[[str], Any]:
+    def parse(text: str) -> Any:
+        if len(text) <= MAX_DIGITS and abs(float(text)) != float("inf"):
+            return make(text)
+        shown = text if len(text) <= 40 else f"{text[:40]}…"
+        raise DecodeError(f"json: cannot unmarshal number {shown} into Go value of type float64")
+
+    return parse
+
+
+def _constant(word: str) -> Any:
+    """NaN and Infinity, which Python reads and Go does not."""
+    if word.startswith("-"):
+        raise DecodeError(f"invalid character {word[1]!r} in numeric literal")
+    raise DecodeError(f"invalid character {word[0]!r} looking for beginning of value")
+
+
+def _depth(value: Any) -> int:
+    depth, level = 0, [value]
+    while level and depth <= MAX_DEPTH:
+        inner = [one for one in level if isinstance(one, dict | list)]
+        level = [item for one in inner for item in (one.values() if isinstance(one, dict) else one)]
+        depth += bool(inner)
+    return depth
+
+
+def _whole(value: Any) -> Any:
+    """Half of a surrogate pair is U+FFFD, as for Go: no answer could be written with it."""
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, dict):
+        return {_whole(key): _whole(one) for key, one in value.items()}
+    return [_whole(one) for one in value] if isinstance(value, list) else value
 
 
 def _canonical(name: str) -> str:
@@ -92,9 +141,14 @@ class Fields:
         value: str = self._typed(name, str, "string", default)
         return value
 
-    def number(self, name: str, default: int = 0) -> int:
-        """A whole number."""
-        value: int = self._typed(name, int, "int", default)
+    def number(self, name: str, default: int = 0, *, unsigned: bool = False) -> int:
+        """A whole number of 64 bits."""
+        go = "uint64" if unsigned else "int"
+        value: int = self._typed(name, int, go, default)
+        if not (0 <= value < _UINT64 if unsigned else -_INT64 <= value < _INT64):
+            raise DecodeError(
+                f"json: cannot unmarshal number {value} into Go struct field .{name} of type {go}"
+            )
         return value
 
     def flag(self, name: str) -> bool:
@@ -112,6 +166,10 @@ class Fields:
                 raise DecodeError(str(bad)) from bad
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise _mismatch(name, value, "time.Duration")
+        if not -_INT64 <= value < _INT64:
+            raise DecodeError(
+                f"json: cannot unmarshal number into Go struct field .{name} of type time.Duration"
+            )
         return value / 1e9
 
     def texts(self, name: str) -> tuple[str, ...]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from registry import regexp
 from registry.filters.fields import Field, Leaf, Listed, Mapped, Struct
 from registry.filters.parse import Both, Either, Expression, FilterError, Match, Not, parse
 
@@ -21,6 +23,7 @@ _NAMES: Final = {
     ("empty", False): "Is Empty",
     ("empty", True): "Is Not Empty",
 }
+_INT64: Final = 2**63
 _BOOLS: Final = {
     **dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),
     **dict.fromkeys(("0", "f", "F", "false", "FALSE", "False"), False),
@@ -58,20 +61,25 @@ def _walk(match: Match, at: Field, path: tuple[str, ...], depth: int) -> Test:
     name = path[depth]
     if isinstance(at, Listed) and isinstance(at.of, Struct):
         element = _walk(match, at.of, path, depth)
-        return lambda rows: any(element(row) for row in rows or ())
+        return lambda rows: any(element(row) for row in _as(list, rows))
     if isinstance(at, Struct) and name in at.fields:
         field = at.fields[name]
         test = _walk(match, field, path, depth + 1)
         # Consul leaves out what is empty, so an absent field has the zero value of its type.
         zero = _zero(field)
-        return lambda row: test(zero if row is None or row.get(name) is None else row[name])
+        return lambda row: test(_as(dict, row).get(name) or zero)
     if isinstance(at, Mapped):
         test = _walk(match, at.of, path, depth + 1)
         # go-bexpr's rule for a key that is not there: equal and in are false, everything else is true,
         # even `matches`. Odd, but what Consul's users see.
         absent = (match.op, match.negated) not in (("==", False), ("in", False))
-        return lambda row: test(row[name]) if row and name in row else absent
+        return lambda row: test(row[name]) if name in _as(dict, row) else absent
     raise FilterError(f'Selector "{".".join(path[: depth + 1])}" is not valid')
+
+
+def _as(kind: type, value: Any) -> Any:
+    """The value, or an empty one of its type: some parts of a row are kept as somebody sent them."""
+    return value if isinstance(value, kind) else kind()
 
 
 def _zero(field: Field) -> Any:
@@ -98,10 +106,10 @@ def _leaf(match: Match, at: Leaf) -> Test | None:
     if at.kind != "string":
         return None
     if match.op == "in":
-        return lambda value: match.value in value
+        return lambda value: match.value in _as(str, value)
     if match.op == "matches":
         pattern = _pattern(match.value)
-        return lambda value: pattern.search(value) is not None
+        return lambda value: pattern.search(_as(str, value).encode("utf-8", "replace")) is not None
     return None
 
 
@@ -109,7 +117,7 @@ def _collection(match: Match, at: Field) -> Test | None:
     if match.op == "empty" and isinstance(at, Listed | Mapped):
         return lambda value: not value
     if match.op == "in" and (isinstance(at, Mapped) or (isinstance(at, Listed) and isinstance(at.of, Leaf))):
-        return lambda value: match.value in (value or ())
+        return lambda value: isinstance(value, list | dict) and match.value in value
     return None
 
 
@@ -120,7 +128,11 @@ def _coerce(match: Match, at: Leaf) -> Any:
     if at.kind == "number":
         if not re.fullmatch(r"[+-]?[0-9]+", text):
             raise FilterError(why.format(text, selector, "ParseInt", text))
-        return int(text)
+        number = int(text)
+        if not -_INT64 <= number < _INT64:
+            why = why.replace("invalid syntax", "value out of range")
+            raise FilterError(why.format(text, selector, "ParseInt", text))
+        return number
     if at.kind == "bool":
         if text not in _BOOLS:
             raise FilterError(why.format(text, selector, "ParseBool", text))
@@ -128,10 +140,11 @@ def _coerce(match: Match, at: Leaf) -> Any:
     return text
 
 
-def _pattern(text: str) -> re.Pattern[str]:
+def _pattern(text: str) -> regexp.Regexp:
     try:
-        return re.compile(text)
-    except re.error as bad:
+        return regexp.compile(text, search=True)
+    except regexp.RegexpError as bad:
+        shown = json.dumps(text, ensure_ascii=False)  # as Go's %q
         raise FilterError(
-            f'Failed to compile regular expression "{text}": error parsing regexp: {bad}'
+            f"Failed to compile regular expression {shown}: error parsing regexp: {bad}"
         ) from bad

@@ -99,7 +99,10 @@ class Call:
             return 0
         if not value.isascii() or not value.isdecimal():
             raise HttpError(500, f'strconv.ParseUint: parsing "{value}": invalid syntax')
-        return int(value)
+        number = uint64(value)
+        if number is None:
+            raise HttpError(500, f'strconv.ParseUint: parsing "{value}": value out of range')
+        return number
 
     def named(self, what: str) -> str:
         """What stands behind the endpoint's path; 400 when nothing does."""
@@ -209,9 +212,9 @@ class Call:
         index_text = self.get("index")
         if not index_text:
             return 0, 0.0
-        if not index_text.isascii() or not index_text.isdecimal():
+        index = uint64(index_text) if index_text.isascii() and index_text.isdecimal() else None
+        if index is None:
             raise HttpError(400, "Invalid index")
-        index = int(index_text)
         return (index, wait) if index else (0, 0.0)
 
     async def past(self, state: State, name: str, *, topic: str = "") -> int:
@@ -235,6 +238,13 @@ class Call:
                 break
             now = index() or 1
         return index() or 1
+
+
+def uint64(digits: str) -> int | None:
+    """The number that these digits are; None when 64 bits do not hold it, however many there are."""
+    digits = digits.lstrip("0")
+    number = int(digits or "0") if len(digits) <= 20 else 2**64
+    return number if number < 2**64 else None
 
 
 def _too_large(size: int, limit: int, hint: str) -> HttpError:

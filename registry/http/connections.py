@@ -1,12 +1,11 @@
-"""The listening side: how many connections there may be, and which are cut.
+"""The listening side: which connections are cut.
 
-Silent ones and those that dribble a request head are cut by aiohttp's idle timeout, slow bodies by
-`call.BODY_TIMEOUT`; here those that do not read their answer, and those too many.
+Those too many, and those without a first request, do not come past `guard.door`; idle ones are cut by
+aiohttp, slow bodies by `call.BODY_TIMEOUT`; here those that do not read their answer.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import Any, Final
 
@@ -15,10 +14,16 @@ from aiohttp import web
 log = logging.getLogger("registry")
 
 IDLE_TIMEOUT: Final = 75.0
-"""Seconds a connection may stay silent between requests, or take to send a request's head."""
+"""Seconds a connection may stay silent between requests, or take to send a further one's head."""
 
 STALL_TIMEOUT: Final = 30.0
 """Seconds an answer may wait for its reader without a byte leaving."""
+
+LARGE_ANSWER: Final = 1024 * 1024
+"""Bytes from which on an answer is counted before it is sent: nobody's view of a mesh is as large."""
+
+MAX_UNREAD: Final = 64 * 1024 * 1024
+"""Bytes of answers that wait for their readers, all together; past it there are no large ones."""
 
 MAX_CONNECTIONS: Final = 8192
 """Open at once. A thousand watchers are meant to be here; a leak of somebody's is not to take every
@@ -26,11 +31,9 @@ file descriptor."""
 
 
 class Connections(web.Server):
-    """aiohttp's server with a cap and a sweep."""
+    """aiohttp's server with a sweep."""
 
-    def __init__(
-        self, handler: Any, *, most: int = MAX_CONNECTIONS, idle_timeout: float = IDLE_TIMEOUT, **options: Any
-    ) -> None:
+    def __init__(self, handler: Any, *, idle_timeout: float = IDLE_TIMEOUT, **options: Any) -> None:
         # A client that went away must not leave its blocking query behind for minutes.
         super().__init__(
             handler,
@@ -40,15 +43,12 @@ class Connections(web.Server):
             lingering_time=0.0,
             **options,
         )
-        self._most = most
         self._stalled: dict[web.RequestHandler, tuple[int, float]] = {}
 
-    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
-        """Called by each new connection."""
-        super().connection_made(handler, transport)
-        if len(self.connections) > self._most:
-            log.warning("more than %d connections: the newest is refused", self._most)
-            transport.abort()
+    def unread(self) -> int:
+        """Bytes of answers that their clients have not read yet."""
+        transports = [handler.transport for handler in self.connections]
+        return sum(each.get_write_buffer_size() for each in transports if each is not None)
 
     def sweep(self, now: float) -> None:
         """Cut who does not read; call it about once a second."""

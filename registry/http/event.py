@@ -50,8 +50,9 @@ class EventEndpoints:
             service_filter=call.get("service"),
             tag_filter=call.get("tag"),
         )
+        concerned = concerns(event, self.agent.node.name, self.agent.services())
         timed = self.events.fired(event)
-        if concerns(timed, self.agent.node.name, self.agent.services()):
+        if concerned:
             self.events.keep(timed)
             call.server.watchers.wake(TOPIC)
         # The answer shows the event before gossip gave it a time.

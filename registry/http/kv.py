@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from aiohttp import web
 
@@ -10,6 +10,7 @@ from registry.codec import encode
 from registry.http.call import Call, HttpError
 from registry.http.router import Router
 from registry.leases import Leases
+from registry.model import KVEntry
 from registry.store import Store
 from registry.store.kv import (
     acquire,
@@ -25,6 +26,9 @@ from registry.watchers import KEY, PREFIX
 
 _HINT = "See https://www.consul.io/docs/agent/options.html#kv_max_value_size."
 _MAX_FLAGS = 2**64
+
+MAX_TREE = 16 * 1024 * 1024
+"""Bytes of all values of one answer: as JSON they take a third more, while it is made several times that."""
 
 
 class KVEndpoints:
@@ -73,6 +77,7 @@ class KVEndpoints:
         entries = list_entries(state, prefix)[1]
         if not entries:
             return _absent(call, index)
+        check_answer(entries)
         return call.respond([encode.kv(entry) for entry in entries], index=index)
 
     async def _keys(self, call: Call) -> web.Response:
@@ -141,6 +146,12 @@ _UNTRUSTED = {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "s
 
 def _absent(call: Call, index: int) -> web.Response:
     return web.Response(status=404, headers=call.query_headers(index))
+
+
+def check_answer(entries: Iterable[KVEntry]) -> None:
+    """Refuse a tree whose answer nobody could hold; a part of it can be had."""
+    if sum(len(entry.value) for entry in entries) > MAX_TREE:
+        raise HttpError(413, f"The values are larger than {MAX_TREE} bytes together: ask for a longer prefix")
 
 
 def check_uuid(session: str) -> None:

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from registry.codec import encode
 from registry.codec.prepared import prepared
-from registry.http.call import Call, HttpError, Malformed, done
+from registry.http.call import Call, HttpError, Malformed, done, uint64
 from registry.http.catalog import node_matches
 from registry.http.router import Router
 from registry.model import CRITICAL, WARNING, Document, Service
@@ -165,7 +165,10 @@ class QueryEndpoints:
         if limit:
             if not limit.isascii() or not limit.isdecimal():
                 raise Malformed(f'Bad limit: strconv.Atoi: parsing "{limit}": invalid syntax')
-            rows = rows[: int(limit) or None]
+            number = uint64(limit)
+            if number is None:
+                raise Malformed(f'Bad limit: strconv.Atoi: parsing "{limit}": value out of range')
+            rows = rows[: number or None]
         answer = {
             "Service": service["Service"],
             "Nodes": [encode.health_entry(state.nodes[row.node], row, checks_of(state, row)) for row in rows],

@@ -14,6 +14,7 @@ from registry.codec import encode
 from registry.codec.decode import catalog_check, catalog_service
 from registry.codec.fields import DecodeError, Fields, Shape, loads
 from registry.http.call import Call, HttpError
+from registry.http.kv import check_answer
 from registry.http.router import Router
 from registry.leases import Leases
 from registry.model import Check, KVEntry, Node, Service
@@ -66,6 +67,7 @@ class TxnEndpoint:
                 rows, errors = apply(write, ops, lambda key: self.leases.delayed(key, now))
                 if errors:
                     raise _Failed
+                check_answer(row for row in rows if isinstance(row, KVEntry))
         except _Failed:
             rows = []
         answer: dict[str, Any] = {
@@ -117,7 +119,7 @@ class TxnEndpoint:
             datacenter=fields.text("Datacenter") or self.datacenter,
             tagged_addresses=fields.text_map("TaggedAddresses"),
             meta=fields.text_map("Meta"),
-            modify_index=fields.number("ModifyIndex"),
+            modify_index=fields.number("ModifyIndex", unsigned=True),
         )
 
 
@@ -127,8 +129,8 @@ def _kv_op(value: Any) -> KVOp:
         verb=fields.text("Verb"),
         key=fields.text("Key"),
         value=_base64(fields.text("Value")),
-        flags=fields.number("Flags"),
-        index=fields.number("Index"),
+        flags=fields.number("Flags", unsigned=True),
+        index=fields.number("Index", unsigned=True),
         session=fields.text("Session"),
     )
 
@@ -143,7 +145,7 @@ def _base64(text: str) -> bytes:
 
 
 def _modify_index(value: Any) -> int:
-    return Fields(value, _MODIFY, lax=True).number("ModifyIndex")
+    return Fields(value, _MODIFY, lax=True).number("ModifyIndex", unsigned=True)
 
 
 def _result(row: Row) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any, Final
 from registry.errors import RegistryError
 from registry.journal.files import VERSION, Recovery, generations, journal_path, recover, snapshot_path
 from registry.journal.frames import pack
+from registry.journal.private_files import make_directory, open_file
 from registry.journal.rows import key_to_json, to_json
 from registry.store import Commit, State
 from registry.store.state import TABLES
@@ -44,25 +45,25 @@ class Journal:
         self._lock = self._take_lock()
         try:
             self.recovered: Recovery = recover(directory)
+            for problem in self.recovered.problems:
+                log.warning("recovery: %s", problem)
+            self.state: State = self.recovered.state
+            self._generation = self.recovered.generation
+            self._open()
+            if self.recovered.problems:
+                # What was good is written down anew, so that the damage is dealt with once.
+                self._begin_generation()
+                self._write_snapshot(
+                    self._generation, list(_rows(self.state)), self.state.index, dict(self.state.indexes)
+                )
         except OSError as bad:
             self.close()
-            raise JournalError(f"cannot read the registry's data in {directory}: {bad}") from bad
-        for problem in self.recovered.problems:
-            log.warning("recovery: %s", problem)
-        self.state: State = self.recovered.state
-        self._generation = self.recovered.generation
-        self._open()
-        if self.recovered.problems:
-            # What was good is written down anew, so that the damage is dealt with once.
-            self._begin_generation()
-            self._write_snapshot(
-                self._generation, list(_rows(self.state)), self.state.index, dict(self.state.indexes)
-            )
+            raise JournalError(f"cannot use the registry's data in {directory}: {bad}") from bad
 
     def _take_lock(self) -> int:
         try:
-            self._directory.mkdir(parents=True, exist_ok=True)
-            lock = os.open(self._directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+            make_directory(self._directory)
+            lock = open_file(self._directory / "lock", os.O_RDWR | os.O_CREAT)
         except OSError as bad:
             raise JournalError(f"cannot use {self._directory} for the registry's data: {bad}") from bad
         try:
@@ -74,7 +75,7 @@ class Journal:
 
     def _open(self) -> None:
         path = journal_path(self._directory, self._generation)
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._fd = open_file(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         self._size = os.fstat(self._fd).st_size
 
     def append(self, commit: Commit) -> None:
@@ -130,7 +131,8 @@ class Journal:
     ) -> None:
         path = snapshot_path(self._directory, generation)
         temporary = path.with_suffix(".new")
-        with temporary.open("wb") as file:
+        temporary.unlink(missing_ok=True)
+        with os.fdopen(open_file(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
             file.write(pack({"v": VERSION, "i": index, "x": indexes}))
             for table, key, row in rows:
                 file.write(pack({"r": [table, key_to_json(key), to_json(row)]}))

@@ -8,13 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Final
 
+from registry.errors import RegistryError
 from registry.model import KVEntry
 from registry.store.state import State, Write
+
+MAX_KEY: Final = 4096
+"""Characters: a key stands in tombstones, lock-delays and topics too, where only their number is bounded."""
 
 
 def put_entry(write: Write, entry: KVEntry) -> KVEntry:
     """Store this entry as it stands. The same again keeps its index and wakes nobody."""
+    if len(entry.key) > MAX_KEY:
+        raise RegistryError(f"a key has at most {MAX_KEY} characters, not {len(entry.key)}", status=413)
     old = write.state.kvs.get(entry.key)
     if old is not None:
         entry = replace(entry, create_index=old.create_index, modify_index=old.modify_index)

@@ -7,11 +7,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from registry.errors import RegistryError
 from registry.model import Check, Document, KVEntry, LocalCheck, Node, Service, Session
+from registry.store.size import size_of
 
 Key = str | tuple[str, str]
 NodeKey = tuple[str, str]
 """(node, id) of a service or a check."""
+
+MAX_BYTES: Final = 128 * 1024 * 1024
+"""Of all rows: 40,000 instances with their checks, or 256 keys of the largest value. More is no mesh on one
+machine, and what is here is in memory, in the journal, and in every answer that lists it."""
 
 TABLES: Final = (
     "nodes",
@@ -24,6 +30,10 @@ TABLES: Final = (
     "local_checks",
     "documents",
 )
+
+
+class StateFull(RegistryError):
+    """There is no room for this row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +63,7 @@ class State:
 
     def __init__(self) -> None:
         self.index = 0
+        self.size = 0  # bytes that all rows take, about
         self.indexes: dict[str, int] = {}
         self.nodes: dict[str, Node] = {}
         self.services: dict[NodeKey, Service] = {}
@@ -104,6 +115,9 @@ class State:
         else:
             rows[key] = row
             self._link(table, key, row)
+        self.size += size_of(row) - size_of(old)
+        if table == "tombstones":  # its row is a number, so the name of the key is what counts
+            self.size += len(key) * ((row is not None) - (old is not None))
         if table == "kvs" and (old is None) != (row is None):
             # Only here, not on every overwrite: moving a list of 100,000 keys costs 10 us.
             if row is None:
@@ -188,6 +202,15 @@ class Write:
         else:
             indexes[name] = value
 
+    def check_room(self) -> None:
+        """StateFull when there is too much, and this write made it more.
+
+        What becomes of a check that is known is always kept: a full registry must still say who is critical.
+        """
+        if self.state.size > MAX_BYTES and any(map(_enlarges, self._changes)):
+            words = f"the registry is full ({MAX_BYTES >> 20} MiB): remove services or keys that nobody needs"
+            raise StateFull(words, status=507)
+
     def commit(self) -> Commit | None:
         """Take the index; None when nothing changed."""
         if not self._changes:
@@ -217,3 +240,10 @@ class Write:
         self._changes.clear()
         self._old_indexes.clear()
         self.delays.clear()
+
+
+def _enlarges(change: Change) -> bool:
+    known_check = change.table in ("checks", "local_checks") and change.old is not None
+    if known_check or change.table == "tombstones":
+        return False
+    return size_of(change.new) > size_of(change.old)

@@ -23,10 +23,11 @@ class Store:
 
     @contextmanager
     def write(self) -> Iterator[Write]:
-        """One transaction; an exception inside leaves no trace."""
+        """One transaction; an exception inside leaves no trace. StateFull when there is no room for it."""
         write = Write(self.state)
         try:
             yield write
+            write.check_room()
         except BaseException:
             write.rollback()
             raise

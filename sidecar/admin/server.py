@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from collections.abc import Awaitable, Callable
@@ -11,9 +12,16 @@ from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from ..observe.events import EventLog
+from guard.door import TIMES, Door
+from guard.gate import Gate, bearer
+from guard.token import Token
+
+from ..observe.events import MAX_LISTENERS, EventLog
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+# What other machines may read without the token: how it does, and the app's own numbers.
+PUBLIC = frozenset({"/ready", "/healthz/ready", "/metrics", "/stats", "/stats/prometheus", "/app/metrics"})
 
 Snapshot = Callable[[], dict[str, Any]]
 
@@ -31,6 +39,8 @@ class Admin:
         ready: why not, or None.
         fail: make the health check fail (True) or true again (False). drain: begin to drain. quit: end.
         level: set the log level. refresh: called with the path before a GET is answered.
+        app_metrics: answers `/app/metrics`; None = there is no app.
+        token: what acts needs it, and so does what comes from another machine (see `guard.Gate`).
     """
 
     def __init__(
@@ -46,6 +56,8 @@ class Admin:
         quit: Callable[[], None],
         level: Callable[[int], None] = logging.root.setLevel,
         refresh: Callable[[str], Awaitable[None]] | None = None,
+        app_metrics: Callable[[web.Request], Awaitable[web.Response]] | None = None,
+        token: Token | None = None,
     ) -> None:
         self._snapshot = snapshot
         self._config_dump = config_dump
@@ -58,16 +70,23 @@ class Admin:
         self._quit = quit
         self._set_level = level
         self._refresh = refresh
-        self._runner: web.AppRunner | None = None
+        self._app_metrics = app_metrics
+        self._runners: list[web.AppRunner] = []
+        self._doors: list[Door] = []
+        self._gate = Gate("the sidecar's admin listener", token or Token(), PUBLIC)
 
     async def open(self, host: str, port: int) -> str:
-        """Listen; returns the bound address."""
-        app = web.Application(middlewares=[self._guard], client_max_size=64 * 1024)
+        """Listen, here too; returns the bound address."""
+        app = web.Application(middlewares=[_no_connect, self._guard], client_max_size=64 * 1024)
         get, post = app.router.add_get, app.router.add_post
         get("/", self._help)
         get("/ready", self._get_ready)
+        get("/healthz/ready", self._get_ready)
         get("/metrics", self._metrics)
+        get("/stats", self._metrics)
         get("/stats/prometheus", self._metrics)
+        if self._app_metrics is not None:
+            get("/app/metrics", self._app_metrics)
         get("/clusters", self._clusters)
         get("/config_dump", self._get_config)
         get("/snapshot", self._get_snapshot)
@@ -77,26 +96,37 @@ class Admin:
         post("/drain_listeners", self._drain_listeners)
         post("/quitquitquit", self._quitquitquit)
         post("/logging", self._logging)
-        # A watcher of /events never ends by itself, so the shutdown does not wait for it.
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handle_signals=False)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port)
-        await site.start()
-        bound = self._runner.addresses[0]
+        # A watcher of /events never ends by itself, so the shutdown does not wait for it; one that went away
+        # ends its handler, which else would wait for an event to find out.
+        runner = web.AppRunner(
+            app,
+            access_log=None,
+            shutdown_timeout=0.1,
+            handle_signals=False,
+            handler_cancellation=True,
+            **TIMES,
+        )
+        await runner.setup()
+        self._runners.append(runner)
+        door = Door(runner.server)
+        self._doors.append(door)
+        bound = await door.open(host, port)
         return f"{bound[0]}:{bound[1]}"
 
     async def close(self) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
+        for door in self._doors:
+            door.close()
+        for runner in self._runners:
+            await runner.cleanup()
 
     @web.middleware
     async def _guard(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        """A web page elsewhere must not act on us: what changes something takes no foreign Origin."""
-        origin = request.headers.get("Origin")
-        if request.method != "GET" and origin is not None and origin != f"http://{request.host}":
-            return web.Response(status=403, text="requests from other origins are refused\n")
+        given = bearer(request.headers)
+        refused = self._gate.refusal(request.method, request.path, request.remote, request.headers, given)
+        if refused is not None:
+            return web.Response(status=refused.status, text=refused.words + "\n")
         if self._refresh is not None and request.method == "GET":
             await self._refresh(request.path)
         return await handler(request)
@@ -150,14 +180,21 @@ class Admin:
         return _json({"exchanges": self._explain.find(request.query.get("trace_id", ""))})
 
     async def _get_events(self, request: web.Request) -> web.StreamResponse:
-        last = request.headers.get("Last-Event-ID", "0")
+        if self._events.full:
+            return web.Response(status=503, text=f"{MAX_LISTENERS} streams are open already: close one\n")
+        given = request.headers.get("Last-Event-ID", "")
+        last = int(given) if given.isascii() and given.isdigit() and len(given) < 16 else 0
         response = web.StreamResponse(
             headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
         )
-        await response.prepare(request)
-        async for event in self._events.stream(int(last) if last.isdigit() else 0):
-            line = json.dumps(event, separators=(",", ":"))
-            await response.write(f"id: {event['id']}\nevent: {event['kind']}\ndata: {line}\n\n".encode())
+        # the watcher went away, while it was written to or waited for
+        with contextlib.suppress(ConnectionError):
+            await response.prepare(request)
+            async with contextlib.aclosing(self._events.stream(last)) as events:
+                async for event in events:
+                    line = json.dumps(event, separators=(",", ":"))
+                    text = f"id: {event['id']}\nevent: {event['kind']}\ndata: {line}\n\n"
+                    await response.write(text.encode())
         return response
 
     async def _healthcheck(self, request: web.Request) -> web.Response:
@@ -182,3 +219,15 @@ class Admin:
 
 def _json(value: object) -> web.Response:
     return web.Response(text=json.dumps(value) + "\n", content_type="application/json")
+
+
+@web.middleware
+async def _no_connect(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """What follows a CONNECT is a request of its own to aiohttp, whatever its head says: 405, and the end."""
+    if request.method != "CONNECT":
+        return await handler(request)
+    answer = web.Response(status=405, text="CONNECT is not for this listener\n")
+    answer.force_close()
+    return answer

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from abc import ABC, abstractmethod
 from typing import Generic, Protocol, TypeVar
+
+# For who is cut to take what it is told.
+LAST_WORD_S = 0.1
 
 
 class Cuttable(Protocol):
@@ -57,15 +61,17 @@ class Acceptor(ABC, Generic[C]):
     async def drained(self, grace_s: float) -> tuple[int, int]:
         """Wait for open connections to end; returns (how many ended by themselves, how many were cut)."""
         before = len(self._connections)
-        try:
-            async with asyncio.timeout(grace_s):
-                await self._empty.wait()
-        except TimeoutError:
-            pass
+        await self._emptied(grace_s)
         cut = list(self._connections)
         for connection in cut:
             connection.cut()
+        await self._emptied(LAST_WORD_S)
         return before - len(cut), len(cut)
+
+    async def _emptied(self, within_s: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._empty.wait()
 
     def _add(self, connection: C) -> None:
         self._connections.add(connection)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from ..errors import Flag
-from ..wire.events import END, ProtocolError, RequestEvent, RequestHead
+from ..wire.events import END, Header, ProtocolError, RequestEvent, RequestHead, Trailers
 from ..wire.limits import Limits
 from ..wire.request_parser import RequestParser
 from ..wire.serialize import own_answer
@@ -21,7 +21,8 @@ from .connection import Connection
 from .deadlines import Deadlines, Timer
 from .flow import Hold
 from .outbox import Outbox
-from .tunnel import Tunnel
+from .pace import Pace
+from .tunnel import DRAINED, Tunnel
 
 log = logging.getLogger(__name__)
 
@@ -39,12 +40,19 @@ class RequestHandler(Protocol):
     """What an exchange is to its client connection."""
 
     def request_body(self, data: bytes) -> None: ...
+    def request_trailers(self, fields: list[Header]) -> None: ...
     def request_end(self) -> None: ...
     def start(self) -> None:
         """All events of the read that brought the head are in; act now."""
 
     def request_broken(self, error: ProtocolError) -> None: ...
+    def request_slow(self) -> None:
+        """The body comes at less than the minimum rate."""
+
     def client_gone(self) -> None: ...
+    def drained(self) -> None:
+        """The time that a drain gives is over."""
+
     def client_writable(self, writable: bool) -> None: ...
     def timer_fired(self) -> None: ...
     def crashed(self) -> None:
@@ -60,12 +68,13 @@ class Host(Protocol):
     clock: Callable[[], float]
     header_timeout: float
     idle_timeout: float
+    min_upload_rate: int
     draining: bool
 
     def opened(self, connection: Downstream) -> bool: ...
     def closed(self, connection: Downstream) -> None: ...
     def exchange(self, connection: Downstream, head: RequestHead) -> RequestHandler: ...
-    def refused(self, connection: Downstream, status: int, reason: str) -> None:
+    def refused(self, connection: Downstream, status: int, flag: Flag, reason: str) -> None:
         """A message was refused before an exchange began: count and log it."""
 
 
@@ -73,7 +82,7 @@ class Downstream(Connection):
     """A client connection. The exchange writes its answer with `write` and ends with `finished`."""
 
     __slots__ = (
-        "_blocked", "_closing", "_exchange", "_go_on", "_holds", "_host", "_lingered", "_parser",
+        "_blocked", "_closing", "_exchange", "_go_on", "_holds", "_host", "_lingered", "_pace", "_parser",
         "_receiving", "_running", "_timer", "_tunnel", "_unsent", "exchange_timer", "peer",
     )  # fmt: skip
 
@@ -89,6 +98,7 @@ class Downstream(Connection):
         self._holds = Hold.NONE
         self._closing = False
         self._lingered = 0
+        self._pace: Pace | None = None  # of a body that did not come with its head
         self._unsent = 0
         self._tunnel: Tunnel | None = None
         self._timer = Timer(self._connection_timeout)
@@ -104,7 +114,7 @@ class Downstream(Connection):
 
     def finished(self, keep_alive: bool) -> None:
         """The exchange is over and its answer written; go on with the next request, or close."""
-        self._exchange = None
+        self._exchange = self._pace = None
         self.exchange_timer.deadline = math.inf
         if self.transport is None or self._closing:
             return
@@ -127,6 +137,8 @@ class Downstream(Connection):
         """Pause reading for a reason."""
         if not self._holds and self.transport is not None and not self.transport.is_closing():
             self.transport.pause_reading()
+            if self._pace is not None:
+                self._pace.pause()
         self._holds |= reason
 
     def release(self, reason: Hold) -> None:
@@ -136,6 +148,8 @@ class Downstream(Connection):
         self._holds &= ~reason
         if not self._holds and self.transport is not None and not self.transport.is_closing():
             self.transport.resume_reading()
+            if self._pace is not None:
+                self._pace.resume()
 
     def abort(self) -> None:
         """Cut the connection: the client must see that the answer is not complete."""
@@ -161,12 +175,16 @@ class Downstream(Connection):
             self._host.deadlines.arm(self._timer, self._host.clock() + DRAIN_IDLE_S)
 
     def cut(self) -> None:
-        """End of the grace: whatever is under way is lost, and gives back what it holds."""
+        """End of the grace: whatever is under way is lost, says so, and gives back what it holds."""
         if self._tunnel is not None:
-            self._tunnel.cut("drained")
-            return
-        self._gone()
-        self.abort()
+            self._tunnel.cut(DRAINED)
+        elif self._exchange is not None:
+            try:
+                self._exchange.drained()
+            except Exception:
+                self._crash()
+        else:
+            self.abort()
 
     # -- asyncio.Protocol --------------------------------------------------------------------------
 
@@ -236,16 +254,38 @@ class Downstream(Connection):
                 return
             elif event is END:
                 self._receiving = False
+                if self._pace is not None:
+                    self._pace = None
+                    self._timer.deadline = math.inf
                 exchange.request_end()
             elif kind is bytes:
-                exchange.request_body(event)  # type: ignore[arg-type]  # just checked
+                if self._pace is not None:
+                    self._pace.add(len(event))  # type: ignore[arg-type]  # just checked
+                exchange.request_body(event)  # type: ignore[arg-type]
+            elif isinstance(event, Trailers):
+                exchange.request_trailers(event.fields)
             else:
                 assert isinstance(event, ProtocolError)
                 exchange.request_broken(event)
             if self._exchange is not exchange:
                 return
         if fresh and exchange is not None:
+            if self._receiving:
+                self._measure(events)
             exchange.start()
+
+    def _measure(self, events: list[RequestEvent]) -> None:
+        """From here on the rest of the body must come at the minimum rate."""
+        host, head = self._host, events[0]
+        assert isinstance(head, RequestHead)
+        if host.min_upload_rate:
+            waits = b"expect" in head.fields and head.http11
+            pace = self._pace = Pace(host.min_upload_rate, waits, host.clock)
+            if came := sum(len(event) for event in events if isinstance(event, bytes)):
+                pace.add(came)
+            if self._holds:
+                pace.pause()
+            host.deadlines.arm(self._timer, host.clock() + pace.look())
 
     def eof_received(self) -> bool:
         if self._tunnel is not None:
@@ -336,7 +376,7 @@ class Downstream(Connection):
 
     def _refuse(self, error: ProtocolError, flag: Flag) -> None:
         """Answer what never became an exchange, and close."""
-        self._host.refused(self, error.status, error.reason)
+        self._host.refused(self, error.status, flag, error.reason)
         text = f"{flag.name}: {error.reason}".encode()
         self.write([own_answer(error.status, text + b"\n", [(b"x-mesh-reason", text)], close=True)])
         self._receiving = True  # whatever is still to come is not read as a message
@@ -360,6 +400,16 @@ class Downstream(Connection):
                 self._host.deadlines.arm(self._timer, self._host.clock() + self._host.idle_timeout)
             else:
                 transport.abort()
+        elif self._pace is not None:
+            again = self._pace.look()
+            if again:
+                self._host.deadlines.arm(self._timer, self._host.clock() + again)
+            elif self._exchange is not None:
+                self._pace = None
+                try:
+                    self._exchange.request_slow()
+                except Exception:
+                    self._crash()
         elif self._parser.head_started:
             self._refuse(ProtocolError(408, "the request head did not arrive in time"), Flag.DPE)
         elif self._exchange is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
+from ..errors import Flag
 from ..wire.events import RequestHead
 from ..wire.limits import DEFAULT_LIMITS, Limits
 from .acceptor import Acceptor
@@ -15,13 +16,16 @@ from .outbox import AT_ONCE, Outbox
 # A full head must be here this long after its first byte (and the first byte after the connect).
 HEADER_TIMEOUT_S = 10.0
 IDLE_TIMEOUT_S = 60.0
+# Bytes/s of a request body. The slowest mobile networks have ten times as much; to look at pauses alone, as
+# nginx does, does not find a byte a second.
+MIN_UPLOAD_RATE = 1024
 # Python needs some 10 KiB for an idle connection: this many are 80 MiB and below the usual hard limit of fds.
 MAX_CONNECTIONS = 8192
 # On one machine all callers share 127.0.0.1, so one address may hold nearly all.
 MAX_CONNECTIONS_PER_ADDRESS = 8000
 
 ExchangeFactory: TypeAlias = Callable[[Downstream, RequestHead], RequestHandler]
-RefusalSink: TypeAlias = Callable[[str, int, str], None]
+RefusalSink: TypeAlias = Callable[[str, int, Flag, str], None]
 
 
 class Listener(Acceptor[Downstream]):
@@ -38,6 +42,7 @@ class Listener(Acceptor[Downstream]):
         limits: Limits = DEFAULT_LIMITS,
         header_timeout: float = HEADER_TIMEOUT_S,
         idle_timeout: float = IDLE_TIMEOUT_S,
+        min_upload_rate: int = MIN_UPLOAD_RATE,
         max_connections: int = MAX_CONNECTIONS,
         max_per_address: int = MAX_CONNECTIONS_PER_ADDRESS,
         outbox: Outbox = AT_ONCE,
@@ -48,6 +53,7 @@ class Listener(Acceptor[Downstream]):
         self.clock = clock
         self.header_timeout = header_timeout
         self.idle_timeout = idle_timeout
+        self.min_upload_rate = min_upload_rate
         self.outbox = outbox
         self.draining = False
         self._exchange = exchange
@@ -86,5 +92,5 @@ class Listener(Acceptor[Downstream]):
     def exchange(self, connection: Downstream, head: RequestHead) -> RequestHandler:
         return self._exchange(connection, head)
 
-    def refused(self, connection: Downstream, status: int, reason: str) -> None:
-        self._refused(connection.peer, status, reason)
+    def refused(self, connection: Downstream, status: int, flag: Flag, reason: str) -> None:
+        self._refused(connection.peer, status, flag, reason)

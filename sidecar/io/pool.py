@@ -7,6 +7,7 @@ and nobody has to look for dead ones. Who waits is bounded in number and in time
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 from collections import deque
 from collections.abc import Callable, Coroutine
@@ -29,14 +30,18 @@ IDLE_TIMEOUT_S = 4.0
 # Endpoints move (a load balancer behind a name, a new kernel of the peer): an hour is Envoy's usual advice.
 MAX_AGE_S = 3600.0
 CONNECT_TIMEOUT_S = 0.5
-# One exchange a connection: this caps what one caller may ask of one endpoint at once.
-MAX_CONNECTIONS = 256
-# A tunnel keeps its connection for hours, so tunnels are counted apart, or they would starve requests.
-MAX_TUNNELS = 1024
-# Envoy's max_pending_requests. A queue bounded only by length hides overload as latency, so by time too;
-# the time is longer than a connect may take, so that a slow connect is told as what it is.
-MAX_WAITING = 1024
+# How much may be asked at once is the bulkhead's word: it knows the rule. A pool that had a smaller limit of
+# its own would win without a word, so these are as many as one address has ports.
+MAX_CONNECTIONS = 65_535
+MAX_WAITING = 65_535
+# A queue bounded only by length hides overload as latency, so by time too. It is at least twice as long as a
+# connect may take, so that a slow connect is told as what it is.
 MAX_WAIT_S = 1.0
+# More at once do not fit into the accept queue of most servers (asyncio's has 100 places): their SYN is
+# dropped and sent anew after a second, which looks as if the endpoint were dead.
+MAX_CONNECTING = 64
+# Said by our own system: it says nothing about the endpoint.
+_OUR_OWN = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL))
 
 
 class Waiter(Protocol):
@@ -110,6 +115,10 @@ class Pool:
     def connecting(self) -> int:
         return self._connecting
 
+    @property
+    def _patience(self) -> float:
+        return max(self.max_wait, 2 * self.connect_timeout)
+
     def __repr__(self) -> str:
         return (
             f"<Pool {self.host}:{self.port} active={self.active} idle={self.idle} "
@@ -135,7 +144,7 @@ class Pool:
                 connection.abort()  # `lost` counts it out
         if len(self._waiters) >= self.max_waiting:
             raise MeshError(Flag.UO, f"{self.max_waiting} requests wait for a connection")
-        until = self._clock() + self.max_wait
+        until = self._clock() + self._patience
         self._waiters.append((waiter, until))
         if self._wait_timer.deadline > until:
             self._deadlines.arm(self._wait_timer, until)
@@ -231,20 +240,21 @@ class Pool:
         now = self._clock() + 0.001
         while self._waiters and self._waiters[0][1] <= now:
             waiter, _ = self._waiters.popleft()
-            waiter.connect_failed(MeshError(Flag.UO, f"no connection became free within {self.max_wait:g} s"))
+            self._tell(waiter, MeshError(Flag.UO, f"no connection became free within {self._patience:g} s"))
         if self._waiters:
             self._deadlines.arm(self._wait_timer, self._waiters[0][1])
 
     def _fill(self) -> None:
-        """Make as many connections as there are who wait, up to the cap."""
-        while self._connecting < len(self._waiters) and self.active + self._connecting < self.max_connections:
+        """Make as many connections as there are who wait, up to the caps."""
+        most = min(len(self._waiters), MAX_CONNECTING)
+        while self._connecting < most and self.active + self._connecting < self.max_connections:
             self._connecting += 1
             self._spawn(self._connect(), f"connect {self.host}:{self.port}")
 
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
         connection: UpstreamConnection | None = None
-        reason = "closed as soon as it was open"
+        flag, reason = Flag.UF, "closed as soon as it was open"
         try:
             async with asyncio.timeout(self.connect_timeout):
                 _, connection = await loop.create_connection(
@@ -254,6 +264,8 @@ class Pool:
             reason = f"not connected within {self.connect_timeout:g} s"
         except (OSError, ValueError) as error:  # ValueError: a name that no resolver takes
             reason = str(error)
+            if isinstance(error, OSError) and error.errno in _OUR_OWN:
+                flag = Flag.UO
         finally:
             self._connecting -= 1
         if connection is not None and connection.transport is not None:
@@ -266,9 +278,14 @@ class Pool:
                 self._place(connection)
         elif self._waiters:
             waiter, _ = self._waiters.popleft()
-            try:
-                waiter.connect_failed(MeshError(Flag.UF, f"{self.host}:{self.port}: {reason}"))
-            except Exception:
-                log.exception("an error of our own, after a failed connect")
-                waiter.crashed()
+            self._tell(waiter, MeshError(flag, f"{self.host}:{self.port}: {reason}"))
         self._fill()
+
+    @staticmethod
+    def _tell(waiter: Waiter, error: MeshError) -> None:
+        """There is no connection for it; what it makes of that must not cost the others theirs."""
+        try:
+            waiter.connect_failed(error)
+        except Exception:
+            log.exception("an error of our own, when there was no connection")
+            waiter.crashed()

@@ -10,7 +10,7 @@ from typing import Protocol, TypeAlias
 from .acceptor import Acceptor
 from .connection import Connection
 from .outbox import AT_ONCE, Outbox
-from .tunnel import Tunnel
+from .tunnel import DRAINED, Tunnel
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +24,9 @@ class Session(Protocol):
     def start(self) -> None: ...
     def client_gone(self) -> None:
         """The client left before it had a backend."""
+
+    def drained(self) -> None:
+        """The time of a drain was over before it had one."""
 
 
 class TcpSide(Connection):
@@ -121,9 +124,12 @@ class TcpClient(TcpSide):
     def cut(self) -> None:
         """End of the grace."""
         if self.tunnel is not None:
-            self.tunnel.cut("drained")
-        else:
-            self.abort_raw()
+            self.tunnel.cut(DRAINED)
+            return
+        session, self._session = self._session, None
+        if session is not None:
+            session.drained()
+        self.abort_raw()
 
     def _gone(self, side: TcpSide) -> None:
         session, self._session = self._session, None

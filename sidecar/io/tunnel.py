@@ -9,6 +9,8 @@ from .deadlines import Deadlines, Timer
 
 # Envoy's idle timeout for TCP is an hour; a WebSocket that is alive pings each minute or so.
 TUNNEL_IDLE_S = 3600.0
+# The reason of one that was cut because the time of a drain was over.
+DRAINED = "drained"
 
 
 class RawPeer(Protocol):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Protocol
 
-from ..wire.events import END, ProtocolError, ResponseHead
+from ..wire.events import END, Header, ProtocolError, RequestHead, ResponseHead, Trailers
+from ..wire.framing import is_plain
 from ..wire.limits import Limits
 from ..wire.response_parser import ResponseParser
 from .connection import Connection
@@ -23,6 +24,7 @@ class ResponseHandler(Protocol):
 
     def response_head(self, head: ResponseHead) -> None: ...
     def response_body(self, data: bytes) -> None: ...
+    def response_trailers(self, fields: list[Header]) -> None: ...
     def response_end(self) -> None: ...
     def response_flush(self) -> None:
         """The events of one read are through: send on what they gave."""
@@ -46,7 +48,7 @@ class UpstreamConnection(Connection):
 
     __slots__ = (
         "_limits", "_paused", "_pool", "_tunnel", "adopted", "born", "handler", "idle_since", "keep_alive",
-        "parser", "request_done", "used",
+        "parser", "request_done", "reset", "used",
     )  # fmt: skip
 
     def __init__(self, pool: ConnectionOwner, limits: Limits, outbox: Outbox) -> None:
@@ -60,6 +62,7 @@ class UpstreamConnection(Connection):
         self.born = 0.0
         self.idle_since = 0.0
         self.request_done = True
+        self.reset = False  # the other side ended it by RST, not by FIN
         self.keep_alive = True
         self._tunnel: Tunnel | None = None
         self._paused = False
@@ -71,7 +74,10 @@ class UpstreamConnection(Connection):
 
     @property
     def reusable(self) -> bool:
-        """RFC 9112 section 9.3 and h11's rule: both messages whole, both sides willing, nothing left over."""
+        """RFC 9112 section 9.3 and h11's rule: both messages whole, both sides willing, nothing left over.
+
+        And none that the backend could have delimited in another way (`is_plain`).
+        """
         transport = self.transport
         return (
             transport is not None
@@ -82,13 +88,13 @@ class UpstreamConnection(Connection):
             and self.used < MAX_EXCHANGES
         )
 
-    def begin(self, handler: ResponseHandler, method: bytes) -> None:
+    def begin(self, handler: ResponseHandler, head: RequestHead) -> None:
         """Bind an exchange; its request is about to be written."""
         self.handler = handler
         self.used += 1
         self.request_done = False
-        self.keep_alive = True
-        self.parser.expect(method)
+        self.keep_alive = is_plain(head)
+        self.parser.expect(head.method)
 
     def detach(self) -> None:
         """The exchange is through with this connection; no more events reach it."""
@@ -133,13 +139,15 @@ class UpstreamConnection(Connection):
                 kind = type(event)
                 if kind is ResponseHead:
                     head: ResponseHead = event  # type: ignore[assignment]  # just checked, without isinstance
-                    if not head.interim:
-                        self.keep_alive = head.keep_alive
+                    if not (head.interim or head.keep_alive):
+                        self.keep_alive = False
                     handler.response_head(head)
                 elif kind is bytes:
                     handler.response_body(event)  # type: ignore[arg-type]  # just checked
                 elif event is END:
                     handler.response_end()
+                elif isinstance(event, Trailers):
+                    handler.response_trailers(event.fields)
                 else:
                     assert isinstance(event, ProtocolError)
                     handler.upstream_failed(self, event)
@@ -174,6 +182,7 @@ class UpstreamConnection(Connection):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.transport = None
+        self.reset = error is not None
         handler, self.handler = self.handler, None
         if handler is not None:
             try:

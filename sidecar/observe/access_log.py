@@ -12,7 +12,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from json.encoder import encode_basestring_ascii as quoted
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
+
+from .lengths import AUTHORITY, PATH, WORDS
+from .log_file import LogFile
 
 if TYPE_CHECKING:
     from ..exchange import Exchange
@@ -34,8 +37,7 @@ class AccessLog:
     """
 
     def __init__(self, target: str, clock: Callable[[], float], wall_clock: Callable[[], float]) -> None:
-        # Open as long as the process lives: `close` is its end.
-        self._file: IO[str] = sys.stderr if target == "-" else Path(target).open("a", encoding="utf-8")  # noqa: SIM115
+        self._file = None if target == "-" else LogFile(Path(target))
         self._wall_clock = wall_clock
         self._offset = wall_clock() - clock()
         self._lines: list[str] = []
@@ -51,11 +53,11 @@ class AccessLog:
             f'{{"start_time":"{self._time(exchange.started + self._offset)}"'
             f',"direction":"{direction}"'
             f',"method":{quoted(head.method.decode("latin-1"))}'
-            f',"path":{quoted(head.target.decode("latin-1"))}'
-            f',"authority":{quoted(head.host.decode("latin-1"))}'
+            f',"path":{quoted(head.target[:PATH].decode("latin-1"))}'
+            f',"authority":{quoted(head.host[:AUTHORITY].decode("latin-1"))}'
             f',"response_code":{exchange.status}'
             f',"response_flags":"{flag}"'
-            f',"response_code_details":{quoted(exchange.detail)}'
+            f',"response_code_details":{quoted(exchange.detail[:WORDS])}'
             f',"bytes_received":{exchange.bytes_in}'
             f',"bytes_sent":{exchange.answer.bytes_out}'
             f',"duration":{seconds * 1000:.3f}'
@@ -68,16 +70,17 @@ class AccessLog:
             f',"trace_id":"{exchange.span.trace_id.decode()}"}}\n'
         )
 
-    def refusal(self, direction: str, peer: str, status: int, reason: str) -> None:
-        """Queue the line of a message that never became an exchange."""
+    def refusal(self, direction: str, peer: str, status: int, flag: str, reason: str) -> None:
+        """Queue the line of a message or connection that never became an exchange."""
         fields = {
             "start_time": self._time(self._wall_clock()),
             "direction": direction,
             "method": None,
             "path": None,
             "response_code": status,
-            "response_flags": "DPE",
+            "response_flags": flag,
             "response_code_details": reason,
+            "bytes_sent": len(f"{flag}: {reason}\n"),
             "downstream_remote_address": peer,
         }
         self._add(json.dumps(fields, separators=(",", ":")) + "\n")
@@ -89,14 +92,18 @@ class AccessLog:
 
     def flush(self) -> None:
         if self._lines:
-            self._file.write("".join(self._lines))
-            self._file.flush()
+            text = "".join(self._lines)
+            if self._file is None:
+                sys.stderr.write(text)
+                sys.stderr.flush()
+            else:
+                self._file.write(text.encode())
             self._lines.clear()
             self._size = 0
 
     def close(self) -> None:
         self.flush()
-        if self._file is not sys.stderr:
+        if self._file is not None:
             self._file.close()
 
     def _add(self, line: str) -> None:

@@ -7,11 +7,13 @@ kind are kept: when everything fails, the first ones of each second say why.
 from __future__ import annotations
 
 import json
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from ..policy.machine import WORDS
+from .lengths import AUTHORITY, PATH
+from .lengths import WORDS as MAX_WORDS
+from .ring import Ring
 
 if TYPE_CHECKING:
     from ..exchange import Exchange
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 # Some minutes at PER_SECOND kept. As text they take 1.5 KB each, a sixth of what the objects would.
 RING: Final = 600
+RING_BYTES: Final = 2 * 1024 * 1024
 KINDS: Final = ("failed", "retried", "slow", "sample")
 PER_SECOND: Final = 4
 # One in this many of the ordinary ones.
@@ -51,7 +54,7 @@ class Explain:
     ) -> None:
         self._instance = instance
         self._version = version
-        self._kept: deque[tuple[bytes, bytes]] = deque(maxlen=RING)  # trace id, JSON
+        self._kept: Ring[tuple[bytes, bytes]] = Ring(RING, RING_BYTES)  # trace id, JSON
         self._mean = 0.0
         self._skipped = 0
         self._second = -1
@@ -81,8 +84,8 @@ class Explain:
             self._taken = dict.fromkeys(KINDS, 0)
         if self._taken[kind] < PER_SECOND:
             self._taken[kind] += 1
-            record = self._record(exchange, direction, seconds, upstream, kind)
-            self._kept.append((exchange.span.trace_id, json.dumps(record).encode()))
+            record = json.dumps(self._record(exchange, direction, seconds, upstream, kind)).encode()
+            self._kept.append((exchange.span.trace_id, record), len(record))
 
     def find(self, trace_id: str = "") -> list[dict[str, Any]]:
         """The kept exchanges of a trace, or all, newest first."""
@@ -106,14 +109,14 @@ class Explain:
             "instance": self._instance,
             "direction": direction,
             "method": head.method.decode("latin-1"),
-            "path": head.target.decode("latin-1"),
-            "host": head.host.decode("latin-1"),
+            "path": head.target[:PATH].decode("latin-1"),
+            "host": head.host[:AUTHORITY].decode("latin-1"),
             "route": exchange.route_name,
             "policy_version": self._version(),
             "upstream": exchange.target_name,
             "status": exchange.status,
             "flag": exchange.flags,
-            "detail": exchange.detail,
+            "detail": exchange.detail[:MAX_WORDS],
             "duration_ms": round(seconds * 1000, 3),
             "limit_ms": round(limit * 1000, 3),
             "remaining_ms": round(remaining * 1000, 3),
@@ -125,7 +128,7 @@ class Explain:
                     "number": attempt.number,
                     "endpoint": attempt.endpoint.id,
                     "address": attempt.endpoint.address,
-                    "reason": attempt.reason,
+                    "reason": attempt.reason[:MAX_WORDS],
                     "start_ms": ms(attempt.started),
                     "connected_ms": ms(attempt.connected),
                     "duration_ms": round(((attempt.ended or started + seconds) - attempt.started) * 1000, 3),

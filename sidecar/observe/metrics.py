@@ -21,6 +21,8 @@ DURATION_MS = (0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 1000
 SIZE_BYTES = (256, 1024, 4096, 16384, 65536, 262144, 1048576, 10485760, 104857600)
 # Sources come from a header, so their number is bounded here, whoever sends it.
 MAX_PEERS = 256
+# Statuses and flags come from the app, at 2 KB each: more different ones than these count as no status.
+MAX_CELLS = 64
 
 LABELS = (
     "reporter",
@@ -45,6 +47,7 @@ class Peer(NamedTuple):
 
 
 UNKNOWN = Peer("unknown", "unknown")
+OTHER = (0, "-")
 
 
 class _Cell:
@@ -76,9 +79,7 @@ class RequestSeries:
         self._cells: dict[tuple[int, str], _Cell] = {}
 
     def record(self, status: int, flag: str, seconds: float, bytes_in: int, bytes_out: int) -> None:
-        cell = self._cells.get((status, flag))
-        if cell is None:
-            cell = self._cells[(status, flag)] = _Cell()
+        cell = self._cells.get((status, flag)) or self._cell(status, flag)
         milliseconds = seconds * 1000.0
         cell.count += 1
         cell.duration[bisect_left(DURATION_MS, milliseconds)] += 1
@@ -92,7 +93,15 @@ class RequestSeries:
         """A recorded request is a sampled one: in its bucket its trace can be found, until the next one's."""
         milliseconds = seconds * 1000.0
         found = Exemplar({"trace_id": trace_id.decode()}, milliseconds)
-        self._cells[(status, flag)].exemplars[bisect_left(DURATION_MS, milliseconds)] = found
+        self._cell(status, flag).exemplars[bisect_left(DURATION_MS, milliseconds)] = found
+
+    def _cell(self, status: int, flag: str) -> _Cell:
+        cells = self._cells
+        key = (status, flag) if (status, flag) in cells or len(cells) < MAX_CELLS else OTHER
+        cell = cells.get(key)
+        if cell is None:
+            cell = cells[key] = _Cell()
+        return cell
 
     def cells(self) -> Iterator[tuple[tuple[str, ...], _Cell]]:
         for (status, flag), cell in list(self._cells.items()):

@@ -45,6 +45,7 @@ class Snapshot:
             "version": config.version,
             "zone": config.zone,
             "state": "draining" if sidecar.draining else "serving",
+            "inbound_closed": sidecar.inbound_closed,
             "uptime_s": round(sidecar.clock() - self._started, 3),
             "addresses": self.addresses,
             "app": None
@@ -68,7 +69,7 @@ class Snapshot:
             "bootstrap": {
                 name: _plain(getattr(config, name))
                 for name in config.__slots__
-                if name not in ("registry_token", "upstreams", "policies")
+                if name not in ("registry_token", "admin_token", "upstreams", "policies")
             },
             "addresses": self.addresses,
             "inbound": _policies(self._sidecar.inbound) if self._sidecar.inbound else None,

@@ -18,6 +18,8 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from ..policy.machine import WORDS
+from .lengths import SPAN_PATH
+from .lengths import WORDS as MAX_WORDS
 
 if TYPE_CHECKING:
     from ..attempt import Attempt
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
     from ..side_try import Mirror
     from ..wire.events import RequestHead
 
-# At most this many finished spans wait for the exporter, at 2.5 KB each; more are dropped, never awaited.
+# At most this many finished spans wait for the exporter, at 2.5 KB each, and whatever a client sends no more
+# than 5 KB; more are dropped, never awaited.
 QUEUE_SPANS = 2048
 EXPORT_EVERY_MS = 1000
 
@@ -94,8 +97,9 @@ class Tracer:
             "request_id": exchange.request_id.decode("latin-1"),
             "mesh.attempts": len(exchange.attempts),
         }
-        if exchange.detail:
-            attributes["response_code_details"] = exchange.detail
+        detail = exchange.detail[:MAX_WORDS]
+        if detail:
+            attributes["response_code_details"] = detail
         if exchange.route is not None:
             attributes["mesh.route"] = exchange.route.name
         inbound = kind == "inbound"
@@ -108,7 +112,7 @@ class Tracer:
             failed,
             exchange.started,
             now,
-            words=exchange.detail,
+            words=detail,
         )
         if inbound:
             return
@@ -133,7 +137,7 @@ class Tracer:
             None,
             SpanKind.CLIENT,
             {
-                "http.request.method": copy.method.decode("latin-1"),
+                "http.request.method": copy.head.method.decode("latin-1"),
                 "url.path": _path(copy.head),
                 "request_id": copy.request_id.decode("latin-1"),
                 "mesh.mirror": copy.target.name,
@@ -185,7 +189,7 @@ def _context(trace_id: int, span_id: bytes) -> SpanContext:
 
 
 def _path(head: RequestHead) -> str:
-    return head.target.partition(b"?")[0].decode("latin-1")
+    return head.target.partition(b"?")[0][:SPAN_PATH].decode("latin-1")
 
 
 def _attempt_attributes(attempt: Attempt) -> Attributes:
@@ -205,5 +209,5 @@ def _attempt_attributes(attempt: Attempt) -> Attributes:
     if attempt.status:
         attributes["http.response.status_code"] = attempt.status
     if attempt.reason:
-        attributes["mesh.retry_reason"] = attempt.reason
+        attributes["mesh.retry_reason"] = attempt.reason[:MAX_WORDS]
     return attributes

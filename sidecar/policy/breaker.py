@@ -54,8 +54,8 @@ class Breaker(Sightings):
     """
 
     __slots__ = (
-        "_clean_samples", "_clean_since", "_machine", "_numbers", "_pool", "_ramp_step", "_rng", "due_at",
-        "epoch", "forced", "good_run", "held", "key", "level", "offset", "opens", "probe_deadline", "probes",
+        "_clean_samples", "_clean_since", "_machine", "_numbers", "_pool", "_probes", "_ramp_step", "_rng",
+        "due_at", "epoch", "forced", "good_run", "held", "key", "level", "offset", "opens", "probe_deadline",
         "ramp", "reason", "score", "since", "state", "until",
     )  # fmt: skip
 
@@ -77,7 +77,7 @@ class Breaker(Sightings):
         self.until = 0.0  # end of OPEN, of a pin, or the next probe of HELD
         self.ramp = 1.0
         self.good_run = 0  # while probing or held
-        self.probes = 0  # in flight
+        self._probes: list[float] = []  # when those in flight were sent, the oldest first
         self.probe_deadline = NEVER
         self.due_at = NEVER
         self._ramp_step = 0
@@ -95,8 +95,10 @@ class Breaker(Sightings):
 
     # ---- the hot path ------------------------------------------------------------------------------
 
-    def record(self, evidence: int, slow: bool, epoch: int, probe: bool, now: float) -> None:
-        """One attempt ended. `evidence` is one of GOOD ... LATE, `probe` as the pick said."""
+    def record(
+        self, evidence: int, slow: bool, epoch: int, probe: bool, now: float, started: float = 0.0
+    ) -> None:
+        """One attempt ended. `evidence` is one of GOOD ... LATE, `probe` and `started` as the pick said."""
         if epoch != self.epoch:
             return
         if self.state is State.CLOSED and not probe:
@@ -112,7 +114,9 @@ class Breaker(Sightings):
             elif evidence != Evidence.NEUTRAL:
                 self._spoiled(evidence, now)
         else:
-            self._probed(evidence, slow, probe, now)
+            if probe:
+                self._probe_ended(started)
+            self._probed(evidence, slow, now)
 
     # ---- closed ------------------------------------------------------------------------------------
 
@@ -149,23 +153,39 @@ class Breaker(Sightings):
     @property
     def probe_free(self) -> bool:
         """May a probe be sent now (call `advance` first when `due_at` has passed)."""
-        return self.probes < self.policy.permits and (
+        return len(self._probes) < self.policy.permits and (
             self.state is State.HALF_OPEN or (self.held and self.until == NEVER)
         )
 
+    @property
+    def probes(self) -> int:
+        """How many are in flight."""
+        return len(self._probes)
+
     def start_probe(self, now: float) -> None:
         """A pick took a permit."""
-        self.probes += 1
-        self.probe_deadline = min(self.probe_deadline, now + self.policy.probe_deadline_s)
+        self._probes.append(now)
+        self.probe_deadline = self._probes[0] + self.policy.probe_deadline_s
         self._schedule()
 
-    def _probed(self, evidence: int, slow: bool, probe: bool, now: float) -> None:
+    def _probe_ended(self, started: float) -> None:
+        """Its permit is free, and its deadline is gone with it; those of the others stay."""
+        probes = self._probes
+        if started in probes:
+            probes.remove(started)
+        elif probes:
+            del probes[0]
+        self.probe_deadline = probes[0] + self.policy.probe_deadline_s if probes else NEVER
+
+    def _forget_probes(self) -> None:
+        """Whatever becomes of them, it is about a time that is over."""
+        self._probes.clear()
+        self.probe_deadline = NEVER
+        self.good_run = 0
+
+    def _probed(self, evidence: int, slow: bool, now: float) -> None:
         if self.state is State.OPEN:
             return  # unreachable by epoch; kept so that no sample can ever touch an open breaker
-        if probe:
-            self.probes -= 1
-            if not self.probes:
-                self.probe_deadline = NEVER
         if evidence == Evidence.NEUTRAL:
             self._schedule()  # the permit is free again, nothing was learnt
         elif evidence == Evidence.GOOD and not slow:
@@ -185,6 +205,7 @@ class Breaker(Sightings):
         if self.held:
             self._back_off(now)
             self.epoch += 1
+            self._forget_probes()
             self.reason = reason
             self._numbers = {"next_probe_s": round(self.until - now, 3)}
             self._schedule()
@@ -324,8 +345,6 @@ class Breaker(Sightings):
                 self._unpin(now, "the pin ran out")
             return
         if now >= self.probe_deadline:
-            self.probes = 0
-            self.probe_deadline = NEVER
             self._relapse(now, f"a probe had no answer for {self.policy.probe_deadline_s:g} s")
         elif self.state is State.OPEN:
             self.half_open(now)
@@ -373,9 +392,7 @@ class Breaker(Sightings):
         self.epoch += 1
         self.since = now
         self._forget()
-        self.good_run = 0
-        self.probes = 0
-        self.probe_deadline = NEVER
+        self._forget_probes()
         self._clean_since = now
         self._clean_samples = 0
         self._schedule()

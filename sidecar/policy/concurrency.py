@@ -12,9 +12,12 @@ FULL: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class BulkheadPolicy:
-    """Caps of one sidecar process for one upstream (C callers allow C times as much at the callee)."""
+    """Caps of one sidecar process for one upstream (C callers allow C times as much at the callee).
 
-    max_active: int = 256
+    `max_active` is Envoy's max_requests: an app with event streams or long polls has hundreds under way.
+    """
+
+    max_active: int = 1024
     max_pending: int = 64
     max_wait_s: float = 0.1  # a queue bounded only by length hides overload as latency
 

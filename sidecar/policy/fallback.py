@@ -83,8 +83,8 @@ class LastGood:
             ):
                 return False
         self._drop((host, path))
-        self._kept[(host, path)] = Kept(status, tuple(headers), body, self._clock())
-        self._bytes += len(body)
+        kept = self._kept[(host, path)] = Kept(status, tuple(headers), body, self._clock())
+        self._bytes += _size(host, path, kept)
         while len(self._kept) > ENTRIES_MAX or self._bytes > TOTAL_MAX:
             self._drop(next(iter(self._kept)))
         return True
@@ -103,10 +103,17 @@ class LastGood:
     def _drop(self, key: tuple[str, bytes]) -> None:
         old = self._kept.pop(key, None)
         if old is not None:
-            self._bytes -= len(old.body)
+            self._bytes -= _size(*key, old)
 
     def __len__(self) -> int:
         return len(self._kept)
+
+
+def _size(host: str, path: bytes, kept: Kept) -> int:
+    """Bytes that an entry takes: its head and its name may be larger than its body."""
+    return (
+        len(host) + len(path) + len(kept.body) + sum(len(name) + len(value) for name, value in kept.headers)
+    )
 
 
 def last_good_for(policy: FallbackPolicy | None, clock: Callable[[], float]) -> LastGood | None:

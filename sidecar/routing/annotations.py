@@ -2,12 +2,17 @@
 field.
 """
 
+import functools
 from typing import Annotated, Any, Final, Literal
 
-import yaml
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
 
-from .fields import Base, Duration, Share
+from .fields import Base, Duration, Share, Size
+from .plain import NotPlain, read_yaml
+from .words import HeaderValue, HostName, Name
+
+# All copies of a sidecar have 64 MiB for their bodies together.
+MIRROR_MAX_BODY_MOST: Final = 64 * 1024 * 1024
 
 
 class BreakerNote(Base):
@@ -17,7 +22,7 @@ class BreakerNote(Base):
     certainRun: int | None = Field(default=None, ge=1, le=1000)
     silentRun: int | None = Field(default=None, ge=1, le=1000)
     failureRun: int | None = Field(default=None, ge=1, le=10_000)
-    forgive: float | None = Field(default=None, ge=0.0)
+    forgive: float | None = Field(default=None, ge=0.0, le=1e9)
     failureRatio: Share | None = None
     slowRatio: Share | None = None
     window: Duration | None = Field(default=None, ge=0.1, le=3600.0)
@@ -26,7 +31,7 @@ class BreakerNote(Base):
     permits: int | None = Field(default=None, ge=1, le=100)
     need: int | None = Field(default=None, ge=1, le=100)
     probeDeadline: Duration | None = Field(default=None, ge=0.01, le=600.0)
-    ramp: list[Share] | None = None
+    ramp: list[Share] | None = Field(default=None, max_length=100)
     rampTime: Duration | None = Field(default=None, ge=0.0, le=3600.0)
     minReady: Share | None = None
 
@@ -51,15 +56,15 @@ class StaticNote(Base):
 
     status: int = Field(default=200, ge=200, le=599)
     body: str = Field(default="", max_length=65_536)
-    contentType: str = "application/json"
+    contentType: HeaderValue = "application/json"
 
 
 class FallbackNote(Base):
     """`mesh/fallback`: exactly one of static, host (with subset), lastGood (GET only: how old it may be)."""
 
     static: StaticNote | None = None
-    host: str | None = None
-    subset: str | None = None
+    host: HostName | None = None
+    subset: Name | None = None
     lastGood: Duration | None = Field(default=None, ge=0.1, le=86_400.0)
 
     @model_validator(mode="after")
@@ -83,7 +88,7 @@ class RateLimitNote(Base):
 
     total: RateNote | None = None
     perCaller: RateNote | None = None
-    overrides: dict[str, RateNote] = Field(default_factory=dict)
+    overrides: dict[Name, RateNote] = Field(default_factory=dict)
     shadow: bool = False
 
     @model_validator(mode="after")
@@ -114,20 +119,40 @@ _RULE: Final[dict[str, Any]] = {
     "mesh/max-wait": Wait,
     "mesh/early-hedge": bool,
 }
-_SERVICE: Final[dict[str, Any]] = {"mesh/rate-limit": RateLimitNote, "mesh/retry-unsafe": bool}
+_SERVICE: Final[dict[str, Any]] = {
+    "mesh/rate-limit": RateLimitNote,
+    "mesh/retry-unsafe": bool,
+    "mesh/mirror-max-body": Annotated[Size, Field(ge=0, le=MIRROR_MAX_BODY_MOST)],
+}
 KNOWN: Final = {"DestinationRule": _RULE, "VirtualService": _SERVICE, "Fault": {}}
 
 
 def read_annotation(kind: str, name: str, text: str) -> Any:
     """The annotation's value; ValueError or ValidationError if it is wrong. `name` must be known."""
+    return _adapter(kind, name).validate_python(read_note(kind, name, text))
+
+
+def read_note(kind: str, name: str, text: str) -> Any:
+    """The same before it is validated; nothing at all is an empty mapping where one is wanted."""
     try:
-        raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"is neither YAML nor JSON: {str(error).splitlines()[0]}") from error
+        found = read_yaml(text)
+    except NotPlain as error:
+        raise ValueError(f"is neither YAML nor JSON: {error}") from error
+    if len(found) > 1:
+        raise ValueError("is more than one YAML document")
+    raw = found[0] if found else None
+    return {} if raw is None and model_of(kind, name) is not None else raw
+
+
+def model_of(kind: str, name: str) -> type[BaseModel] | None:
+    """The model of an annotation's value, if it is a mapping."""
     wanted = KNOWN[kind][name]
-    if isinstance(wanted, type) and issubclass(wanted, BaseModel):
-        return wanted.model_validate({} if raw is None else raw)
-    return TypeAdapter(wanted).validate_python(raw)
+    return wanted if isinstance(wanted, type) and issubclass(wanted, BaseModel) else None
 
 
-__all__ = ["KNOWN", "ValidationError", "read_annotation"]
+@functools.cache
+def _adapter(kind: str, name: str) -> TypeAdapter[Any]:
+    return TypeAdapter(KNOWN[kind][name])
+
+
+__all__ = ["KNOWN", "ValidationError", "model_of", "read_annotation", "read_note"]

@@ -8,7 +8,8 @@ its `version` is a hash of the documents, so every sidecar that has taken the sa
 import hashlib
 import json
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final
 
 from ..policy.adaptive import AdaptivePolicy
 from ..policy.errors import PolicyError
@@ -18,16 +19,21 @@ from ..policy.rate_limit import Rate, RateLimitPolicy
 from ..policy.settings import UpstreamPolicy
 from .annotations import ConcurrencyNote, RateLimitNote, RateNote
 from .compile_match import compile_match
-from .compile_rule import compile_rule, service_name
-from .compile_service import ServiceCompiler
+from .compile_rule import compile_rule, limits_requests
+from .compile_service import ServiceCompiler, names_a_gateway
 from .compiled import VERSION_DIGITS, Compiled, Destination, Identity, Inbound, RateLimitRule
 from .destination_rule import DestinationRule
-from .documents import Document, notes
+from .documents import Document
 from .errors import DocumentError, Problem
 from .fault_document import FaultDocument
+from .fields import PROGRAMS_MAX
 from .match import Match
-from .table import RouteTable, Rule
+from .route import MIRROR_MAX_BODY
+from .table import RouteTable, Rule, service_name
 from .virtual_service import VirtualService
+
+ROUTES_MAX: Final = 50_000
+"""Of a set: an arm for each match of its rule, and a rule for each host of its document. Half a second."""
 
 
 def version_of(documents: Sequence[Document]) -> str:
@@ -38,25 +44,36 @@ def version_of(documents: Sequence[Document]) -> str:
 
 def compile_documents(
     documents: Sequence[Document],
-    identity: Identity,
+    identity: Identity | None,
     base: UpstreamPolicy | None = None,
     default_service: str | None = None,
     known: Callable[[str], bool] | None = None,
     rng: random.Random | None = None,
 ) -> Compiled:
-    """Raises DocumentError with every problem of the set."""
+    """Raises DocumentError with every problem of the set.
+
+    `identity` None compiles what any sidecar would, all at once: what that raises nothing for, all will take.
+    """
+    problems = list(_too_large(documents))
+    if problems:
+        raise DocumentError(problems)
     base = base or UpstreamPolicy()
     problems = list(_duplicates(documents))
     destinations = _destinations(documents, base, problems)
-    rules: dict[str, list[Rule]] = {}
+    rules: dict[str, tuple[Rule, ...]] = {}
+    bound: dict[str, tuple[Rule, ...]] = {}  # what an ingress lets a host choose
+    inbound_too = identity is None or identity.service
     faults: list[FaultRule] = []
     rate_limits: list[RateLimitRule] = []
     concurrency: AdaptivePolicy | None = None
+    pooled = False
 
     def hash_key_of(key: str) -> HashKey | None:
         return destinations[key].policy.balance.hash_key if key in destinations else None
 
     def mine(key: str) -> bool:
+        if identity is None:
+            return True
         service, _, subset = key.partition("|")
         if service != identity.service or not service:
             return False
@@ -67,30 +84,36 @@ def compile_documents(
     for document in documents:
         try:
             if isinstance(document, VirtualService):
-                extra = notes(document)
+                extra = document.notes
                 compiler = ServiceCompiler(
                     document,
-                    identity.labels(),
-                    not identity.service,
+                    None if identity is None else identity.labels(),
+                    identity is None or not identity.service or default_service is not None,
                     bool(extra.get("mesh/retry-unsafe", False)),
+                    extra.get("mesh/mirror-max-body", MIRROR_MAX_BODY),
                     destinations.__contains__,
                     hash_key_of,
                 )
-                compiled = compiler.rules()
+                compiled = tuple(compiler.rules())
                 for index, host in enumerate(document.spec.hosts):
-                    rules.setdefault(_host(host, document, index, problems), []).extend(compiled)
-                if identity.service:
+                    # shared, not copied: hosts times rules may be many
+                    name = _host(host, document, index, problems)
+                    rules.setdefault(name, compiled)
+                    if default_service is not None and names_a_gateway(document.spec.gateways):
+                        bound.setdefault(name, compiled)
+                if inbound_too:
                     faults.extend(compiler.faults(mine))
                     rate_limits.extend(_limits_of_service(document, compiler, mine))
                 problems.extend(compiler.problems)
             elif isinstance(document, DestinationRule):
-                extra = notes(document)
-                if identity.service and service_name(document.spec.host) == identity.service:
+                extra = document.notes
+                if inbound_too and mine(service_name(document.spec.host)):
                     if "mesh/rate-limit" in extra:
                         limit = _rate_limit(extra["mesh/rate-limit"])
                         rate_limits.append(RateLimitRule(document.metadata.name, (), limit))
                     if "mesh/concurrency" in extra:
                         concurrency = _concurrency(extra["mesh/concurrency"])
+                    pooled = limits_requests(document)
             else:
                 faults[:0] = _fault_document(document, identity)  # an operator's fault comes first
         except PolicyError as error:
@@ -110,9 +133,28 @@ def compile_documents(
         known,
         rng,
         hash_keys,
+        {host: found for host, found in bound.items() if found},
     )
-    inbound = Inbound(tuple(faults), tuple(rate_limits), concurrency)
+    inbound = Inbound(tuple(faults), tuple(rate_limits), concurrency, pooled)
     return Compiled(version, table, inbound, base, destinations)
+
+
+def _too_large(documents: Sequence[Document]) -> Iterator[Problem]:
+    """Before any work: what the whole set would take, told at the document that is too much."""
+    routes = rules = programs = 0
+    for document in documents:
+        if isinstance(document, VirtualService):
+            blocks = document.spec.http
+            routes += sum(max(1, len(block.match)) * max(1, len(block.route)) for block in blocks)
+            rules += len(document.spec.hosts) * len(blocks)
+        if max(routes, rules) > ROUTES_MAX:
+            yield Problem(document.key, "spec.http", f"the set has more than {ROUTES_MAX:,} routes with it")
+            return
+        programs += document.programs
+        if programs > PROGRAMS_MAX:
+            words = f"the expressions of the set take more than {PROGRAMS_MAX:,} instructions with its own"
+            yield Problem(document.key, "spec", words)
+            return
 
 
 def _duplicates(documents: Sequence[Document]) -> list[Problem]:
@@ -179,14 +221,14 @@ def _host(host: str, document: VirtualService, index: int, problems: list[Proble
         problems.append(
             Problem(document.key, f"spec.hosts[{index}]", f"{host!r}: only * and *.domain are patterns")
         )
-    return service_name(host)
+    return host.lower() if "*" in host else service_name(host)  # `*.mesh` is not `*`
 
 
 def _limits_of_service(
     document: VirtualService, compiler: ServiceCompiler, mine: Callable[[str], bool]
 ) -> list[RateLimitRule]:
     """`mesh/rate-limit` for all rules that lead here, `mesh/rate-limit.<rule>` for one of them."""
-    extra = notes(document)
+    extra = document.notes
     found = []
     for index, block in enumerate(document.spec.http):
         note = extra.get(f"mesh/rate-limit.{block.name or index}", extra.get("mesh/rate-limit"))
@@ -214,15 +256,16 @@ def _concurrency(note: ConcurrencyNote) -> AdaptivePolicy:
     return AdaptivePolicy(note.enabled, note.initial, note.floor, note.ceiling)
 
 
-def _fault_document(document: FaultDocument, identity: Identity) -> list[FaultRule]:
+def _fault_document(document: FaultDocument, identity: Identity | None) -> list[FaultRule]:
     spec = document.spec
-    labels = identity.labels()
-    if not identity.service or service_name(spec.host) != identity.service:
-        return []
-    if spec.instance not in (None, identity.instance):
-        return []
-    if any(labels.get(name) != value for name, value in spec.labels.items()):
-        return []
+    if identity is not None:
+        labels = identity.labels()
+        if not identity.service or service_name(spec.host) != identity.service:
+            return []
+        if spec.instance not in (None, identity.instance):
+            return []
+        if any(labels.get(name) != value for name, value in spec.labels.items()):
+            return []
     matches: list[Match | None] = [*map(compile_match, spec.match)] or [None]
     delay = None if spec.delay is None else Delay(spec.delay.duration, Shape(spec.delay.shape))
     return [

@@ -10,6 +10,7 @@ from .match import Match, Text
 from .virtual_service import HTTPMatchRequest, HTTPRoute
 
 PEER_HEADER: Final = b"x-envoy-peer-metadata-id"  # instance~service~version
+NOBODY: Final = Text("exact", b"\n")  # no field of a head has a line break in it
 
 
 def compile_match(request: HTTPMatchRequest) -> Match:
@@ -64,6 +65,6 @@ def _as_rewritten(match: Match, block: HTTPRoute) -> Match:
 def _peer(labels: Mapping[str, str]) -> Text:
     """The caller's `app` and `version`; other labels are not sent along, so they match nobody."""
     if set(labels) - {"app", "version"}:
-        return Text("regex", b"(?!)")
+        return NOBODY
     app, version = (re.escape(labels[name]) if name in labels else "[^~]*" for name in ("app", "version"))
     return Text("regex", f"[^~]*~{app}~{version}".encode())

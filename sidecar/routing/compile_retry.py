@@ -37,7 +37,7 @@ def compile_retry(
     if block.retryOn is not None:
         conditions, statuses = set(), set()
         for word in filter(None, (part.strip() for part in block.retryOn.split(","))):
-            if word.isdigit():
+            if word.isascii() and word.isdigit():
                 if word == "429":
                     conditions.add("rate-limited")
                 elif 500 <= int(word) <= 599:

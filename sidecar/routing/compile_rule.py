@@ -22,7 +22,7 @@ from .destination_rule import (
     OutlierDetection,
     TrafficPolicy,
 )
-from .documents import notes
+from .table import service_name
 
 _BALANCERS: Final[dict[str | None, Balancer]] = {
     None: "peak_ewma",
@@ -36,17 +36,6 @@ _BALANCERS: Final[dict[str | None, Balancer]] = {
 EJECTION_MAX_S: Final = 300.0  # Envoy's max_ejection_time
 
 
-def service_name(host: str) -> str:
-    """`orders`, `orders.default.svc.cluster.local` and `orders.mesh` are the service `orders`; others stay
-    whole.
-    """
-    host = host.lower().rstrip(".")
-    for suffix in (".svc.cluster.local", ".svc", ".mesh"):
-        if host.endswith(suffix):
-            return host.removesuffix(suffix).partition(".")[0]
-    return host
-
-
 def key_of(host: str, subset: str | None) -> str:
     """`orders` or `orders|v2`."""
     name = service_name(host)
@@ -57,7 +46,7 @@ def compile_rule(rule: DestinationRule, base: UpstreamPolicy) -> list[Destinatio
     """The service itself, then its subsets. A block that a subset gives replaces the service's block of that
     name, whole; blocks that it does not give are inherited."""
     service = service_name(rule.spec.host)
-    extra = notes(rule)
+    extra = rule.notes
     when_empty: EmptyRule = extra.get("mesh/empty-subset", "reject")
     whole = rule.spec.trafficPolicy or TrafficPolicy()
     found = [Destination(service, service, _policy(base, whole, extra))]
@@ -69,6 +58,20 @@ def compile_rule(rule: DestinationRule, base: UpstreamPolicy) -> list[Destinatio
             Destination(f"{service}|{subset.name}", service, policy, dict(subset.labels), when_empty)
         )
     return found
+
+
+def limits_requests(rule: DestinationRule) -> bool:
+    """Whether it says how many requests a caller may have under way, to the service or to a subset."""
+    blocks = [rule.spec.trafficPolicy, *(subset.trafficPolicy for subset in rule.spec.subsets)]
+    return any(
+        block is not None and block.connectionPool is not None and _most_active(block.connectionPool)
+        for block in blocks
+    )
+
+
+def _most_active(block: ConnectionPool) -> int | None:
+    limits = (block.tcp.maxConnections, block.http.http2MaxRequests)
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def _policy(base: UpstreamPolicy, block: TrafficPolicy, extra: Mapping[str, Any]) -> UpstreamPolicy:
@@ -126,9 +129,9 @@ def _hash_key(block: ConsistentHash) -> HashKey:
 def _pool(policy: UpstreamPolicy, block: ConnectionPool) -> UpstreamPolicy:
     tcp, http = block.tcp, block.http
     bulkhead, connection = policy.bulkhead, policy.connection
-    limits = [limit for limit in (tcp.maxConnections, http.http2MaxRequests) if limit is not None]
-    if limits:
-        bulkhead = replace(bulkhead, max_active=min(limits))
+    most = _most_active(block)
+    if most is not None:
+        bulkhead = replace(bulkhead, max_active=most)
     if http.http1MaxPendingRequests is not None:
         bulkhead = replace(bulkhead, max_pending=http.http1MaxPendingRequests)
     if tcp.connectTimeout is not None:

@@ -2,10 +2,8 @@
 sidecars).
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Final
 
 from ..policy.fault import Action, Delay, FaultRule
 from ..policy.hash_key import HashKey
@@ -17,6 +15,7 @@ from .errors import Problem
 from .headers import FORBIDDEN, HeaderOps
 from .match import Match
 from .route import DirectResponse, Mirror, Redirect, Rewrite, Route, Split
+from .substitution import Substitution
 from .table import Rule
 from .virtual_service import (
     CorsPolicy,
@@ -26,44 +25,54 @@ from .virtual_service import (
     VirtualService,
 )
 
-_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+
+def names_a_gateway(gateways: Sequence[str]) -> bool:
+    """Whether a document or match is bound to the ingress, which is every gateway; `mesh` is the sidecars."""
+    return any(name != "mesh" for name in gateways)
 
 
 class ServiceCompiler:
     """Compiles one VirtualService for one sidecar; problems are collected, not raised.
 
-    `labels` are those of the calling sidecar (for sourceLabels), `hash_key_of` gives the hash of an upstream
-    key, `has_subset(key)` says whether a DestinationRule defines it.
+    `labels` are those of the calling sidecar (for sourceLabels; None = all that there may be),
+    `hash_key_of` gives the hash of an upstream key, `has_subset(key)` says whether a DestinationRule
+    defines it.
     """
 
     def __init__(
         self,
         document: VirtualService,
-        labels: Mapping[str, str],
+        labels: Mapping[str, str] | None,
         ingress: bool,
         unsafe_too: bool,
+        mirror_max_body: int,
         has_subset: Callable[[str], bool],
         hash_key_of: Callable[[str], HashKey | None],
     ) -> None:
         self.document = document
-        self.problems: list[Problem] = []
+        self._problems: dict[Problem, None] = {}
         self._labels = labels
         self._ingress = ingress
         self._unsafe_too = unsafe_too
+        self._mirror_max_body = mirror_max_body
         self._has_subset = has_subset
         self._hash_key_of = hash_key_of
 
+    @property
+    def problems(self) -> list[Problem]:
+        """Those found until now, each once."""
+        return list(self._problems)
+
     # ---- for callers -------------------------------------------------------------------------------
 
-    def applies(self, gateways: Sequence[str]) -> bool:
-        """No gateways, or `mesh` among them: everywhere. Others only: at the ingress, which is the one
-        gateway.
-        """
-        return not gateways or "mesh" in gateways or self._ingress
-
     def rules(self) -> list[Rule]:
-        """The rules in the document's order; those that can never mean this caller are left out."""
-        if not self.applies(self.document.spec.gateways):
+        """The rules in the document's order; those that can never mean this caller are left out.
+
+        An ingress has all documents: those of its default service, and by host those that are bound to it
+        (`RouteTable`).
+        """
+        gateways = self.document.spec.gateways
+        if gateways and "mesh" not in gateways and not self._ingress:
             return []
         found = []
         for index, block in enumerate(self.document.spec.http):
@@ -75,14 +84,18 @@ class ServiceCompiler:
             if block.match and not requests:
                 continue
             matches = [compile_match(request) for request in requests]
-            routes = [self._route(block, arms, match) for match in matches or [Match()]]
-            found.append(Rule(name, matches, routes))
+            rewrites = [_rewrite(block, match) for match in matches or [Match()]]
+            # a route for each match, but those that are equal only once
+            made = {rewrite: self._route(rewrite, arms) for rewrite in dict.fromkeys(rewrites)}
+            found.append(Rule(name, matches, [made[rewrite] for rewrite in rewrites]))
         return found
 
     def _from_here(self, request: HTTPMatchRequest) -> bool:
-        if request.gateways and not self.applies(request.gateways):
+        gateways = request.gateways
+        if gateways and not (names_a_gateway(gateways) if self._ingress else "mesh" in gateways):
             return False
-        return all(self._labels.get(key) == value for key, value in request.sourceLabels.items())
+        labels = self._labels
+        return labels is None or all(labels.get(key) == value for key, value in request.sourceLabels.items())
 
     def _base_route(self, block: HTTPRoute, name: str, path: str) -> Route:
         mirrors = []
@@ -113,6 +126,7 @@ class ServiceCompiler:
             response_headers=self._operations(block.headers.response, f"{path}.headers.response"),
             cors=None if block.corsPolicy is None else _cors(block.corsPolicy),
             mirrors=tuple(mirrors),
+            mirror_max_body=self._mirror_max_body,
         )
 
     def _arms(self, block: HTTPRoute, base: Route, path: str) -> list[tuple[Route, int]]:
@@ -132,9 +146,9 @@ class ServiceCompiler:
             arms.append((route, arm.weight))
         return arms or [(base, 1)]
 
-    def _route(self, block: HTTPRoute, arms: list[tuple[Route, int]], match: Match) -> Route:
+    @staticmethod
+    def _route(rewrite: Rewrite | None, arms: list[tuple[Route, int]]) -> Route:
         """The arms for one match: only a rewrite depends on it."""
-        rewrite = _rewrite(block, match)
         routes = [replace(route, rewrite=rewrite) for route, _ in arms]
         if len(routes) == 1:
             return routes[0]
@@ -182,16 +196,11 @@ class ServiceCompiler:
     def _operations(self, values: HeaderValues, path: str) -> HeaderOps:
         for part, names in (("set", values.set), ("add", values.add), ("remove", values.remove)):
             for name in names:
-                if not _TOKEN.fullmatch(name):
-                    self._wrong(f"{path}.{part}", f"{name!r} is no header name")
-                elif name.lower().encode() in FORBIDDEN:
+                if name.lower().encode() in FORBIDDEN:
                     remedy = "; use rewrite.authority" if name.lower() == "host" else ""
                     self._wrong(
                         f"{path}.{part}", f"{name!r} belongs to the connection, not to the message{remedy}"
                     )
-        for name, value in [*values.set.items(), *values.add.items()]:
-            if any(ord(letter) < 32 and letter != "\t" for letter in value) or not value.isascii():
-                self._wrong(path, f"the value of {name!r} has characters that no header may have")
         return HeaderOps(
             set=tuple((name.encode(), value.encode()) for name, value in values.set.items()),
             add=tuple((name.encode(), value.encode()) for name, value in values.add.items()),
@@ -199,9 +208,7 @@ class ServiceCompiler:
         )
 
     def _wrong(self, path: str, words: str) -> None:
-        problem = Problem(self.document.key, path, words)
-        if problem not in self.problems:
-            self.problems.append(problem)
+        self._problems[Problem(self.document.key, path, words)] = None
 
 
 def _joined(first: HeaderOps, then: HeaderOps) -> HeaderOps:
@@ -214,10 +221,8 @@ def _rewrite(block: HTTPRoute, match: Match) -> Rewrite | None:
         return None
     authority = None if given.authority is None else given.authority.encode()
     if given.uriRegexRewrite is not None:
-        pattern = re.compile(given.uriRegexRewrite.match.encode())
-        return Rewrite(
-            pattern=pattern, replacement=given.uriRegexRewrite.rewrite.encode(), authority=authority
-        )
+        substitution = Substitution(given.uriRegexRewrite.match, given.uriRegexRewrite.rewrite)
+        return Rewrite(substitution=substitution, authority=authority)
     if given.uri is None:
         return Rewrite(authority=authority)
     prefix: bytes | None = None

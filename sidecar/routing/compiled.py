@@ -65,6 +65,7 @@ class Inbound:
     faults: tuple[FaultRule, ...] = ()
     rate_limits: tuple[RateLimitRule, ...] = ()
     concurrency: AdaptivePolicy | None = None
+    pooled: bool = False  # a rule says how many requests a caller may have under way here
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,13 @@
 """Istio's DestinationRule: the fields that are honoured, and by name those that are not."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 from pydantic import Field, model_validator
 
-from .fields import Base, Duration, EverySidecar, IstioVersion, Metadata, Share
+from .fields import Base, Duration, EverySidecar, IstioVersion, Metadata, Share, Whole
+from .words import HeaderName, HostName, Name
+
+COUNT_MAX: Final = 2**31 - 1  # Envoy's limits are UInt32, Istio's int32
 
 
 class HTTPCookie(Base):
@@ -14,7 +17,7 @@ class HTTPCookie(Base):
         "ttl": "no cookie is made for a client that has none",
         "path": "no cookie is made for a client that has none",
     }
-    name: str = Field(min_length=1)
+    name: HeaderName
 
 
 class RingHashSpec(Base):
@@ -27,10 +30,10 @@ class ConsistentHash(Base):
     """Exactly one thing to hash."""
 
     not_honoured: ClassVar[dict[str, str]] = {"maglev": "use ringHash"}
-    httpHeaderName: str | None = None
+    httpHeaderName: HeaderName | None = None
     httpCookie: HTTPCookie | None = None
     useSourceIp: bool | None = None
-    httpQueryParameterName: str | None = None
+    httpQueryParameterName: Name | None = None
     minimumRingSize: int | None = Field(default=None, ge=1, le=65_536)
     ringHash: RingHashSpec = RingHashSpec()
 
@@ -95,7 +98,7 @@ class TCPSettings(Base):
         "tcpKeepalive": "idle connections are closed after seconds",
         "maxConnectionDuration": "use http.maxRequestsPerConnection",
     }
-    maxConnections: int | None = Field(default=None, ge=1)
+    maxConnections: int | None = Field(default=None, ge=1, le=COUNT_MAX)
     connectTimeout: Duration | None = None
     idleTimeout: Duration | None = None
 
@@ -109,9 +112,9 @@ class HTTPSettings(Base):
         "useClientProtocol": "sidecars speak HTTP/1.1",
         "maxConcurrentStreams": "sidecars speak HTTP/1.1",
     }
-    http1MaxPendingRequests: int | None = Field(default=None, ge=0)
-    http2MaxRequests: int | None = Field(default=None, ge=1)
-    maxRequestsPerConnection: int | None = Field(default=None, ge=0)
+    http1MaxPendingRequests: int | None = Field(default=None, ge=0, le=COUNT_MAX)
+    http2MaxRequests: int | None = Field(default=None, ge=1, le=COUNT_MAX)
+    maxRequestsPerConnection: int | None = Field(default=None, ge=0, le=COUNT_MAX)
     idleTimeout: Duration | None = None
 
 
@@ -185,7 +188,7 @@ class Subset(Base):
     """Endpoints with these labels: version, zone, or any key of the registry's Meta."""
 
     name: str = Field(pattern=r"^[a-zA-Z0-9]([-a-zA-Z0-9_.]{0,61}[a-zA-Z0-9])?$")
-    labels: dict[str, str] = Field(default_factory=dict)
+    labels: dict[Name, Name] = Field(default_factory=dict)
     trafficPolicy: TrafficPolicy | None = None
 
 
@@ -195,21 +198,22 @@ class DestinationRuleSpec(Base):
     not_honoured: ClassVar[dict[str, str]] = {
         "workloadSelector": "a rule is for all callers; match sourceLabels in a VirtualService"
     }
-    host: str = Field(min_length=1)
+    host: HostName
     trafficPolicy: TrafficPolicy | None = None
     subsets: list[Subset] = Field(default_factory=list)
     exportTo: EverySidecar = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _unique(self) -> "DestinationRuleSpec":
-        names = [subset.name for subset in self.subsets]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"subsets: {name!r} is there twice")
+        seen = set()
+        for subset in self.subsets:
+            if subset.name in seen:
+                raise ValueError(f"subsets: {subset.name!r} is there twice")
+            seen.add(subset.name)
         return self
 
 
-class DestinationRule(Base):
+class DestinationRule(Whole):
     """The whole document."""
 
     not_honoured: ClassVar[dict[str, str]] = {"status": "it is Kubernetes' own, delete it"}

@@ -2,6 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
+
+LINE_MAX: Final = 1000
+"""Characters of a problem that is told: paths and values are as long as whoever wrote the document likes."""
+
+
+def printable(text: str) -> str:
+    """An expression is repeated as it was written; a terminal must not act on what it is told."""
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,11 +26,9 @@ class Problem:
     problem: str
 
     def __str__(self) -> str:
-        return (
-            f"{self.document}: {self.path}: {self.problem}"
-            if self.path
-            else f"{self.document}: {self.problem}"
-        )
+        words = (self.document, self.path, self.problem) if self.path else (self.document, self.problem)
+        text = ": ".join(words)
+        return printable(text if len(text) <= LINE_MAX else f"{text[: LINE_MAX - 1]}…")
 
 
 class DocumentError(ValueError):

@@ -4,8 +4,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from .fields import Base, Duration, Metadata, Share
+from .fields import Base, Duration, Metadata, Share, Whole
 from .virtual_service import HTTPMatchRequest, Status
+from .words import HostName, Name
 
 
 class DelaySpec(Base):
@@ -19,23 +20,25 @@ class DelaySpec(Base):
 class FaultSpec(Base):
     """What `mesh fault` writes: everything that a VirtualService's fault cannot say."""
 
-    host: str = Field(min_length=1)
-    labels: dict[str, str] = Field(default_factory=dict)
-    instance: str | None = None
+    host: HostName
+    labels: dict[Name, Name] = Field(default_factory=dict)
+    instance: Name | None = None
     match: list[HTTPMatchRequest] = Field(default_factory=list)
     delay: DelaySpec | None = None
     action: Literal["none", "abort", "reset", "hang", "truncate", "slow-body", "fail-first"] = "none"
     percentage: Share = 100.0
     status: Status = 503
-    afterBytes: int = Field(default=0, ge=0)
-    bytesPerSecond: float = Field(default=1024.0, ge=1.0)
+    afterBytes: int = Field(default=0, ge=0, le=2**53)
+    bytesPerSecond: float = Field(default=1024.0, ge=1.0, le=1e12)
     count: int = Field(default=1, ge=1, le=1000)
     ttl: Duration = 300.0
     maxActive: int = Field(default=100, ge=1, le=100_000)
-    generation: int = Field(default=0, ge=0, description="counts up to begin the time of the same fault anew")
+    generation: int = Field(
+        default=0, ge=0, le=2**53, description="counts up to begin the time of the same fault anew"
+    )
 
 
-class FaultDocument(Base):
+class FaultDocument(Whole):
     """Our own kind."""
 
     apiVersion: Literal["mesh/v1"]

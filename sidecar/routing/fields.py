@@ -1,31 +1,70 @@
 """Pieces that documents are made of: the strict base model, durations, percentages, string matches."""
 
 import re
-from typing import Annotated, Any, ClassVar, Final, Literal
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, ClassVar, Final, Literal, Protocol
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
-_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|us)")
+from registry import regexp
+
+_DURATION: Final = re.compile(r"(?:[0-9]{1,15}(?:\.[0-9]{1,15})?(?:ms|s|m|h|us)){1,5}")
+_PART: Final = re.compile(r"([0-9.]+)(ms|s|m|h|us)")
 _UNITS: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 PATTERN_MAX: Final = 1024
+DURATION_MAX_S: Final = 10 * 366 * 86_400.0
+"""Ten years: longer is a slip, and no timer is set for it."""
+
+PROGRAMS_MAX: Final = 1_000_000
+"""Instructions of all expressions of a set together: a quarter of a second to compile, and 16 MB."""
 
 
 def parse_duration(value: object) -> float:
     """Seconds from Go's form: `1.5s`, `250ms`, `1h30m`, `0s`. A bare number has no unit and is refused."""
     if isinstance(value, str):
         text = value.strip()
-        parts = _DURATION.findall(text)
-        if parts and "".join(number + unit for number, unit in parts) == text:
-            return sum(float(number) * _UNITS[unit] for number, unit in parts)
+        if _DURATION.fullmatch(text):
+            seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+            if seconds > DURATION_MAX_S:
+                raise ValueError(f"{value!r} is longer than ten years")
+            return seconds
         if text == "0":
             return 0.0
-    raise ValueError(f"{value!r} is no duration; write it like 250ms, 1.5s or 2m")
+    shown = repr(value) if not isinstance(value, str) else repr(value[:40])
+    raise ValueError(f"{shown} is no duration; write it like 250ms, 1.5s or 2m")
 
 
 Duration = Annotated[
     float,
     BeforeValidator(parse_duration),
     WithJsonSchema({"type": "string", "pattern": r"^(\d+(\.\d+)?(us|ms|s|m|h))+$", "examples": ["1.5s"]}),
+]
+_SIZE: Final = re.compile(r"(\d{1,12}) ?([KMG]i?)?B?")
+_SIZES: Final = {"": 1, "K": 1000, "M": 1000**2, "G": 1000**3, "Ki": 1024, "Mi": 1024**2, "Gi": 1024**3}
+
+
+def parse_size(value: object) -> int:
+    """Bytes, from a whole number with or without a unit: `65536`, `64KiB`, `1MB`."""
+    found = (
+        _SIZE.fullmatch(str(value)) if isinstance(value, str | int) and not isinstance(value, bool) else None
+    )
+    if found is None:
+        raise ValueError(f"{value!r} is no size; write it like 65536, 64KiB or 1MB")
+    return int(found[1]) * _SIZES[found[2] or ""]
+
+
+Size = Annotated[
+    int, BeforeValidator(parse_size), WithJsonSchema({"type": ["integer", "string"], "examples": ["1MiB"]})
 ]
 Share = Annotated[float, Field(ge=0.0, le=100.0)]
 
@@ -35,8 +74,52 @@ class Base(BaseModel):
     instead.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # what is no number in a document is not made one of its text: "inf", "1e999"
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     not_honoured: ClassVar[dict[str, str]] = {}
+
+
+class Whole(Base):
+    """A whole document."""
+
+    _programs: int = PrivateAttr(default=0)
+    _notes: dict[str, Any] = PrivateAttr(default_factory=dict)
+
+    @property
+    def programs(self) -> int:
+        """What its expressions take, in instructions."""
+        return self._programs
+
+    @property
+    def notes(self) -> Mapping[str, Any]:
+        """Its `mesh/...` annotations, read."""
+        return self._notes
+
+
+class Budget:
+    """What the expressions of a set may still take: no text is compiled any more when it is used up."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, left: int = PROGRAMS_MAX) -> None:
+        self.left = left
+
+
+class _Costly(Protocol):
+    @property
+    def cost(self) -> int: ...
+
+
+def charge(info: ValidationInfo, make: Callable[[], _Costly]) -> None:
+    """Make an expression at the expense of its set's budget; raises ValueError if it is none."""
+    budget = info.context if isinstance(info.context, Budget) else Budget()
+    if budget.left <= 0:
+        raise ValueError(f"the expressions of the set take more than {PROGRAMS_MAX:,} instructions")
+    try:
+        budget.left -= make().cost
+    except regexp.RegexpError as error:
+        budget.left -= error.cost
+        raise
 
 
 class Percent(Base):
@@ -46,22 +129,24 @@ class Percent(Base):
 
 
 class StringMatch(Base):
-    """Exactly one of exact, prefix, regex (Python's syntax, of the whole value)."""
+    """Exactly one of exact, prefix, regex (RE2's syntax, of the whole value)."""
 
     exact: str | None = None
     prefix: str | None = None
     regex: str | None = Field(default=None, max_length=PATTERN_MAX)
+
+    @field_validator("regex")
+    @classmethod
+    def _expression(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is not None:
+            charge(info, lambda: regexp.compile(value))
+        return value
 
     @model_validator(mode="after")
     def _one_of(self) -> "StringMatch":
         given = [name for name in ("exact", "prefix", "regex") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError("give exactly one of exact, prefix, regex")
-        if self.regex is not None:
-            try:
-                re.compile(self.regex)
-            except re.error as error:
-                raise ValueError(f"regex: {error}") from error
         return self
 
 

@@ -4,14 +4,18 @@ applied.
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 from .compile_match import compile_match
-from .compile_rule import key_of, service_name
+from .compile_rule import key_of
 from .destination_rule import DestinationRule, TrafficPolicy
 from .documents import Document
 from .errors import Problem
-from .match import Match
+from .shadow import Earlier
+from .table import service_name
 from .virtual_service import HTTPRoute, VirtualService
+
+CLIENTS_MAX: Final = 8192  # the sidecar's own default for --max-connections
 
 
 def lint(documents: Sequence[Document], replicas: Mapping[str, int] | None = None) -> list[Problem]:
@@ -54,6 +58,16 @@ def _rule(document: DestinationRule, named: set[str], replicas: Mapping[str, int
 
 
 def _traffic(key: str, path: str, block: TrafficPolicy, count: int | None) -> Iterator[Problem]:
+    pool = block.connectionPool
+    if pool is not None:
+        limits = (
+            ("tcp.maxConnections", pool.tcp.maxConnections),
+            ("http.http2MaxRequests", pool.http.http2MaxRequests),
+        )
+        for field, limit in limits:
+            if limit is not None and limit > CLIENTS_MAX:
+                words = f"is never reached: a sidecar's listener takes {CLIENTS_MAX} client connections"
+                yield Problem(key, f"{path}.connectionPool.{field}", f"{words} (--max-connections)")
     outlier = block.outlierDetection
     if outlier is not None and outlier.maxEjectionPercent is not None:
         here = f"{path}.outlierDetection.maxEjectionPercent"
@@ -74,30 +88,27 @@ def _traffic(key: str, path: str, block: TrafficPolicy, count: int | None) -> It
 
 
 def _service(document: VirtualService, replicas: Mapping[str, int] | None) -> Iterator[Problem]:
-    earlier: list[tuple[str, list[Match]]] = []
-    for index, block in enumerate(document.spec.http):
+    blocks = document.spec.http
+    rules = [[compile_match(request) for request in block.match] for block in blocks]
+    earlier = Earlier(rules)
+    for index, (block, matches) in enumerate(zip(blocks, rules, strict=True)):
         path = f"spec.http[{index}]"
-        matches = [compile_match(request) for request in block.match]
-        # rules that only some callers see shadow nobody for certain
-        plain = not any(request.sourceLabels or request.gateways for request in block.match)
-        for name, before in earlier:
-            if _shadowed(matches, before):
-                yield Problem(document.key, path, f"can never match: {name} takes all of its requests")
-                break
-        if plain:
-            earlier.append((path, matches))
+        taker = earlier.taker(matches)
+        if taker is not None:
+            words = f"can never match: spec.http[{taker}] takes all of its requests"
+            yield Problem(document.key, path, words)
+        # rules that only some callers see shadow nobody for certain; who is shadowed shadows nobody alone
+        elif not any(request.sourceLabels or request.gateways for request in block.match):
+            earlier.add(index, matches)
         yield from _block(document.key, path, block)
         for position, arm in enumerate(block.route):
             host = service_name(arm.destination.host)
             if replicas is not None and host not in replicas:
                 here = f"{path}.route[{position}].destination.host"
                 yield Problem(document.key, here, f"no service is named {host!r}")
-
-
-def _shadowed(matches: list[Match], before: list[Match]) -> bool:
-    if not before:
-        return True
-    return bool(matches) and all(any(wide.covers(match) for wide in before) for match in matches)
+    if earlier.tired:
+        words = "has too many rules that are alike to tell which of them can never match"
+        yield Problem(document.key, "spec.http", words)
 
 
 def _block(key: str, path: str, block: HTTPRoute) -> Iterator[Problem]:
@@ -117,6 +128,10 @@ def _block(key: str, path: str, block: HTTPRoute) -> Iterator[Problem]:
             yield Problem(key, f"{path}.fault.abort", "without percentage.value it aborts nothing")
     if block.mirrorPercentage is not None and not block.mirrorPercentage.value:
         yield Problem(key, f"{path}.mirrorPercentage", "is 0: nothing is mirrored")
+    for position, request in enumerate(block.match):
+        if request.ignoreUriCase and request.uri is not None and request.uri.regex is not None:
+            here = f"{path}.match[{position}].ignoreUriCase"
+            yield Problem(key, here, "is nothing to a regex, as in Istio; begin it with (?i)")
     retries = block.retries
     if retries is not None and retries.perTryTimeout and 0 < (block.timeout or 0) <= retries.perTryTimeout:
         here = f"{path}.retries.perTryTimeout"

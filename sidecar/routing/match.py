@@ -2,35 +2,37 @@
 bytes.
 """
 
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import unquote_to_bytes
+
+from registry import regexp
 
 Headers = Sequence[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """One condition on a value: exact, prefix, regex (of the whole value) or present."""
+    """One condition on a value: exact, prefix, regex (of the whole value; as in Envoy, `ignore_case` is
+    nothing to it) or present.
+    """
 
     kind: Literal["exact", "prefix", "regex", "present"]
     value: bytes = b""
     ignore_case: bool = False
-    _pattern: re.Pattern[bytes] | None = field(default=None, init=False, repr=False, compare=False)
+    _fits: Callable[[bytes], bool] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.kind == "regex":
-            flags = re.IGNORECASE if self.ignore_case else 0
-            object.__setattr__(self, "_pattern", re.compile(self.value, flags))
+            object.__setattr__(self, "_fits", regexp.compile(self.value.decode()).fullmatch)
         elif self.ignore_case:
             object.__setattr__(self, "value", self.value.lower())
 
     def test(self, value: bytes) -> bool:
         """Does the value meet the condition."""
-        if self._pattern is not None:
-            return self._pattern.fullmatch(value) is not None
+        if self._fits is not None:
+            return self._fits(value)
         if self.ignore_case:
             value = value.lower()
         if self.kind == "exact":

@@ -3,7 +3,6 @@ up.
 """
 
 import random
-import re
 from bisect import bisect_right
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -13,26 +12,32 @@ from ..policy.hash_key import HashKey
 from ..policy.retry import RetryPolicy
 from .cors import Cors
 from .headers import NONE, HeaderOps
+from .substitution import Substitution
 
 SPLIT_BITS = 32
+# A request with a larger body is not copied: Envoy's per_connection_buffer_limit_bytes.
+MIRROR_MAX_BODY = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Rewrite:
-    """`path` replaces the matched prefix (or the whole path), `pattern`/`replacement` work on the path
-    without query; `authority` replaces Host. Any of them may be None."""
+    """`path` replaces the matched prefix (or the whole path), `substitution` works on the path without query;
+    `authority` replaces Host. Any of them may be None."""
 
     path: bytes | None = None
     prefix: bytes | None = None  # what `path` replaces; None = the whole path
-    pattern: re.Pattern[bytes] | None = None
-    replacement: bytes = b""
+    substitution: Substitution | None = None
     authority: bytes | None = None
+
+    def fits(self, path: bytes) -> bool:
+        """Whether `target` is for this path: a substitution may have too much to do in it."""
+        return self.substitution is None or self.substitution.apply(path.partition(b"?")[0]) is not None
 
     def target(self, path: bytes) -> bytes:
         """The new origin-form target; the query stays."""
         bare, mark, query = path.partition(b"?")
-        if self.pattern is not None:
-            bare = self.pattern.sub(self.replacement, bare)
+        if self.substitution is not None:
+            bare = self.substitution.apply(bare) or b""
         elif self.path is not None:
             rest = b"" if self.prefix is None else bare[len(self.prefix) :]
             bare = self.path + rest
@@ -55,7 +60,8 @@ class Redirect:
         """`scheme`, `authority` and `path` of the request as it came."""
         host = self.authority or authority
         if self.port is not None:
-            bare = host.rpartition(":")[0] if re.search(r":\d+$", host) else host
+            bare, _, number = host.rpartition(":")
+            bare = bare if bare and number.isdecimal() else host
             host = f"{bare}:{self.port}"
         target, mark, query = path.partition(b"?")
         if self.uri is not None:
@@ -100,6 +106,7 @@ class Route:
     response_headers: HeaderOps = NONE
     cors: Cors | None = None
     mirrors: tuple[Mirror, ...] = ()
+    mirror_max_body: int = MIRROR_MAX_BODY
     hash_key: HashKey | None = None
     split: "Split | None" = None
     plain: bool = field(init=False, default=True, compare=False)

@@ -6,7 +6,12 @@ the document's order whose match holds (Istio's rule), else the default: the ser
 host with rules of which none matches has no route (NR): that is what its document says.
 
 Without any document every host is the service of that name: `orders`, `orders:80`,
-`orders.default.svc.cluster.local` and `orders.mesh` all mean the service `orders`.
+`orders.default.svc.cluster.local`, `orders.mesh` and `orders.localhost` all mean the service `orders`;
+`orders.example.com` is somebody else's.
+
+An ingress (a table with a `default_service`) is called by strangers, so there a host names nothing: it
+chooses among the rules that are bound to the ingress, and every other request goes to the default service,
+by that one's rules.
 """
 
 import random
@@ -18,6 +23,11 @@ from .match import Headers, Match
 from .route import Route
 
 HOSTS_CACHED: Final = 1024  # hosts come from callers: what is remembered of them must not grow with them
+HOST_LENGTH: Final = 260  # of those that are remembered: a DNS name and a port
+# A service's other names: Kubernetes' in the namespace `default`, which is the one that there is, and ours.
+SUFFIXES: Final = (".default.svc.cluster.local", ".default.svc", ".default", ".mesh")
+# RFC 6761: always this machine, so a browser can be sent to a listener here by a service's name.
+LOCALHOST: Final = ".localhost"
 
 
 def host_of(authority: str) -> str:
@@ -31,6 +41,15 @@ def host_of(authority: str) -> str:
     return host.rstrip(".")
 
 
+def service_name(host: str) -> str:
+    """The service that a host without a port is another name of; any other host stays whole."""
+    host = host.lower().rstrip(".")
+    for suffix in SUFFIXES:
+        if host.endswith(suffix) and host != suffix:
+            return host.removesuffix(suffix)
+    return host
+
+
 class Rule:
     """One http rule: its matches (none = every request) and, for each of them, the route to take."""
 
@@ -42,21 +61,47 @@ class Rule:
         self.routes = tuple(routes)  # as many as matches: a rewrite depends on the prefix that matched
 
 
+class Hosts:
+    """Rules by host."""
+
+    __slots__ = ("exact", "wildcards")
+
+    def __init__(self, rules: Mapping[str, Sequence[Rule]]) -> None:
+        self.exact = {host: tuple(found) for host, found in rules.items() if "*" not in host}
+        wild = [(host[1:], tuple(found)) for host, found in rules.items() if host.startswith("*")]
+        self.wildcards = sorted(wild, key=lambda entry: -len(entry[0]))
+
+    def find(self, host: str, service: str) -> tuple[Rule, ...]:
+        """The rules of a host, or of the service that it names."""
+        return (
+            self.exact.get(host)
+            or self.exact.get(service)
+            or next((found for suffix, found in self.wildcards if host.endswith(suffix)), ())
+        )
+
+    def all(self) -> list[tuple[Rule, ...]]:
+        return [*self.exact.values(), *(found for _, found in self.wildcards)]
+
+    def describe(self) -> dict[str, list[str]]:
+        pairs = [*self.exact.items(), *(("*" + suffix, found) for suffix, found in self.wildcards)]
+        return {host: [rule.name for rule in rules] for host, rules in pairs}
+
+
 class RouteTable:
     """`match` finds the route; None = no route (NR).
 
     `rules`: by host as documents name it (`orders`, `*.shop.example`, `*`). `known(name)`: is there a service
-    of that name (None = every host is taken as one). `default_service` takes what names no service: the
-    ingress.
+    of that name (None = every host is taken as one). `default_service` makes it an ingress' table, `bound`
+    are the rules that are bound to that.
     """
 
     __slots__ = (
-        "_exact",
+        "_bound",
         "_hash_keys",
         "_hosts",
         "_known",
         "_rng",
-        "_wildcards",
+        "_rules",
         "default_service",
         "version",
     )
@@ -69,15 +114,15 @@ class RouteTable:
         known: Callable[[str], bool] | None = None,
         rng: random.Random | None = None,
         hash_keys: Mapping[str, HashKey] | None = None,
+        bound: Mapping[str, Sequence[Rule]] | None = None,
     ) -> None:
         self._hash_keys = hash_keys or {}
         self.default_service = default_service
         self.version = version
         self._known = known
         self._rng = rng or random.Random(0)
-        self._exact = {host: tuple(found) for host, found in (rules or {}).items() if "*" not in host}
-        wild = [(host[1:], tuple(found)) for host, found in (rules or {}).items() if host.startswith("*")]
-        self._wildcards = sorted(wild, key=lambda entry: -len(entry[0]))
+        self._rules = Hosts(rules or {})
+        self._bound = Hosts(bound or {})
         self._hosts: dict[str, tuple[tuple[Rule, ...], Route | None]] = {}
 
     def match(
@@ -116,30 +161,30 @@ class RouteTable:
 
     def _resolve(self, authority: str) -> tuple[tuple[Rule, ...], Route | None]:
         host = host_of(authority)
-        service = self._service_of(host)
-        rules = self._exact.get(host) or self._exact.get(service or "")
-        if rules is None:
-            rules = next((found for suffix, found in self._wildcards if host.endswith(suffix)), ())
-        if not rules and service is None and self.default_service is not None:
-            service = self.default_service
-            rules = self._exact.get(service, ())
+        service = self.default_service
+        if service is None:
+            service = self._service_of(host)
+            rules = self._rules.find(host, service or "")
+        else:
+            rules = self._bound.find(host, service_name(host)) or self._rules.find(service, service)
         default = None
         if service is not None:
             default = Route(f"default/{service}", service, hash_key=self._hash_keys.get(service))
         if default is not None or rules:  # an unknown host may be known in a moment: it is not remembered
             if len(self._hosts) >= HOSTS_CACHED:
                 self._hosts.clear()
-            self._hosts[authority] = (rules, default)
+            if len(authority) <= HOST_LENGTH:
+                self._hosts[authority] = (rules, default)
         return rules, default
 
     def _service_of(self, host: str) -> str | None:
-        """The service that a bare host names: itself, else its first label (`name.namespace.svc...`)."""
+        """The service that a host names."""
         if not host:
             return None
         if self._known is None or self._known(host):
             return host
-        label = host.partition(".")[0]
-        return label if self._known(label) else None
+        name = service_name(host).removesuffix(LOCALHOST)
+        return name if name and self._known(name) else None
 
     def forget(self) -> None:
         """Services came or went: look every host up anew."""
@@ -147,7 +192,8 @@ class RouteTable:
 
     def upstreams(self) -> frozenset[str]:
         """Every destination that a rule names, for a share of the traffic, a copy or a retry."""
-        routes = [route for rules in self._all_rules() for rule in rules for route in rule.routes]
+        found = [*self._rules.all(), *self._bound.all()]
+        routes = [route for rules in found for rule in rules for route in rule.routes]
         arms = [arm for route in routes if route.split is not None for arm in route.split.arms]
         named = {route.upstream for route in (*routes, *arms)}
         named |= {mirror.upstream for route in routes for mirror in route.mirrors}
@@ -155,18 +201,13 @@ class RouteTable:
 
     def reaches(self, key: str) -> bool:
         """Whether requests go to a destination by default: a whole service whose name has no rules."""
-        return "|" not in key and key not in self._exact
-
-    def _all_rules(self) -> list[tuple[Rule, ...]]:
-        return [*self._exact.values(), *(found for _, found in self._wildcards)]
+        return "|" not in key and key not in self._rules.exact
 
     def describe(self) -> Mapping[str, object]:
         """For `/config_dump`."""
         return {
             "version": self.version,
             "default_service": self.default_service,
-            "hosts": {
-                host: [rule.name for rule in rules]
-                for host, rules in [*self._exact.items(), *(("*" + s, r) for s, r in self._wildcards)]
-            },
+            "hosts": self._rules.describe(),
+            "bound_hosts": self._bound.describe(),
         }

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from .fields import (
+    PATTERN_MAX,
     Base,
     Duration,
     EverySidecar,
@@ -15,7 +16,11 @@ from .fields import (
     Port,
     PresentMatch,
     StringMatch,
+    Whole,
+    charge,
 )
+from .substitution import Substitution
+from .words import Authority, HeaderName, HeaderValue, HostName, Label, MethodName, Name, Target
 
 Status = Annotated[int, Field(ge=200, le=599)]
 
@@ -23,17 +28,17 @@ Status = Annotated[int, Field(ge=200, le=599)]
 class Destination(Base):
     """A service, or a subset of it that a DestinationRule defines."""
 
-    host: str = Field(min_length=1)
-    subset: str | None = None
+    host: HostName
+    subset: Name | None = None
     port: Port | None = None
 
 
 class HeaderValues(Base):
     """set and add: name -> value; remove: names."""
 
-    set: dict[str, str] = Field(default_factory=dict)
-    add: dict[str, str] = Field(default_factory=dict)
-    remove: list[str] = Field(default_factory=list)
+    set: dict[HeaderName, HeaderValue] = Field(default_factory=dict)
+    add: dict[HeaderName, HeaderValue] = Field(default_factory=dict)
+    remove: list[HeaderName] = Field(default_factory=list)
 
 
 class HeaderOperations(Base):
@@ -52,16 +57,16 @@ class HTTPMatchRequest(Base):
         "sourceNamespace": "there are no namespaces; use sourceLabels",
         "statPrefix": "metrics are named by service and route",
     }
-    name: str = ""
+    name: Name = ""
     uri: StringMatch | None = None
     ignoreUriCase: bool = False
     method: StringMatch | None = None
     authority: StringMatch | None = None
-    headers: dict[str, PresentMatch] = Field(default_factory=dict)
-    withoutHeaders: dict[str, PresentMatch] = Field(default_factory=dict)
-    queryParams: dict[str, PresentMatch] = Field(default_factory=dict)
-    sourceLabels: dict[str, str] = Field(default_factory=dict)
-    gateways: list[str] = Field(default_factory=list)
+    headers: dict[HeaderName, PresentMatch] = Field(default_factory=dict)
+    withoutHeaders: dict[HeaderName, PresentMatch] = Field(default_factory=dict)
+    queryParams: dict[Name, PresentMatch] = Field(default_factory=dict)
+    sourceLabels: dict[Label, Label] = Field(default_factory=dict)
+    gateways: list[Name] = Field(default_factory=list)
 
 
 class HTTPRouteDestination(Base):
@@ -75,15 +80,28 @@ class HTTPRouteDestination(Base):
 class RegexRewrite(Base):
     """`rewrite` may use \\1 for a group of `match`."""
 
-    match: str = Field(max_length=1024)
-    rewrite: str
+    match: str = Field(max_length=PATTERN_MAX)
+    rewrite: Target = Field(max_length=PATTERN_MAX)
+
+    @field_validator("match")
+    @classmethod
+    def _expression(cls, value: str, info: ValidationInfo) -> str:
+        charge(info, lambda: Substitution(value, ""))
+        return value
+
+    @field_validator("rewrite")
+    @classmethod
+    def _groups(cls, value: str, info: ValidationInfo) -> str:
+        if "match" in info.data:  # else it is wrong already
+            Substitution(info.data["match"], value)
+        return value
 
 
 class HTTPRewrite(Base):
     """`uri` replaces the matched prefix, or the whole path if the match was not by prefix."""
 
-    uri: str | None = None
-    authority: str | None = None
+    uri: Target | None = None
+    authority: Authority | None = None
     uriRegexRewrite: RegexRewrite | None = None
 
     @model_validator(mode="after")
@@ -97,8 +115,8 @@ class HTTPRedirect(Base):
     """A 3xx instead of any service."""
 
     not_honoured: ClassVar[dict[str, str]] = {"derivePort": "give port"}
-    uri: str | None = None
-    authority: str | None = None
+    uri: Target | None = None
+    authority: Authority | None = None
     port: int | None = Field(default=None, ge=1, le=65535)
     scheme: Literal["http", "https"] | None = None
     redirectCode: Literal[301, 302, 303, 307, 308] = 301
@@ -126,7 +144,7 @@ class HTTPRetry(Base):
     }
     attempts: int = Field(default=1, ge=0, le=9)
     perTryTimeout: Duration | None = None
-    retryOn: str | None = None
+    retryOn: str | None = Field(default=None, max_length=1024)
     retryIgnorePreviousHosts: Literal[True] = True
     backoff: Duration | None = None
 
@@ -173,9 +191,9 @@ class CorsPolicy(Base):
 
     not_honoured: ClassVar[dict[str, str]] = {"allowOrigin": "use allowOrigins"}
     allowOrigins: list[StringMatch] = Field(min_length=1)
-    allowMethods: list[str] = Field(default_factory=list)
-    allowHeaders: list[str] = Field(default_factory=list)
-    exposeHeaders: list[str] = Field(default_factory=list)
+    allowMethods: list[MethodName] = Field(default_factory=list)
+    allowHeaders: list[HeaderName] = Field(default_factory=list)
+    exposeHeaders: list[HeaderName] = Field(default_factory=list)
     maxAge: Duration | None = None
     allowCredentials: bool = False
     unmatchedPreflights: Literal["UNSPECIFIED", "FORWARD", "IGNORE"] = "UNSPECIFIED"
@@ -190,7 +208,7 @@ class HTTPRoute(Base):
         "mirrorPercent": "use mirrorPercentage: {value: ...}",
         "websocketUpgrade": "upgrades pass by themselves",
     }
-    name: str = ""
+    name: Name = ""
     match: list[HTTPMatchRequest] = Field(default_factory=list)
     route: list[HTTPRouteDestination] = Field(default_factory=list)
     redirect: HTTPRedirect | None = None
@@ -243,13 +261,13 @@ class VirtualServiceSpec(Base):
         "tcp": "the mesh speaks HTTP only",
         "tls": "the mesh speaks HTTP only",
     }
-    hosts: list[str] = Field(min_length=1)
-    gateways: list[str] = Field(default_factory=list)
+    hosts: list[HostName] = Field(min_length=1)
+    gateways: list[Name] = Field(default_factory=list)
     http: list[HTTPRoute] = Field(min_length=1)
     exportTo: EverySidecar = Field(default_factory=list)
 
 
-class VirtualService(Base):
+class VirtualService(Whole):
     """The whole document."""
 
     not_honoured: ClassVar[dict[str, str]] = {"status": "it is Kubernetes' own, delete it"}

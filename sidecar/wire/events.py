@@ -1,4 +1,4 @@
-"""What the parsers tell: a head, body pieces (plain `bytes`), `END`, or one `ProtocolError`, last."""
+"""What the parsers tell: a head, body pieces (`bytes`), `Trailers`, `END`, or one `ProtocolError`, last."""
 
 from __future__ import annotations
 
@@ -28,6 +28,18 @@ class _End:
 
 END: Final = _End()
 """The message is complete."""
+
+
+class Trailers:
+    """The fields behind a chunked body; none of them frames a message."""
+
+    __slots__ = ("fields",)
+
+    def __init__(self, fields: list[Header]) -> None:
+        self.fields = fields
+
+    def __repr__(self) -> str:
+        return f"<Trailers {self.fields}>"
 
 
 class ProtocolError(Exception):
@@ -105,5 +117,5 @@ class ResponseHead:
         return f"<ResponseHead {self.status} {self.body.name}>"
 
 
-RequestEvent: TypeAlias = "RequestHead | bytes | _End | ProtocolError"
-ResponseEvent: TypeAlias = "ResponseHead | bytes | _End | ProtocolError"
+RequestEvent: TypeAlias = "RequestHead | bytes | Trailers | _End | ProtocolError"
+ResponseEvent: TypeAlias = "ResponseHead | bytes | Trailers | _End | ProtocolError"

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import re
 
-from .events import Body, ProtocolError
+from .events import Body, ProtocolError, RequestHead
 
 # fullmatch, not match + '$': '$' lets a final newline through. 19 digits stay below 2**63.
 _LENGTH = re.compile(rb"[0-9]{1,19}")
 
 NO_BODY_STATUS = frozenset((204, 304))
+# What every server delimits alike, without a body and with one.
+_BARE = frozenset((b"GET", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"))
+_WITH_BODY = frozenset((b"POST", b"PUT", b"PATCH"))
 FRAMING_FIELDS = frozenset((b"transfer-encoding", b"content-length"))
 
 
@@ -72,6 +75,19 @@ def response_framing(
     if length is not None:
         return (Body.LENGTH, size) if size else (Body.NONE, 0)
     return Body.UNTIL_CLOSE, 0
+
+
+def is_plain(head: RequestHead) -> bool:
+    """Whether every server sees the same end of this request and of its answer: its connection may be reused.
+
+    Not so: a body where a method has none for some servers; an answer to HEAD, behind which some applications
+    send a body; an Upgrade that may be taken without a word; an expectation, whose body some wait for and
+    some do not. What the backend then takes for a request, or sends unasked, would be another client's; so it
+    is told as well that nothing else comes on this connection.
+    """
+    if head.body is Body.NONE:
+        return head.method in _BARE and head.upgrade != b"websocket"
+    return head.method in _WITH_BODY and b"expect" not in head.fields
 
 
 def parse_length(value: bytes) -> int:

@@ -23,5 +23,14 @@ class Limits:
     # None = any size: bodies are streamed, so size costs no memory.
     body_bytes: int | None = None
 
+    def with_room(self) -> Limits:
+        """For what comes from another sidecar: what that one may take, and what it and its routes add."""
+        return dataclasses.replace(
+            self, head_bytes=self.head_bytes + ADDED_BYTES, header_count=self.header_count + ADDED_FIELDS
+        )
 
+
+# A sidecar adds some twelve fields of 600 bytes; the rest is for the headers that a VirtualService adds.
+ADDED_FIELDS = 64
+ADDED_BYTES = 4 * 1024
 DEFAULT_LIMITS = Limits()

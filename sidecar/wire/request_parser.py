@@ -8,6 +8,8 @@ are exact, and what a client sends behind a request stays bytes until that one i
 
 from __future__ import annotations
 
+import re
+
 from httptools import (
     HttpParserError,
     HttpParserInvalidMethodError,
@@ -16,7 +18,7 @@ from httptools import (
     HttpRequestParser,
 )
 
-from .events import END, Body, Header, ProtocolError, RequestEvent, RequestHead
+from .events import END, Body, Header, ProtocolError, RequestEvent, RequestHead, Trailers
 from .framing import FRAMING_FIELDS, request_framing
 from .headers import is_host, keeps_alive
 from .limits import DEFAULT_LIMITS, Limits
@@ -26,8 +28,22 @@ from .target import other_form
 _STAND_IN = b"POST / HTTP/1.1\r\n"
 _HEAD_END = b"\r\n\r\n"  # LF alone ends no line in llhttp's strict mode
 
+# Whatever its target: what is behind its head is a body to some servers and requests to others.
+NO_CONNECT = "CONNECT is not for a sidecar"
+
 # A chunk costs up to 8 hex digits and two CRLF; what is more is counted as its extension.
 _CHUNK_COST = 12
+
+# llhttp knows a fixed list of methods, so it reads any other one under this name; the longest that is
+# registered has 17 letters (UPDATEREDIRECTREF).
+_KNOWN_METHOD = b"POST"
+_METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
+# Known to llhttp, but not in HTTP.
+_OF_RTSP = frozenset(
+    b"ANNOUNCE DESCRIBE FLUSH GET_PARAMETER PAUSE PLAY RECORD REDIRECT SETUP SET_PARAMETER TEARDOWN".split()
+)
+# Methods with a framing of their own. A server that does not look at the case would read another message.
+_FRAMED_APART = frozenset((b"HEAD", b"CONNECT", b"PRI"))
 
 
 class _BodyOnly:
@@ -56,8 +72,9 @@ class RequestParser:
 
     __slots__ = (
         "_at", "_body_bytes", "_chunks", "_events", "_fault", "_fields", "_framing", "_head_bytes",
-        "_headers", "_left", "_limits", "_line", "_line_open", "_message_bytes", "_parser", "_rest",
-        "_stand_in", "_tail", "_target", "_trailer_bytes", "complete", "in_head", "open", "pending",
+        "_headers", "_left", "_limits", "_line", "_line_open", "_message_bytes", "_method", "_parser",
+        "_rest", "_stand_in", "_tail", "_target", "_trailer_bytes", "_trailers", "complete", "in_head",
+        "open", "pending",
     )  # fmt: skip
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
@@ -82,6 +99,7 @@ class RequestParser:
         self._line = b""
         self._line_open = True
         self._tail = b""
+        self._method = b""  # one that llhttp does not know
         self._target = b""
         self._headers: list[Header] = []
         self._fields: dict[bytes, bytes] = {}
@@ -92,6 +110,7 @@ class RequestParser:
         self._left = length
         self._head_bytes = self._message_bytes
         self._body_bytes = 0
+        self._trailers: list[Header] = []
         self._trailer_bytes = 0
         self._chunks = 0
 
@@ -103,8 +122,8 @@ class RequestParser:
     def feed(self, data: bytes) -> list[RequestEvent]:
         """Parse one read.
 
-        Returns: a head, body pieces and `END` in order, of one message at most; a `ProtocolError` only as
-            the last one. What is behind `END` is kept.
+        Returns: a head, body pieces, `Trailers` and `END` in order, of one message at most; a `ProtocolError`
+            only as the last one. What is behind `END` is kept.
         """
         if self._fault is not None:
             return [self._fault]
@@ -175,9 +194,25 @@ class RequestParser:
             if stand_in:
                 self._parser.feed_data(stand_in)
         except HttpParserError as error:
-            if self._fault is None:
+            if self._fault is None and not (self.in_head and self._is_other_method(error)):
                 self._fault = self._explain(error)
         return self._fault
+
+    def _is_other_method(self, error: HttpParserError) -> bool:
+        """Whether it is only the method that llhttp does not know; if so, the line was read once more.
+
+        It stops at the first letter that does not fit, so there is a look at each further piece of a method.
+        """
+        method, blank, rest = self._line.lstrip(b"\r\n").partition(b" ")
+        if self._method or not _METHOD.fullmatch(method) or method.upper() in _FRAMED_APART:
+            return False
+        if not isinstance(error, HttpParserInvalidMethodError) and method not in _OF_RTSP:
+            return False
+        if blank:
+            self._method, self._target = method, b""
+            self._parser = HttpRequestParser(self)
+            self._feed(_KNOWN_METHOD + blank + rest)
+        return True
 
     def renew(self) -> None:
         """The next message is an ordinary one again."""
@@ -187,6 +222,8 @@ class RequestParser:
         """The fault alone: nothing of the message that it is in is acted on."""
         if self._fault is None:
             self._refuse(431, f"request head over {self._limits.head_bytes} bytes")
+        if self.in_head and self._parser.get_method() == b"CONNECT":
+            self._fault = ProtocolError(405, NO_CONNECT)  # whatever else is wrong with it
         assert self._fault is not None
         self.complete = False
         return [self._fault]
@@ -252,9 +289,10 @@ class RequestParser:
         self._target += piece
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self.in_head:  # a trailer: dropped, for it could carry a Host of its own
+        if not self.in_head:
             if name.lower() in FRAMING_FIELDS:
                 self._refuse(400, "framing field in a trailer")
+            self._trailers.append((name, name.lower(), value))
             self._trailer_bytes += len(name) + len(value) + 4
             if self._trailer_bytes > self._limits.trailer_bytes:
                 self._refuse(431, f"trailers over {self._limits.trailer_bytes} bytes")
@@ -289,6 +327,8 @@ class RequestParser:
 
     def on_message_complete(self) -> None:
         if self._fault is None and not self._stand_in:
+            if self._framing is Body.CHUNKED and self._trailers:
+                self._events.append(Trailers(self._trailers))
             self._events.append(END)
             self.complete = True
 
@@ -300,7 +340,9 @@ class RequestParser:
         http11 = version == "1.1"
         if not http11 and version != "1.0":
             raise ProtocolError(505, "HTTP version not supported")
-        method: bytes = parser.get_method()
+        method: bytes = self._method or parser.get_method()
+        if method == b"CONNECT":
+            raise ProtocolError(405, NO_CONNECT)
         # llhttp also takes 'GET / RTSP/1.0', 'SOURCE / ICE/1.1' and more than one blank; nobody else does.
         start = b"%b %b HTTP/1." % (method, target)
         if not self._line.startswith(start) and not self._line.lstrip(b"\r\n").startswith(start):
@@ -326,7 +368,7 @@ class RequestParser:
             host = b""
         else:
             host = host.rstrip(b" \t")
-            if not is_host(host):
+            if host and not is_host(host):  # empty: a target without an authority (RFC 9112 section 3.2)
                 raise ProtocolError(400, "bad Host")
         if not target.startswith(b"/"):
             target, host = other_form(method, target, host)
@@ -335,6 +377,8 @@ class RequestParser:
         upgrade = b""
         if parser.should_upgrade():
             upgrade = fields.get(b"upgrade", b"").strip(b" \t").lower()
+            if not http11:
+                upgrade = b""  # RFC 9110 section 7.8: HTTP/1.0 has none
             if body is not Body.NONE or b"content-length" in fields:
                 if upgrade == b"websocket":
                     raise ProtocolError(400, "Upgrade with a body")

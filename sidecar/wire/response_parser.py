@@ -11,7 +11,7 @@ from http import HTTPStatus
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from .events import END, Body, Header, ProtocolError, ResponseEvent, ResponseHead
+from .events import END, Body, Header, ProtocolError, ResponseEvent, ResponseHead, Trailers
 from .framing import FRAMING_FIELDS, response_framing
 from .headers import has_token, is_safe_value
 from .limits import DEFAULT_LIMITS, Limits
@@ -30,7 +30,7 @@ class ResponseParser:
     __slots__ = (
         "_body", "_body_bytes", "_by_line", "_chunks", "_dirty", "_done", "_events", "_fault", "_fields",
         "_head_request", "_headers", "_in_head", "_limits", "_message_bytes", "_parser",
-        "_reason", "_start", "_trailer_bytes", "started", "unread",
+        "_reason", "_start", "_trailer_bytes", "_trailers", "started", "unread",
     )  # fmt: skip
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
@@ -182,6 +182,7 @@ class ResponseParser:
         if not self._in_head:
             if name.lower() in FRAMING_FIELDS:
                 self._refuse("framing field in a trailer from upstream")
+            self._trailers.append((name, name.lower(), value))
             self._trailer_bytes += len(name) + len(value) + 4
             if self._trailer_bytes > self._limits.trailer_bytes:
                 self._refuse("trailers from upstream are too long")
@@ -206,6 +207,7 @@ class ResponseParser:
             return
         self._body = head.body
         self._body_bytes = 0
+        self._trailers: list[Header] = []
         self._trailer_bytes = 0
         self._chunks = 0
         self._dirty = head.body is Body.TUNNEL  # from here on it is not HTTP
@@ -234,6 +236,8 @@ class ResponseParser:
         if isinstance(head, ResponseHead) and head.interim:
             self._begin()  # 1xx: the real answer is still to come
             return
+        if self._body is Body.CHUNKED and self._trailers:
+            self._events.append(Trailers(self._trailers))
         self._finish()
         self._begin()
 
@@ -256,20 +260,17 @@ class ResponseParser:
             size = sum(len(name) + len(value) + 4 for name, _, value in self._headers)
             if size > self._limits.head_bytes:
                 raise ProtocolError(502, "response head from upstream is too large")
-        body, length = response_framing(
-            status,
-            self._head_request,
-            http11,
-            fields.get(b"transfer-encoding"),
-            fields.get(b"content-length"),
-        )
+        te, announced = fields.get(b"transfer-encoding"), fields.get(b"content-length")
+        body, length = response_framing(status, self._head_request, http11, te, announced)
         connection = fields.get(b"connection")
         if status == 101 and not (has_token(connection, b"upgrade") and fields.get(b"upgrade")):
             raise ProtocolError(502, "upstream switched protocols without saying to which")
-        # RFC 9112 section 9.3 lets HTTP/1.0 keep a connection; too many such servers get it wrong.
+        # RFC 9112 section 9.3 lets HTTP/1.0 keep a connection; too many such servers get it wrong. And who
+        # gives 204 or 304 a length may send as much, which would be the next client's answer.
         keep_alive = (
             http11
             and body is not Body.UNTIL_CLOSE
+            and (body is not Body.NONE or (te is None and (announced or b"0").strip(b" \t0") == b""))
             and (connection is None or not has_token(connection, b"close"))
         )
         return ResponseHead(status, self._reason, http11, self._headers, fields, body, length, keep_alive)

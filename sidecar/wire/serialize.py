@@ -12,6 +12,7 @@ from .events import Body
 from .framing import NO_BODY_STATUS
 
 LAST_CHUNK = b"0\r\n\r\n"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _REASONS: dict[int, bytes] = {status.value: status.phrase.encode() for status in HTTPStatus}
 # Status lines are prebuilt: joining one costs more than the look-up.
@@ -49,6 +50,11 @@ def join_head(lines: list[bytes]) -> bytes:
 def chunk(data: bytes) -> bytes:
     """One chunk."""
     return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def last_chunk(trailers: list[bytes]) -> bytes:
+    """The end of a chunked body, with the field lines behind it."""
+    return join_head([b"0\r\n", *trailers]) if trailers else LAST_CHUNK
 
 
 def framing_line(body: Body, length: int) -> bytes:

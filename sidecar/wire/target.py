@@ -16,10 +16,8 @@ def other_form(method: bytes, target: bytes, host: bytes) -> tuple[bytes, bytes]
     Absolute-form wins over Host (RFC 9112 section 3.2.2); '*' goes with OPTIONS alone.
 
     Raises:
-        ProtocolError: 405 for CONNECT, 400 for what is no target.
+        ProtocolError: 400 for what is no target.
     """
-    if method == b"CONNECT":
-        raise ProtocolError(405, "CONNECT is not for a sidecar")
     if target == b"*":
         if method != b"OPTIONS":
             raise ProtocolError(400, "'*' goes with OPTIONS only")

@@ -183,7 +183,7 @@ class Crew:
             raise
         finally:
             theirs.close()
-        config = replace(self._config, workers=1, worker=place.number, admin=None)
+        config = replace(self._config, workers=1, worker=place.number, admin=None, status=None)
         channel.send({"config": base64.b64encode(pickle.dumps(config)).decode()})
         place.process, place.channel = process, channel
         for message in self._greet():

@@ -15,6 +15,8 @@ from prometheus_client import ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
+from guard.token import Token
+
 from ..admin.server import Admin
 from ..config import Config
 from ..errors import ConfigError
@@ -24,17 +26,21 @@ from .breakers import Ledger
 from .crew import Crew, Message, Place
 from .ports import reserve
 
+log = logging.getLogger("sidecar.workers")
+
 # What a killed worker counted since it was last asked is lost, so it is asked at least this often.
 REFRESH_S = 5.0
 # What each path of the admin listener needs to know.
 QUESTIONS = {
     "/metrics": "metrics",
+    "/stats": "metrics",
     "/stats/prometheus": "metrics",
     "/clusters": "snapshot",
     "/snapshot": "snapshot",
     "/config_dump": "config",
     "/explain": "explain",
     "/ready": "ready",
+    "/healthz/ready": "ready",
 }
 
 
@@ -85,6 +91,7 @@ class Manager:
                 self._stopping.set,
                 self._set_level,
                 self._refresh,
+                token=Token(self._config.admin_token, self._config.admin_token_file, log.warning),
             )
             refreshing = tasks.create_task(self._keep_fresh())
             try:
@@ -113,13 +120,14 @@ class Manager:
         self._addresses = await self._crew.start(tasks)
         await self._crew.ask("snapshot")
         self._read()
-        where = self._config.admin
-        if where is not None:
+        for flag, where in (("admin", self._config.admin), ("status", self._config.status)):
+            if where is None:
+                continue
             try:
-                self._addresses["admin"] = await admin.open(where.host, where.port)
+                self._addresses[flag] = await admin.open(where.host, where.port)
             except OSError as error:
                 words = f"cannot listen: {error.strerror or error}; choose another port (0 = any free one)"
-                raise ConfigError(f"--admin {where}: {words}") from error
+                raise ConfigError(f"--{flag} {where}: {words}") from error
 
     async def _keep_fresh(self) -> None:
         while True:
@@ -200,8 +208,9 @@ class Manager:
             if "config" in place.last:
                 shown: dict[str, Any] = place.last["config"]
                 config = self._config
-                admin = None if config.admin is None else str(config.admin)
-                own = {"workers": config.workers, "worker": 0, "admin": admin}
+                own: dict[str, Any] = {"workers": config.workers, "worker": 0}
+                for flag, where in (("admin", config.admin), ("status", config.status)):
+                    own[flag] = None if where is None else str(where)
                 return {**shown, "bootstrap": {**shown["bootstrap"], **own}, "addresses": self._addresses}
         return {"addresses": self._addresses}
 

@@ -12,24 +12,8 @@ from pathlib import Path
 from .bench_sidecar import throughput, wrk
 from .contenders import Contender, envoy, nginx, ours, scratch, start_backend
 
-# As many requests at once as Envoy's defaults allow; ours are 256, and 512 connections would be refused.
-WIDE = """
-apiVersion: networking.istio.io/v1
-kind: DestinationRule
-metadata: {name: backend}
-spec: {host: backend, trafficPolicy: {connectionPool: {tcp: {maxConnections: 1024}}}}
-"""
-
-
-def wide(upstreams: list[int], folder: Path) -> Contender:
-    """Our sidecar, with a policy for many connections."""
-    path = folder / "wide.yaml"
-    path.write_text(WIDE, encoding="utf-8")
-    return ours(upstreams, folder, "--policy", str(path))
-
-
 Maker = Callable[[list[int], Path], Contender | None]
-MAKERS: tuple[Maker, ...] = (wide, envoy, nginx)
+MAKERS: tuple[Maker, ...] = (ours, envoy, nginx)
 ROUNDS = 3
 SECONDS = 2
 USUAL = 32
@@ -90,7 +74,7 @@ def shapes() -> list[str]:
 def endpoints() -> list[str]:
     lines = ["| endpoints of one service | CPU us/request of the sidecar |", "| ---: | ---: |"]
     for count in ENDPOINTS:
-        with running((wide,), upstreams=count) as contenders:
+        with running((ours,), upstreams=count) as contenders:
             ((_, cost),) = throughput(contenders, USUAL, SECONDS, ROUNDS).values()
             lines.append(f"| {count:,} | {cost:.1f} |")
     return lines

@@ -93,6 +93,11 @@ add(
     lambda r: refused(r) and passed_with(lacks=b"other")(r),
 )
 add("blank line before", b"\r\n" + GET + b"\r\n", passed)
+add(
+    "malformed UTF-8, escaped",
+    b"GET {r}%ff%c3%28? HTTP/1.1\r\n" + H + b"\r\n",
+    passed_with(has=b"%ff%c3%28? http"),
+)
 add("blanks behind Host", b"GET {r} HTTP/1.1\r\nHost: svc  \r\n\r\n", passed)
 add("high bytes in a value", GET + b"X-Name: \xc3\xa4\r\n\r\n", passed_with(has=b"x-name: \xc3\xa4\r\n"))
 add(
@@ -160,6 +165,7 @@ add(
         if [one.status for one in r.responses] == [200, 400] and ends(r)
         else f"answers {[one.status for one in r.responses]}"
     ),
+    methods=[b"GET", b"POST"],
 )
 add(
     "HTTP/1.0 keep-alive",
@@ -204,14 +210,21 @@ add("HTTP/1.2", b"GET {r} HTTP/1.2\r\n" + H + b"\r\n", refused)
 add("HTTP/2.0 in a line", b"GET {r} HTTP/2.0\r\n" + H + b"\r\n", refused)
 add("HTTP/2 preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", refused)
 add("RTSP", b"GET {r} RTSP/1.0\r\n" + H + b"\r\n", refused)
-add("lower-case method", b"get {r} HTTP/1.1\r\n" + H + b"\r\n", refused)
+add("lower-case HEAD", b"head {r} HTTP/1.1\r\n" + H + b"\r\n", refused)
 add("two blanks in the line", b"GET  {r} HTTP/1.1\r\n" + H + b"\r\n", refused)
 add("blank in the target", b"GET {r} x HTTP/1.1\r\n" + H + b"\r\n", refused)
 add("fragment in the target", b"GET {r}#x HTTP/1.1\r\n" + H + b"\r\n", refused)
 add("raw UTF-8 in the target", b"GET {r}\xc3\xa4 HTTP/1.1\r\n" + H + b"\r\n", refused)
+add("malformed UTF-8 in the target", b"GET {r}\xc3( HTTP/1.1\r\n" + H + b"\r\n", refused_as(400))
+add("malformed UTF-8 in the query", b"GET {r}?q=\xff HTTP/1.1\r\n" + H + b"\r\n", refused_as(400))
 add("control byte in the target", b"GET {r}\x01 HTTP/1.1\r\n" + H + b"\r\n", refused)
 add("GET *", b"GET * HTTP/1.1\r\n" + H + b"\r\n", refused)
 add("CONNECT", b"CONNECT svc:80 HTTP/1.1\r\nHost: svc:80\r\n\r\n", refused)
+add(
+    "CONNECT with a path and a body",
+    b"CONNECT {r} HTTP/1.1\r\n" + H + b"Content-Length: %d\r\n\r\n" % len(HIDDEN) + HIDDEN,
+    refused_as(405),
+)
 add("length and chunked", POST + b"Content-Length: 5\r\n" + TE + b"\r\n0\r\n\r\n" + HIDDEN, refused)
 add("chunked and length", POST + TE + b"Content-Length: 5\r\n\r\n0\r\n\r\n" + HIDDEN, refused)
 add("two lengths", POST + b"Content-Length: 5\r\nContent-Length: 0\r\n\r\n" + HIDDEN, refused)

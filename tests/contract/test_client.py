@@ -16,6 +16,7 @@ from registry.client import (
     RegistryClient,
     RegistryError,
     ServiceRegistration,
+    transport,
 )
 from tests.contract.servers import Running
 
@@ -137,6 +138,19 @@ async def test_keys(client: RegistryClient, name: str) -> None:
     assert await client.kv_delete(key)
     assert await client.kv_delete(f"{name}/", recurse=True)
     assert await client.kv_list(f"{name}/") == []
+
+
+async def test_a_large_answer_comes_in_pieces_and_is_read_whole(
+    client: RegistryClient, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was taken for too large when its first piece was not all of it."""
+    values = [bytes([number]) * 400_000 for number in range(4)]
+    for number, value in enumerate(values):
+        assert await client.kv_put(f"{name}/{number}", value)
+    assert [entry.value for entry in await client.kv_list(f"{name}/")] == values
+    monkeypatch.setattr(transport, "MAX_ANSWER", 1_000_000)
+    with pytest.raises(RegistryError, match="an answer of more than 1000000 bytes"):
+        await client.kv_list(f"{name}/")
 
 
 async def test_a_watch_sees_what_happens(client: RegistryClient, name: str) -> None:

@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,6 +13,11 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import Request, urlopen
+
+import pytest
+import yaml
+
+from mesh.export import images
 
 ROOT = Path(__file__).parents[2]
 DOORS = ("ENTRYPOINT", "CONTROL", "GRAFANA", "PROMETHEUS", "CONSUL", "JAEGER")
@@ -37,15 +44,55 @@ def docker(*words: str, timeout: float = 60) -> str:
     return done.stdout
 
 
+def no_engine() -> str:
+    """Why there is none; "" when there is one."""
+    if shutil.which("docker") is None:
+        return "there is no docker command"
+    if subprocess.run(["docker", "info"], capture_output=True, check=False).returncode:
+        return "no Docker engine answers"
+    if subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode:
+        return "Docker has no Compose v2"
+    return ""
+
+
+def need_engine() -> None:
+    """Skips where there is no engine; in CI, where there has to be one, that is a failure."""
+    words = no_engine()
+    if words and os.environ.get("CI") == "true":
+        pytest.fail(words)
+    if words:
+        pytest.skip(words)
+
+
 def has_image(name: str) -> bool:
     return bool(docker("images", "--quiet", name).strip())
+
+
+def _image_id(name: str) -> str:
+    command = ["docker", "image", "inspect", "--format", "{{.Id}}", name]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+
+def by_tag(pinned: Callable[[str], str], here: Callable[[str], bool]) -> dict[str, Any]:
+    """What Compose is told of images that are here by tag and not by digest, as stand-ins are."""
+    theirs = {"consul": images.CONSUL, "prometheus": images.PROMETHEUS, "grafana": images.GRAFANA}
+    theirs |= {"jaeger": images.JAEGER, "ingress": images.PYTHON}
+    services: dict[str, Any] = {}
+    for service, image in theirs.items():
+        if pinned(image) != image and here(image) and not here(pinned(image)):
+            base = image == images.PYTHON
+            services[service] = {"build": {"args": {"PYTHON": image}}} if base else {"image": image}
+    return {"services": services} if services else {}
 
 
 class Project:
     """`up` and `down` around a test, and what the test asks in between."""
 
-    def __init__(self, name: str, *, variables: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, name: str, *, variables: Mapping[str, str] | None = None, file: Path = ROOT / "compose.yaml"
+    ) -> None:
         self.name = name
+        self.files = [file]
         self.took = 0.0  # seconds of its `up`
         sockets = [socket.create_server(("127.0.0.1", 0)) for _ in DOORS]
         self.ports = {door: each.getsockname()[1] for door, each in zip(DOORS, sockets, strict=True)}
@@ -57,11 +104,25 @@ class Project:
             "MESH_TOKEN": TOKEN,
             **(variables or {}),
         }
+        if override := by_tag(images.pinned, lambda image: bool(_image_id(image))):
+            tags = Path(tempfile.gettempdir(), f"{name}-by-tag.yaml")
+            tags.write_text(yaml.safe_dump(override), encoding="utf-8")
+            self.files.append(tags)
 
     def compose(self, *words: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         """Run `docker compose …` on this project."""
+        files = [word for file in self.files for word in ("--file", str(file))]
         return subprocess.run(
-            ["docker", "compose", "--project-name", self.name, *words],
+            [
+                "docker",
+                "compose",
+                "--project-name",
+                self.name,
+                "--project-directory",
+                str(ROOT),
+                *files,
+                *words,
+            ],
             cwd=ROOT,
             env=self.environment,
             capture_output=True,

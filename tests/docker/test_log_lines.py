@@ -3,7 +3,7 @@
 from mesh.docker.log_lines import STAMP_LENGTH, LogLine, seconds, stamp, stamped
 
 FIRST, SECOND = "2026-11-21T10:00:00.000000001Z", "2026-11-21T10:00:00.000000002Z"
-WRITTEN = f"{FIRST} one two\n{SECOND} \nno stamp at all\n"
+WRITTEN = [f"{FIRST} one two", f"{SECOND} ", "no stamp at all"]
 
 
 def test_lines_keep_their_text_and_what_has_no_stamp_is_left_out() -> None:

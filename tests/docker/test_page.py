@@ -54,7 +54,7 @@ def test_logs_are_followed_across_a_restart(shop: Project) -> None:
             shop.act("kill", "users-2")
             shop.act("heal", "users-2")
             assert following.stdout is not None
-            assert json.loads(following.stdout.readline()) == {"http": "0.0.0.0:9000"}
+            assert json.loads(following.stdout.readline()) == {"http": "127.0.0.1:9000"}
         finally:
             following.terminate()
 

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from mesh.identity import identity
 from mesh.state import Leader, StateDirectory
+from mesh.tokens import Scope, Tokens, authorization, kept_token
 
 COMMAND_S = 45.0
 POLL_S = 0.05
@@ -98,10 +99,31 @@ class RealMesh:
 
     def status(self) -> dict[str, Any]:
         """`mesh status --json`, by the control API that the command asks."""
-        control = self.state.running_mesh()["control"]
-        document = http(f"{control}/api/status").json()
+        document = self.ask("/api/status").json()
         assert isinstance(document, dict)
         return document
+
+    @property
+    def tokens(self) -> Tokens:
+        """As `mesh token` prints them."""
+        return Tokens(kept_token(self.state.token_path))
+
+    @property
+    def link(self) -> str:
+        """As `mesh dashboard` prints it."""
+        return self.tokens.link(str(self.state.running_mesh()["control"]))
+
+    def ask(
+        self,
+        path: str,
+        method: str = "GET",
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """A request of the control API, with its token."""
+        control = self.state.running_mesh()["control"]
+        token = authorization(self.tokens.of(Scope.CONTROL))
+        return http(f"{control}{path}", method, {**token, **(headers or {})}, body)
 
     def instance(self, name: str) -> dict[str, Any]:
         """One instance of the status, an extra one too."""
@@ -137,7 +159,8 @@ class RealMesh:
 
     def reset_load(self) -> None:
         """Start counting anew."""
-        http(f"{self.status()['load']['url']}/reset", method="POST")
+        token = authorization(self.tokens.of(Scope.ADMIN))
+        assert http(f"{self.status()['load']['url']}/reset", "POST", token).status == 200
 
     # what it leaves
 
@@ -187,13 +210,17 @@ def real_mesh(directory: Path, topology: str, *words: str) -> Iterator[RealMesh]
 
 
 def http(
-    url: str, method: str = "GET", headers: Mapping[str, str] | None = None, body: bytes | None = None
+    url: str,
+    method: str = "GET",
+    headers: Mapping[str, str] | None = None,
+    body: bytes | None = None,
+    timeout_s: float = 10.0,
 ) -> Answer:
     """One request, with no proxy of the environment."""
     request = urllib.request.Request(url, body, dict(headers or {}), method=method)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(request, timeout=10) as answer:
+        with opener.open(request, timeout=timeout_s) as answer:
             return Answer(answer.status, dict(answer.headers), answer.read())
     except urllib.error.HTTPError as error:
         with error:

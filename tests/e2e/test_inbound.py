@@ -55,7 +55,7 @@ def inbound(mesh: RealMesh, instance: str) -> dict[str, Any]:
 
 def fault_events(mesh: RealMesh, source: str, name: str) -> list[tuple[str, str]]:
     """What the sidecar of an instance told of a fault: (what became of it, why)."""
-    found = http(f"{mesh.status()['control']}/api/events?kind=fault").json()["events"]
+    found = mesh.ask("/api/events?kind=fault").json()["events"]
     mine = [event for event in found if event["source"] == source and event["fault"] == name]
     return [(event["after"], event["reason"]) for event in mine]
 
@@ -104,9 +104,9 @@ def test_a_fault_acts_for_its_time_and_each_sidecar_tells_of_it(mesh: RealMesh) 
 
 def test_limits_come_into_force_and_go_again(mesh: RealMesh) -> None:
     """By the caller's name, at each replica's own sidecar."""
-    url = f"{mesh.status()['control']}/api/policies"
+    url = "/api/policies"
     body = json.dumps({"documents": [LIMITS]}).encode()
-    assert http(url, "PUT", {"Content-Type": "application/json"}, body).status == 200
+    assert mesh.ask(url, "PUT", body, {"Content-Type": "application/json"}).status == 200
 
     def limited() -> float:
         ask(mesh)
@@ -118,6 +118,6 @@ def test_limits_come_into_force_and_go_again(mesh: RealMesh) -> None:
     assert shown["inbound"]["rate_limits"][0]["name"] == "stock"
     total = 'mesh_http_local_rate_limit_enforced_total{rule="stock"}'
     assert sum(metrics(mesh, f"stock-{number}")[total] for number in (1, 2)) >= 1.0
-    assert http(f"{url}?key=DestinationRule/stock", "DELETE").status == 200
+    assert mesh.ask(f"{url}?key=DestinationRule/stock", "DELETE").status == 200
     until(lambda: inbound(mesh, "stock-1")["rate_limits"] == [])
     assert inbound(mesh, "stock-1")["concurrency"] is None

@@ -139,17 +139,13 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealMesh]:
 def clean(mesh: RealMesh) -> Iterator[None]:
     """No policy of the test before."""
     yield
-    url = f"{control(mesh)}/api/policies"
-    keys = [f"key={each['kind']}/{each['name']}" for each in http(url).json()["documents"]]
+    url = "/api/policies"
+    keys = [f"key={each['kind']}/{each['name']}" for each in mesh.ask(url).json()["documents"]]
     if keys:
-        assert http(f"{url}?{'&'.join(keys)}", "DELETE").status == 200
+        assert mesh.ask(f"{url}?{'&'.join(keys)}", "DELETE").status == 200
 
 
 @cache
-def control(mesh: RealMesh) -> str:
-    return str(mesh.status()["control"])
-
-
 @cache
 def entrypoint(mesh: RealMesh) -> str:
     return str(mesh.status()["entrypoint"])
@@ -158,7 +154,7 @@ def entrypoint(mesh: RealMesh) -> str:
 def put(mesh: RealMesh, *documents: Mapping[str, Any]) -> None:
     """By the control API, which is quicker than the command; in force everywhere when it returns."""
     body = json.dumps({"documents": documents}).encode()
-    answer = http(f"{control(mesh)}/api/policies", "PUT", {"Content-Type": "application/json"}, body)
+    answer = mesh.ask("/api/policies", "PUT", body, {"Content-Type": "application/json"})
     assert answer.status == 200, answer
     assert answer.json()["sidecars"]["behind"] == []
 
@@ -214,7 +210,7 @@ def receipts(mesh: RealMesh) -> list[dict[str, str]]:
 
 
 def events(mesh: RealMesh, kind: str) -> list[dict[str, Any]]:
-    found = http(f"{control(mesh)}/api/events?kind={kind}").json()["events"]
+    found = mesh.ask(f"/api/events?kind={kind}").json()["events"]
     assert isinstance(found, list)
     return found
 
@@ -244,7 +240,7 @@ def test_the_tutorial_s_documents_come_into_force_without_a_dropped_request(mesh
         "virtualservice/reviews unchanged",
         "destinationrule/reviews unchanged",
     ]
-    documents = [each["document"] for each in http(f"{control(mesh)}/api/policies").json()["documents"]]
+    documents = [each["document"] for each in mesh.ask("/api/policies").json()["documents"]]
     for weight in range(20):
         split = documents[1]["spec"]["http"][1]["route"]
         split[0]["weight"], split[1]["weight"] = 100 - weight, weight
@@ -295,7 +291,7 @@ def test_a_request_explains_itself(mesh: RealMesh) -> None:
         trace = f"4bf92f3577b34da6a3ce929d0e0e47{next(numbers):02}"
         status, _, _ = ask(mesh, "ledger", "/busy", traceparent=f"00-{trace}-00f067aa0ba902b7-01")
         assert status == 503
-        answer = http(f"{control(mesh)}/api/explain/{trace}")
+        answer = mesh.ask(f"/api/explain/{trace}")
         found = answer.json()["exchanges"] if answer.status == 200 else []
         here = ("ingress", "outbound")
         return next((each for each in found if (each["instance"], each["direction"]) == here), None)

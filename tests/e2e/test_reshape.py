@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.real_mesh import Answer, RealMesh, alive, http, listens, real_mesh, until, wait
+from tests.e2e.real_mesh import Answer, RealMesh, alive, listens, real_mesh, until, wait
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
@@ -32,7 +32,7 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealMesh]:
 
 
 def say(mesh: RealMesh, method: str, path: str, body: bytes | None = None) -> Answer:
-    return http(f"{mesh.status()['control']}/api/{path}", method, body=body)
+    return mesh.ask(f"/api/{path}", method, body)
 
 
 def ok(mesh: RealMesh, method: str, path: str, body: bytes | None = None) -> Any:

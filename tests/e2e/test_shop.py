@@ -88,7 +88,7 @@ def test_one_trace_holds_the_spans_of_every_process_it_crossed(shop: RealMesh) -
     expected = {name.rpartition("-")[0] for name in crossed} | {"ingress"}
 
     def complete() -> bool:
-        found = http(f"{status['control']}/api/traces/{TRACE}")
+        found = shop.ask(f"/api/traces/{TRACE}")
         if found.status != 200:
             return False
         trace = found.json()["data"][0]
@@ -100,7 +100,7 @@ def test_one_trace_holds_the_spans_of_every_process_it_crossed(shop: RealMesh) -
         return services == expected and len(spans) >= 4 * len(crossed) and len(missing) == 1
 
     assert eventually(complete, 15), f"no span with these ids, which are parents: {missing}"
-    found = http(f"{status['control']}/api/traces/{TRACE}").json()["data"][0]
+    found = shop.ask(f"/api/traces/{TRACE}").json()["data"][0]
     instances = {
         tag["value"]
         for process in found["processes"].values()

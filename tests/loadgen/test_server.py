@@ -10,6 +10,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.parser import text_string_to_metric_families
 
+from guard.token import Token
 from loadgen.client import LoadClient, LoadRefused, LoadUnavailable
 from loadgen.runner import Runner
 from loadgen.server import MAX_BODY_BYTES, control_app
@@ -50,6 +51,16 @@ async def test_pattern_in_both_notations(api: Api, runner: Runner) -> None:
     assert runner.schedule.pattern.shape.peak() == 2
 
 
+async def test_both_at_once(api: Api, runner: Runner) -> None:
+    """One after the other they would be out of range half-way; one alone is fine, too."""
+    answer = await api.put("/load", json={"rate": 15, "pattern": "spike:factor=1000"})
+    assert await answer.json() == {"rate": 15.0, "pattern": "spike:factor=1000,lasting=2,every=20"}
+    answer = await api.put("/load", json={"rate": 400, "pattern": {"pattern": "sine", "period": "9s"}})
+    assert (await answer.json())["pattern"] == "sine:amplitude=0.5,period=9"
+    assert (await (await api.put("/load", json={"rate": 7})).json())["rate"] == 7
+    assert (await (await api.put("/load", json={"pattern": "poisson"})).json())["pattern"] == "poisson"
+
+
 @pytest.mark.parametrize(
     ("path", "body", "words"),
     [
@@ -69,12 +80,18 @@ async def test_pattern_in_both_notations(api: Api, runner: Runner) -> None:
         ("/rate", b'{"rate": -1}', "between 0 and 20000"),
         ("/rate", b'{"rate": 1' + b"0" * 400 + b"}", "between 0 and 20000"),
         ("/rate", b'{"rate": 1' + b"0" * 5000 + b"}", "not JSON"),
-        ("/pattern", b"{}", 'the body is {"pattern"'),
-        ("/pattern", b'{"pattern": 5}', 'the body is {"pattern"'),
+        ("/pattern", b"{}", "a pattern is its name"),
+        ("/pattern", b'{"pattern": 5}', "a pattern is its name"),
         ("/pattern", b'{"pattern": "zigzag"}', "no such pattern 'zigzag'"),
         ("/pattern", b'{"pattern": "sine", "perod": 5}', "no such setting 'perod'"),
         ("/pattern", b'{"pattern": "sine:period=5", "period": 5}', "not in both"),
         ("/pattern", b'{"pattern": "spike:factor=1000"}', "peaks at 50000"),
+        ("/load", b"{}", 'the body is {"rate"'),
+        ("/load", b'{"rate": 5, "patern": "sine"}', 'the body is {"rate"'),
+        ("/load", b'{"rate": 5, "pattern": "zigzag"}', "no such pattern 'zigzag'"),
+        ("/load", b'{"rate": -1, "pattern": "sine"}', "between 0 and 20000"),
+        ("/load", b'{"rate": 500, "pattern": "spike:factor=1000"}', "peaks at 500000"),
+        ("/load", b'{"rate": 5, "pattern": "' + b"s" * 5000 + b'"}', "a pattern is its name"),
     ],
 )
 async def test_bad_bodies_are_refused_in_one_sentence(
@@ -109,6 +126,22 @@ async def test_large_bodies_are_cut_off(api: Api) -> None:
     assert str(MAX_BODY_BYTES) in (await answer.json())["error"]
 
 
+async def test_a_body_that_does_not_come_is_not_waited_for(
+    api: Api, runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """408, and nothing of it is done."""
+    monkeypatch.setattr("loadgen.server.BODY_S", 0.1)
+
+    async def half() -> AsyncIterator[bytes]:
+        yield b'{"rate": 7'
+        await asyncio.Event().wait()
+
+    answer = await api.put("/rate", data=half())
+    assert (answer.status, answer.headers["connection"]) == (408, "close")
+    assert await answer.json() == {"error": "the body did not arrive within 0.1 s"}
+    assert runner.schedule.rate == 50
+
+
 async def test_pages_and_rebound_names_are_refused(api: Api, runner: Runner) -> None:
     """A foreign page can neither steer nor read."""
     answer = await api.post("/reset", headers={"origin": "http://evil.example"})
@@ -121,10 +154,31 @@ async def test_pages_and_rebound_names_are_refused(api: Api, runner: Runner) -> 
         assert (await api.get("/status", headers={"host": host})).status == 200
 
 
-async def test_any_host_name_works_where_the_bind_is_public(runner: Runner) -> None:
-    """In a container it is called by its service name."""
-    async with TestClient(TestServer(control_app(runner, loopback=False))) as client:
-        assert (await client.get("/status", headers={"host": "loadgen:9100"})).status == 200
+async def test_connect_is_refused_and_ends_the_connection(api: Api) -> None:
+    """What comes behind it would run as a request of its own."""
+    answer = await api.request("CONNECT", "/rate", json={"rate": 9})
+    assert (answer.status, answer.headers["connection"]) == (405, "close")
+
+
+async def test_with_a_token_changes_need_it_and_reading_does_not(runner: Runner) -> None:
+    """As Authorization: Bearer; nothing of a refused request takes effect."""
+    async with TestClient(TestServer(control_app(runner, Token("secret")))) as client:
+        for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "Bearer \xff"}):
+            for method, path, body in (
+                ("PUT", "/rate", {"rate": 7}),
+                ("PUT", "/pattern", {"pattern": "poisson"}),
+                ("POST", "/reset", None),
+            ):
+                answer = await client.request(method, path, json=body, headers=headers)
+                assert answer.status == 401
+                assert "token" in (await answer.json())["error"]
+        assert runner.measurement.resets == 0
+        assert runner.schedule.rate != 7
+        for path in ("/status", "/metrics"):
+            assert (await client.get(path)).status == 200
+        right = {"authorization": "Bearer secret"}
+        assert (await client.put("/rate", json={"rate": 7}, headers=right)).status == 200
+        assert runner.schedule.rate == 7
 
 
 async def test_status_metrics_and_client_tell_the_same_about_real_traffic() -> None:

@@ -33,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "cwd": os.getcwd(),
         "fds": sorted(int(name) for name in os.listdir("/dev/fd")),
         "child": child,
+        "umask": os.umask(0o077),
     }
     sys.stdout.write(json.dumps(report) + "\nsecond line\n")
     sys.stdout.flush()

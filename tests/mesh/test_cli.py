@@ -1,18 +1,23 @@
 """The command line: exact words of its errors, exit codes, help, and what it imports."""
 
+import errno
 import json
 import os
 import re
+import stat
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import jsonschema_rs
 import pytest
 import yaml
 
 from mesh.cli import app
-from mesh.state import StateDirectory, describe
+from mesh.docker.locate import IN_CONTAINER, locate, published
+from mesh.state import Lock, StateDirectory, describe
+from mesh.tokens import Scope, Tokens, keep_token
 from tests.mesh.said import said
 
 COMMANDS = [
@@ -37,6 +42,8 @@ COMMANDS = [
     "schema",
     "record",
     "replay",
+    "dashboard",
+    "token",
 ]
 
 
@@ -106,6 +113,8 @@ def test_a_registry_that_is_no_url_is_refused(capsys: pytest.CaptureFixture[str]
         ["fault", "list"],
         ["fault", "orders", "--hang"],
         ["explain", "1" * 32],
+        ["dashboard"],
+        ["token"],
     ],
 )
 def test_without_a_mesh_there_is_one_line_and_exit_code_1(
@@ -120,11 +129,82 @@ def test_a_mesh_that_does_not_answer_is_said(capsys: pytest.CaptureFixture[str],
     """The supervisor lives, its control API is silent."""
     state = StateDirectory(elsewhere)
     state.create()
+    lock = Lock(state.lock_path)
+    lock.acquire()
     state.write_mesh({"supervisor": describe(os.getpid()), "control": "http://127.0.0.1:1"})
+    keep_token(state.token_path, "secret")
     code, out, err = said(capsys, "status")
+    lock.release()
     assert (code, out) == (1, "")
     assert err.startswith("mesh status: the mesh does not answer at 127.0.0.1:1: ")
     assert err.count("\n") == 1
+
+
+def test_the_link_and_the_tokens_are_printed_for_who_asks(
+    capsys: pytest.CaptureFixture[str], elsewhere: Path
+) -> None:
+    """And for nobody who may not read the file."""
+    state = StateDirectory(elsewhere)
+    state.create()
+    lock = Lock(state.lock_path)  # of a mesh that runs
+    lock.acquire()
+    state.write_mesh({"supervisor": describe(os.getpid()), "control": "http://127.0.0.1:4200"})
+    keep_token(state.token_path, "of-the-operators")
+    tokens = Tokens("of-the-operators")
+    assert said(capsys, "dashboard") == (0, "http://127.0.0.1:4200/#token=of-the-operators\n", "")
+    assert said(capsys, "token") == (0, "of-the-operators\n", "")
+    assert said(capsys, "token", "--header") == (0, "Authorization: Bearer of-the-operators\n", "")
+    for door in (Scope.REGISTRY, Scope.ADMIN):
+        assert said(capsys, "token", door.value) == (0, f"{tokens.of(door)}\n", "")
+    state.token_path.chmod(0o644)
+    code, out, err = said(capsys, "token")
+    assert (code, out) == (1, "")
+    assert err.endswith(f"{state.token_path}: others may use it: chmod 600 {state.token_path}\n")
+    state.token_path.unlink()
+    code, out, err = said(capsys, "status")
+    assert (code, out) == (1, "")
+    gone = os.strerror(errno.ENOENT)
+    assert err == f"mesh status: the token of the mesh: {state.token_path}: cannot be read: {gone}\n"
+    lock.release()
+
+
+def test_from_its_container_the_link_names_the_published_port(elsewhere: Path) -> None:
+    """`docker compose exec control mesh dashboard` is for a browser on the host."""
+    file = elsewhere / "token"
+    keep_token(file, "of-control")
+    assert locate(elsewhere, {}, file) == (IN_CONTAINER, "of-control")
+    assert published(IN_CONTAINER, {"MESH_PUBLISHED_PORT": "4300"}) == "http://127.0.0.1:4300"
+    assert published(IN_CONTAINER, {}) == IN_CONTAINER
+    assert published("http://127.0.0.1:5000", {"MESH_PUBLISHED_PORT": "4300"}) == "http://127.0.0.1:5000"
+
+
+def test_the_browser_is_told_by_a_file(
+    capsys: pytest.CaptureFixture[str], elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its arguments everybody could read; the file nobody else, and it is gone afterwards."""
+    monkeypatch.setenv("MESH_CONTROL", "127.0.0.1:4200")
+    monkeypatch.setenv("MESH_TOKEN", "a&b")
+    monkeypatch.setattr("mesh.cli_dashboard.time.sleep", lambda seconds: None)
+    opened: list[Path] = []
+
+    def browse(url: str) -> bool:
+        assert "a&b" not in url
+        assert "a%26b" not in url
+        opened.append(Path(urlsplit(url).path))
+        assert stat.S_IMODE(opened[0].stat().st_mode) == 0o600
+        assert "url=http://127.0.0.1:4200/#token=a%26b" in opened[0].read_text()
+        return True
+
+    monkeypatch.setattr("webbrowser.open", browse)
+    assert said(capsys, "dashboard", "--open") == (0, "http://127.0.0.1:4200/#token=a%26b\n", "")
+    assert not opened[0].exists()
+    monkeypatch.setattr("webbrowser.open", lambda url: False)
+    code, _, err = said(capsys, "dashboard", "--open")
+    assert (code, err) == (1, "mesh dashboard: no browser could be started: open the link yourself\n")
+    monkeypatch.delenv("MESH_TOKEN")
+    code, out, err = said(capsys, "dashboard")
+    assert (code, out) == (2, "")
+    assert "MESH_TOKEN" in err
 
 
 def test_down_without_a_mesh_is_done_already(capsys: pytest.CaptureFixture[str], elsewhere: Path) -> None:
@@ -179,6 +259,8 @@ def test_logs_of_an_instance_are_told_apart_by_part(
         "",
         'mesh logs: no instance is named "order-1" (did you mean "orders-1"?)\n',
     )
+    state.log_path("orders-2\x1b[2J", "app").write_text("")  # nobody's name, and no word to a terminal
+    assert "\x1b" not in said(capsys, "logs", "nobody")[2]
     state.log_path("registry", "app").write_text("")
     assert said(capsys, "logs", "registry", "--part", "sidecar") == (
         2,

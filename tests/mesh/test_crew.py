@@ -54,7 +54,7 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     with contextlib.suppress(asyncio.CancelledError):
         async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as tasks:
             crew = Crew(processes, Ports(), changes, tasks, lambda instance, part: None)
-            yield Stage(crew, Actions(crew, changes, lambda _: None, session), changes, tmp_path)
+            yield Stage(crew, Actions(crew, changes, lambda _: None, session, 1.0), changes, tmp_path)
             crew.dismiss()
     processes.close()
     await asyncio.to_thread(launched.end)

@@ -45,6 +45,49 @@ def test_every_replica_is_a_pod(shop: dict[str, Any]) -> None:
         assert sidecar["restart"] == app["restart"] == "on-failure"
 
 
+def test_of_a_pod_the_network_reaches_two_ports(shop: dict[str, Any]) -> None:
+    """Where requests come in, and where it says how it does; of the ingress also its way out."""
+    doors = {"SERVICES_LISTEN", "SIDECAR_ADMIN", "SIDECAR_OUTBOUND", "SIDECAR_INBOUND", "SIDECAR_STATUS"}
+    for name, each in shop["services"].items():
+        said = each.get("environment", {})
+        reached = {door for door in doors & set(said) if not said[door].startswith("127.0.0.1:")}
+        if name.endswith("-sidecar"):
+            assert reached == {"SIDECAR_INBOUND", "SIDECAR_STATUS"}
+        elif name == "ingress":
+            assert reached == {"SIDECAR_OUTBOUND", "SIDECAR_STATUS"}
+        else:
+            assert reached == set()
+
+
+def test_the_secret_is_with_who_needs_it(shop: dict[str, Any]) -> None:
+    """In memory; made by the one that may write, and no app has it."""
+    holders = {
+        name: volume.removeprefix("secret:")
+        for name, each in shop["services"].items()
+        for volume in each.get("volumes", ())
+        if volume.startswith("secret:")
+    }
+    assert holders.pop("consul") == "/run/mesh-secret"
+    assert set(holders.values()) == {"/run/mesh-secret:ro"}
+    sidecars = {name for name in shop["services"] if name.endswith("-sidecar")}
+    assert set(holders) == {*sidecars, "ingress", "loadgen", "control"}
+    assert shop["volumes"]["secret"]["driver_opts"]["type"] == "tmpfs"
+
+
+def test_every_container_is_held_tightly(shop: dict[str, Any]) -> None:
+    """Those of others too."""
+    for name, each in shop["services"].items():
+        assert each["read_only"] is True, name
+        assert each["cap_drop"] == ["ALL"], name
+        assert each["security_opt"] == ["no-new-privileges:true"], name
+
+
+def test_nobody_on_the_network_ends_prometheus_or_becomes_admin_of_grafana(shop: dict[str, Any]) -> None:
+    """No lifecycle API; no login, as its first password is known."""
+    assert not [word for word in shop["services"]["prometheus"]["command"] if "web.enable" in word]
+    assert shop["services"]["grafana"]["environment"]["GF_AUTH_BASIC_ENABLED"] == "false"
+
+
 def test_only_six_doors_are_open_and_only_here(shop: dict[str, Any]) -> None:
     """Each published port is on 127.0.0.1, and a variable chooses it."""
     doors = {name: each["ports"] for name, each in shop["services"].items() if "ports" in each}

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import stat
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -38,10 +39,12 @@ class Watch:
 
 
 @asynccontextmanager
-async def fork_server(directory: Path, *preload: str) -> AsyncIterator[tuple[Launched, Processes]]:
+async def fork_server(
+    directory: Path, *preload: str, umask: int = -1
+) -> AsyncIterator[tuple[Launched, Processes]]:
     state = StateDirectory(directory)
     state.create()
-    launched = launch(preload, state.log_path("forkserver", "process"), state.journal_path)
+    launched = launch(preload, state.log_path("forkserver", "process"), state.journal_path, umask)
     processes = await Processes.connect(launched.channel)
     try:
         yield launched, processes
@@ -134,6 +137,43 @@ async def test_a_command_is_run_by_exec(tmp_path: Path) -> None:
         await watch.until(lambda: process.exit)
         assert str(process.exit) == "exited with 3"
         assert (tmp_path / "b.log").read_text() == "blue\n"
+
+
+async def test_only_a_command_has_the_umask_of_the_person(
+    tmp_path: Path,
+) -> None:
+    """What our own programs write is for nobody else; so is the log of both, from its beginning."""
+    mine = os.umask(0o077)  # as `mesh up` has it
+    try:
+        async with fork_server(tmp_path, FAKE, umask=0o002) as (_, processes):
+            watch = Watch()
+            command = ("sh", "-c", "umask; : > theirs")
+            theirs = await processes.spawn(
+                ProcessSpec("b-1.app", tmp_path / "b.log", command=command, cwd=tmp_path), watch
+            )
+            ours = await processes.spawn(spec(tmp_path), watch)
+            await watch.until(lambda: theirs.exit and ours.ready_line)
+    finally:
+        os.umask(mine)
+    assert (tmp_path / "b.log").read_text() == "0002\n"
+    assert json.loads(ours.ready_line or "")["umask"] == 0o077
+    modes = {
+        name: stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("theirs", "b.log", "a-1.app.log")
+    }
+    assert modes == {"theirs": 0o664, "b.log": 0o600, "a-1.app.log": 0o600}
+
+
+async def test_a_log_that_leads_elsewhere_is_refused(tmp_path: Path) -> None:
+    """Nothing is started, and nothing is written there."""
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / "a-1.app.log").symlink_to(victim)
+    async with fork_server(tmp_path, FAKE) as (_, processes):
+        with pytest.raises(
+            SpawnFailed, match=r"^a-1\.app: .*/a-1\.app\.log is a link or no file: remove it$"
+        ):
+            await processes.spawn(spec(tmp_path), Watch())
+    assert victim.read_text() == "precious"
 
 
 async def test_a_command_that_does_not_exist_is_one_clear_error(tmp_path: Path) -> None:

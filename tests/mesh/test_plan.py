@@ -9,8 +9,10 @@ from mesh.errors import UsageError
 from mesh.plan import InstancePlan, MeshPlan, Options, Part, make_plan
 from mesh.ports import Ports
 from mesh.state import StateDirectory
+from mesh.tokens import Scope, Tokens
 from services.script import TopologyError, load_topology, parse_topology
 
+TOKENS = Tokens("of-the-operators")
 TOPOLOGY = """\
 services:
 - name: front
@@ -39,6 +41,7 @@ def planned(ports: Ports, text: str = TOPOLOGY, options: Options | None = None) 
         ports,
         StateDirectory(Path("/somewhere")),
         {"PATH": "/bin", "HTTP_PROXY": "http://corporate:3128"},
+        TOKENS,
     )
 
 
@@ -75,6 +78,7 @@ def test_a_replica_is_a_sidecar_and_an_app_that_know_each_other(ports: Ports) ->
         "--registry": plan.registry_url,
         "--otlp": plan.control_url,
         "--access-log": "/somewhere/.mesh/logs/front-2.access.log",
+        "--drain-timeout": "30s",
     }
     assert front.parts[Part.APP].module == "services.__main__"
     assert flags(front, Part.APP) == {
@@ -84,6 +88,7 @@ def test_a_replica_is_a_sidecar_and_an_app_that_know_each_other(ports: Ports) ->
         "--listen": f"127.0.0.1:{front.ports['app']}",
         "--outbound": f"127.0.0.1:{front.ports['outbound']}",
         "--otlp": plan.control_url,
+        "--drain-timeout": "30s",
     }
 
 
@@ -118,7 +123,7 @@ def test_the_ingress_leads_to_the_entrypoint_and_the_load_goes_in_there(ports: P
 def test_no_port_is_given_twice(ports: Ports) -> None:
     """Every listener of the shop has its own."""
     plan = make_plan(
-        load_topology("shop"), Options(port=0, control_port=0), ports, StateDirectory(Path("/s")), {}
+        load_topology("shop"), Options(port=0, control_port=0), ports, StateDirectory(Path("/s")), {}, TOKENS
     )
     assert len(plan.instances) == 16
     given = [port for instance in plan.everything() for port in instance.ports.values()]
@@ -198,3 +203,42 @@ def test_a_policy_without_a_name_names_its_line(ports: Ports) -> None:
     text = TOPOLOGY + f"policies:\n{head}  metadata: {{name: a}}\n{head}"
     with pytest.raises(TopologyError, match=r"^graph\.yaml:16: policies\[1\]\.metadata: .* is missing"):
         planned(ports, text)
+
+
+def test_each_program_knows_its_tokens_and_no_others(ports: Ports) -> None:
+    """In its environment, never in its arguments; a program of a command knows none."""
+    plan = planned(ports)
+    front, files = plan.instances[0], plan.instances[2]
+    assert plan.registry is not None
+    held = {
+        "sidecar": front.parts[Part.SIDECAR].env,
+        "scripted": front.parts[Part.APP].env,
+        "ingress": plan.ingress.parts[Part.SIDECAR].env,
+        "registry": plan.registry.parts[Part.APP].env,
+        "loadgen": plan.loadgen.parts[Part.APP].env,
+    }
+    assert held == {
+        "sidecar": TOKENS.sidecar_environment(own_registry=True),
+        "scripted": TOKENS.spans_environment(),
+        "ingress": TOKENS.sidecar_environment(own_registry=True),
+        "registry": {"REGISTRY_TOKEN": TOKENS.of(Scope.REGISTRY)},
+        "loadgen": {"LOADGEN_TOKEN": TOKENS.of(Scope.ADMIN)},
+    }
+    assert plan.registry_token == TOKENS.of(Scope.REGISTRY)
+    secrets = [TOKENS.of(scope) for scope in Scope]
+    program = files.parts[Part.APP]
+    assert program.command is not None
+    assert not [word for word in (*program.env.values(), *program.command) if any(s in word for s in secrets)]
+    for instance in plan.everything():
+        for spec in instance.parts.values():
+            assert not [word for word in spec.argv if any(secret in word for secret in secrets)]
+    assert not any(secret in repr(plan) for secret in secrets)
+
+
+def test_somebody_elses_registry_is_told_no_token(ports: Ports) -> None:
+    """Neither by sidecars nor by who puts policies there."""
+    plan = planned(ports, options=Options(registry="http://127.0.0.1:8500", port=0, control_port=0))
+    assert plan.registry_token is None
+    for instance in plan.everything():
+        for spec in instance.parts.values():
+            assert TOKENS.of(Scope.REGISTRY) not in spec.env.values()

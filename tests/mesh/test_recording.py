@@ -2,13 +2,14 @@
 
 import gzip
 import json
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from mesh.errors import MeshError, UsageError
-from mesh.recording import read_recording, record
+from mesh.recording import PIECE_BYTES, pieces, read_recording, record
 from tests.fakes.clock import FakeClock
 
 HELLO = json.dumps({"graph": {"name": "shop"}, "picture": {}})
@@ -40,7 +41,7 @@ def test_what_is_written_is_read(tmp_path: Path, name: str) -> None:
     assert written(tmp_path / name, clock, messages(clock, 5)) == 5
     found = read_recording(tmp_path / name)
     assert (found.name, found.mesh, found.seconds) == (name, "shop", 4.0)
-    lines = [json.loads(line) for line in found.text.splitlines()]
+    lines = [json.loads(line) for line in b"".join(pieces(found.path)).splitlines()]
     assert lines[0] == {"recording": 1, "mesh": "shop", "at": 1700.0}
     assert lines[1] == {"t": 0.0, "event": "hello", "data": json.loads(HELLO)}
     assert lines[5] == {"t": 4.0, "event": "second", "data": {"row": 4}}
@@ -105,3 +106,61 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     """In the system's words."""
     with pytest.raises(UsageError, match="No such file"):
         read_recording(tmp_path / "none")
+
+
+def bomb(path: Path, megabytes: int) -> None:
+    """So many megabytes of a recording's lines in a thousandth of that."""
+    line = json.dumps({"t": 1.0, "event": "second", "data": " " * 1_000_000}).encode() + b"\n"
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        file.write(b'{"recording": 1, "mesh": "shop"}\n')
+        for _ in range(megabytes):
+            file.write(line)
+
+
+def test_a_bomb_is_refused_by_the_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one line, and no more than some pieces of it were ever in memory."""
+    monkeypatch.setattr("mesh.recording.MAX_BYTES", 30 << 20)
+    bomb(tmp_path / "a.jsonl.gz", 60)
+    tracemalloc.start()
+    try:
+        with pytest.raises(UsageError, match="longer than 30 MiB, too long for a page to play"):
+            read_recording(tmp_path / "a.jsonl.gz")
+        assert tracemalloc.get_traced_memory()[1] < 8 * PIECE_BYTES
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_long_recording_is_never_in_memory_as_a_whole(tmp_path: Path) -> None:
+    """Neither when it is looked through nor when it is played; plain or packed."""
+    bomb(tmp_path / "a.jsonl.gz", 60)
+    (tmp_path / "b.jsonl").write_bytes(gzip.decompress((tmp_path / "a.jsonl.gz").read_bytes()))
+    for name in ("a.jsonl.gz", "b.jsonl"):
+        tracemalloc.start()
+        try:
+            found = read_recording(tmp_path / name)
+            sizes = [len(piece) for piece in pieces(found.path)]
+            assert tracemalloc.get_traced_memory()[1] < 8 * PIECE_BYTES
+        finally:
+            tracemalloc.stop()
+        assert max(sizes) <= PIECE_BYTES
+        assert sum(sizes) == (tmp_path / "b.jsonl").stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("lines", "seconds"),
+    [
+        ([b'{"t": 1, "event": "hello", "data": {}}', b'{"t": 7.5, "event": "second", "data": {}}', b""], 7.5),
+        ([b'{"t": 1, "event": "hello", "data": {}}', b'{"t": 9, "event": "sec'], 1.0),
+        (
+            [b'{"t": 1, "event": "hello", "data": {}}', b'{"t": 1e308}', b'{"t": -3}', b'{"t": "x"}', b"[1]"],
+            1.0,
+        ),
+        ([b"{}", b"\n" * 5000, b'{"t": 3, "event": "second", "data": {}}'], 3.0),
+    ],
+)
+def test_the_last_whole_message_says_how_long_it_is(
+    tmp_path: Path, lines: list[bytes], seconds: float
+) -> None:
+    """What is cut off or says nonsense does not."""
+    (tmp_path / "a.jsonl").write_bytes(b'{"recording": 1}\n' + b"\n".join(lines))
+    assert read_recording(tmp_path / "a.jsonl").seconds == seconds

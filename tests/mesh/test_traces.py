@@ -4,8 +4,16 @@ from typing import Any
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from mesh.jaeger import envelope, operation_documents, trace_document
-from mesh.traces import TraceStore, store_batch
+from mesh.jaeger import MAX_WORDS, envelope, operation_documents, trace_document
+from mesh.otlp import Request
+from mesh.traces import (
+    MAX_BYTES_PER_TRACE,
+    MAX_PARTS_PER_TRACE,
+    Arrival,
+    StoredSpan,
+    TraceStore,
+    arrivals,
+)
 
 SERVER, CLIENT = 2, 3
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -53,7 +61,9 @@ def batch(
 def store_of(*batches: ExportTraceServiceRequest, **limits: int) -> TraceStore:
     store = TraceStore(**limits)
     for each in batches:
-        assert store_batch(store, each.resource_spans) == 1
+        [came], refused = arrivals(Request(each.SerializeToString()))
+        assert refused == 0
+        store.add(came)
     return store
 
 
@@ -128,6 +138,47 @@ def test_one_endless_trace_does_not_push_the_others_out() -> None:
     """It is cut, and the rest is counted."""
     store = store_of(*(batch(span=f"{number:016x}") for number in range(1, 8)), max_spans_per_trace=5)
     assert (len(store), store.dropped) == (5, 2)
+
+
+def large(number: int, size: int, trace: str = "") -> Arrival:
+    """A span of so many bytes; each of a trace of its own, or all of one."""
+    span = StoredSpan("s", "n", SERVER, 0, 1, b"r" * 100, b"x" * size)
+    return Arrival(trace or f"{number:032x}", "s-1", False, 1, span)
+
+
+def test_memory_is_bounded_in_bytes() -> None:
+    """Two hundred spans of 64 KB are no more than the bound, and what is counted is what is kept."""
+    store = TraceStore(max_bytes=1_000_000)
+    for number in range(200):
+        store.add(large(number, 64_000))
+        assert store.size <= 1_000_000
+    kept = [span for trace in store.newest() for span in trace.spans]
+    assert store.size == sum(span.size for span in kept)
+    assert 10 <= len(kept) == len(store) <= 16
+
+
+def test_one_trace_is_bounded_in_bytes_and_parts() -> None:
+    """It is answered as a whole."""
+    store = TraceStore()
+    for number in range(200):
+        store.add(large(number, 64_000, TRACE))
+    assert store.size <= MAX_BYTES_PER_TRACE
+    assert store.dropped == 200 - len(store) > 100
+    store = TraceStore()
+    for number in range(200):
+        store.add(large(number, 10, TRACE)._replace(parts=1000))
+    assert len(store) * 1000 == MAX_PARTS_PER_TRACE
+
+
+def test_a_list_is_shown_as_words_of_a_length() -> None:
+    """However many there are in it."""
+    request = batch()
+    words = request.resource_spans[0].scope_spans[0].spans[0].attributes.add(key="many").value.array_value
+    for _ in range(3000):
+        words.values.add().string_value = "word"
+    trace = store_of(request).get(TRACE)
+    assert trace is not None
+    assert len(tags(trace_document(trace)["spans"][0])["many"]) == MAX_WORDS
 
 
 def test_a_process_without_a_name_has_opentelemetry_s() -> None:

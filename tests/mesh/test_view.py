@@ -111,7 +111,10 @@ def test_the_summary_says_how_long_it_took_and_where_it_is() -> None:
         "  control     http://127.0.0.1:4200",
         "  registry    http://127.0.0.1:8500",
     ]
-    assert lines[4].endswith("Ctrl-C ends it")
+    assert lines[4] == "  page        mesh dashboard prints its link"
+    assert lines[5].endswith("Ctrl-C ends it")
+    link = "http://127.0.0.1:4200/#token=secret"
+    assert summary(status(instances=well), detached=False, link=link)[4] == f"  page        {link}"
     noted = summary(status(instances=well, notes=["port 8080 is in use: …"]), detached=True)
     assert noted[1] == "port 8080 is in use: …"
     assert noted[-1].endswith("end it with: mesh down")

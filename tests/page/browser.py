@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
+
 # The container has no sandbox and no GPU, and nothing of it should call home.
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -26,6 +28,15 @@ def missing() -> str | None:
     return None
 
 
+def need_browser() -> None:
+    """Skips with the reason where there is none, but never in CI: there it is a failure."""
+    lacks = missing()
+    if lacks and os.environ.get("CI"):
+        pytest.fail(f"the page cannot be tested: {lacks}")
+    if lacks:
+        pytest.skip(lacks)
+
+
 def executable() -> str | None:
     """The browser's path."""
     named = os.environ.get("CHROMIUM")
@@ -33,12 +44,12 @@ def executable() -> str | None:
 
 
 @contextmanager
-def chromium() -> Iterator[Any]:
+def chromium(*flags: str) -> Iterator[Any]:
     """A browser; its profile is new and goes with it."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable(), args=list(FLAGS))
+        browser = playwright.chromium.launch(executable_path=executable(), args=[*FLAGS, *flags])
         try:
             yield browser
         finally:

@@ -1,6 +1,5 @@
 """A real mesh and a real browser, once for all tests of the page."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.real_mesh import RealMesh, real_mesh
-from tests.page.browser import VIEWPORT, chromium, missing
+from tests.page.browser import VIEWPORT, chromium, need_browser
 
 RATE = "40"
 LOAD_MS = 90_000  # a machine that runs other tests, too, has to load some thirty modules
@@ -17,11 +16,7 @@ LOAD_MS = 90_000  # a machine that runs other tests, too, has to load some thirt
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """Skipped with the reason where there is no browser, but never in CI: there it is a failure."""
-    lacks = missing()
-    if lacks and os.environ.get("CI"):
-        pytest.fail(f"the page cannot be tested: {lacks}")
-    if lacks:
-        pytest.skip(lacks)
+    need_browser()
     with chromium() as found:
         yield found
 
@@ -42,7 +37,7 @@ def page(browser: Any, mesh: RealMesh) -> Iterator[Any]:
     found = context.new_page()
     found.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
     found.on("pageerror", lambda error: said.append(str(error)))
-    found.goto(mesh.status()["control"])
+    found.goto(mesh.link)
     found.wait_for_selector('[data-instance="orders-1"]', timeout=LOAD_MS)
     yield found
     context.close()

@@ -22,7 +22,7 @@ NOTICED_S = 2.6  # the registry still knows it, the breakers are open
 def take(mesh: RealMesh, browser: Any) -> None:
     """All of them, dark but for one."""
     page = browser.new_context(viewport=SIZE, color_scheme="dark").new_page()
-    page.goto(mesh.status()["control"])
+    page.goto(mesh.link)
     page.wait_for_selector('[data-instance="orders-2"].green')
     wait(SETTLED_S)
     page.screenshot(path=PICTURES / "rest.png")
@@ -55,12 +55,13 @@ def take(mesh: RealMesh, browser: Any) -> None:
 
 # A trace in which the kill shows: one that was retried, or else the newest.
 RETRIED = """async () => {
+  const { ask } = await import('/page/js/token.js');
   for (let tries = 0; tries < 20; tries += 1) {
-    const { traces } = await (await fetch('/api/recent?kind=retried&limit=1')).json();
+    const { traces } = await (await ask('/api/recent?kind=retried&limit=1')).json();
     if (traces.length) return traces[0].id;
     await new Promise((done) => setTimeout(done, 500));
   }
-  return (await (await fetch('/api/recent?limit=1')).json()).traces[0].id;
+  return (await (await ask('/api/recent?limit=1')).json()).traces[0].id;
 }"""
 
 

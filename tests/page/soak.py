@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.real_mesh import RealMesh, http, real_mesh
+from tests.e2e.real_mesh import RealMesh, real_mesh
 from tests.page.browser import VIEWPORT, chromium, missing
 
 # At least so many sampled requests, events and changes a second: the issue asks for 20.
@@ -74,12 +74,11 @@ def soak(mesh: RealMesh, browser: Any, minutes: float, rate: float) -> bool:
     """Read until the time is over; whether both memories are flat and enough happened."""
     mesh.ok("load", "--rate", f"{rate:g}")
     page = browser.new_context(viewport=VIEWPORT).new_page()
-    page.goto(mesh.status()["control"])
+    page.goto(mesh.link)
     page.wait_for_selector('[data-instance="orders-1"]', timeout=60_000)
     page.evaluate(COUNT)
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable")
-    control = mesh.status()["control"]
     began, readings = time.monotonic(), list[dict[str, float]]()
     while time.monotonic() - began < minutes * 60:
         page.wait_for_timeout(READ_EVERY_S * 1000)
@@ -88,7 +87,7 @@ def soak(mesh: RealMesh, browser: Any, minutes: float, rate: float) -> bool:
         sys.stdout.flush()
         if len(readings) % ACT_EVERY == 0:
             for action in ("kill", "heal"):
-                http(f"{control}/api/instances/orders-2/{action}", "POST")
+                mesh.ask(f"/api/instances/orders-2/{action}", "POST")
     half = readings[len(readings) // 2 :]
     span = readings[-1]["s"] - readings[0]["s"]
     result = {

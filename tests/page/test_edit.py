@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from services.script import load_topology
-from tests.e2e.real_mesh import RealMesh, alive, http, until
+from tests.e2e.real_mesh import RealMesh, alive, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
@@ -22,7 +22,7 @@ def row(name: str) -> str:
 
 
 def calls(mesh: RealMesh) -> list[list[str]]:
-    found = http(f"{mesh.status()['control']}/api/topology").json()["calls"]
+    found = mesh.ask("/api/topology").json()["calls"]
     assert isinstance(found, list)
     return found
 

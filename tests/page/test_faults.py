@@ -5,22 +5,21 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.real_mesh import RealMesh, http, until
+from tests.e2e.real_mesh import RealMesh, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 
 def faults(mesh: RealMesh) -> list[dict[str, Any]]:
-    found = http(f"{mesh.status()['control']}/api/faults").json()["faults"]
+    found = mesh.ask("/api/faults").json()["faults"]
     assert isinstance(found, list)
     return found
 
 
 def rescued(mesh: RealMesh) -> str:
     """A trace in which a retry saved a request to payments, and of which the sidecar says why; or ''."""
-    control = mesh.status()["control"]
-    for trace in http(f"{control}/api/recent?kind=retried&service=payments&limit=20").json()["traces"]:
-        exchanges = http(f"{control}/api/explain/{trace['id']}?maybe=true").json()["exchanges"]
+    for trace in mesh.ask("/api/recent?kind=retried&service=payments&limit=20").json()["traces"]:
+        exchanges = mesh.ask(f"/api/explain/{trace['id']}?maybe=true").json()["exchanges"]
         reasons = [attempt["reason"] for each in exchanges for attempt in each["attempts"]]
         if any("payments-2: answered 503" in reason for reason in reasons):
             return str(trace["id"])
@@ -72,12 +71,11 @@ def test_policies_are_listed_and_a_fault_of_one_is_on_its_calls(page: Any, mesh:
             ],
         },
     }
-    control = mesh.status()["control"]
     body = json.dumps({"documents": [document]}).encode()
-    assert http(f"{control}/api/policies", "PUT", body=body).status == 200
+    assert mesh.ask("/api/policies", "PUT", body).status == 200
     page.click("#tab-faults")
     page.wait_for_selector('.policies tr:has-text("VirtualService")', timeout=60_000)
     marked = "async () => (await import('/page/js/faults.js')).injected.has('users')"
     until(lambda: page.evaluate(marked), 60)
-    assert http(f"{control}/api/policies/VirtualService/users", "DELETE").status == 200
+    assert mesh.ask("/api/policies/VirtualService/users", "DELETE").status == 200
     until(lambda: not page.evaluate(marked), 60)

@@ -53,7 +53,7 @@ def test_frames_and_processor_time(browser: Any, mesh: Any, capsys: pytest.Captu
     page = context.new_page()
     page.set_content("<!doctype html><title>bare</title>")
     bare = page.evaluate(BARE)
-    page.goto(mesh.status()["control"])
+    page.goto(mesh.link)
     page.wait_for_selector('[data-instance="orders-1"]')
     # the stream of the real mesh is cut, the crowd stands in its place
     page.route("**/api/stream", lambda route: route.abort())

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.real_mesh import RealMesh, http, until, wait
+from tests.e2e.real_mesh import RealMesh, until, wait
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
@@ -148,7 +148,6 @@ def test_only_containers_can_be_cut_off(page: Any) -> None:
 
 def test_a_fault_is_timed_marked_and_told_of(page: Any, mesh: RealMesh) -> None:
     """By the stopwatch of detection, a mark on the chart that can be read, one line for all sidecars."""
-    control = mesh.status()["control"]
     page.click("#tab-events")
     told = page.locator("#events li >> text=/^policies/")
     before = told.count()
@@ -161,7 +160,7 @@ def test_a_fault_is_timed_marked_and_told_of(page: Any, mesh: RealMesh) -> None:
     page.wait_for_selector(f"{card} >> text=has a fault", timeout=20_000)
     page.wait_for_selector(f"{card} [data-row=attempt]", timeout=30_000)
 
-    watches = http(f"{control}/api/detections").json()["detections"]
+    watches = mesh.ask("/api/detections").json()["detections"]
     [watch] = [one for one in watches if one["instance"] == "inventory-1" and one["action"] == "fault"]
     assert "delay of 400 ms" in watch["note"]
     times = [row["ms"] for row in watch["rows"]]
@@ -190,11 +189,11 @@ def test_a_fault_is_timed_marked_and_told_of(page: Any, mesh: RealMesh) -> None:
 
 def test_traces_by_status(page: Any, mesh: RealMesh) -> None:
     """A class, a code, or no answer; what is none of these is refused with words."""
-    recent = f"{mesh.status()['control']}/api/recent?limit=5&status="
-    until(lambda: http(f"{recent}2xx").json()["traces"], 10)
-    assert {one["status"] for one in http(f"{recent}200").json()["traces"]} == {200}
-    assert http(f"{recent}4xx").json()["traces"] == []
-    answer = http(f"{recent}abc")
+    recent = "/api/recent?limit=5&status="
+    until(lambda: mesh.ask(f"{recent}2xx").json()["traces"], 10)
+    assert {one["status"] for one in mesh.ask(f"{recent}200").json()["traces"]} == {200}
+    assert mesh.ask(f"{recent}4xx").json()["traces"] == []
+    answer = mesh.ask(f"{recent}abc")
     assert (answer.status, answer.json()["error"]) == (400, "status: write 503, or 5xx, or 0 for no answer")
     page.click("#tab-traces")
     page.wait_for_selector("#traces [data-trace]", timeout=15_000)

@@ -71,7 +71,7 @@ def test_who_noticed_and_when(page: Any, mesh: RealMesh) -> None:
     card = "section.watch[data-watch='payments-3']"
     for key in ("process", "attempt", "breaker", "registry", "last"):
         page.wait_for_selector(f"{card} [data-row={key}]", timeout=20_000)
-    document = http(f"{mesh.status()['control']}/api/detections").json()["detections"][-1]
+    document = mesh.ask("/api/detections").json()["detections"][-1]
     assert (document["instance"], document["action"]) == ("payments-3", "kill")
     assert all(0 <= one["ms"] < 30_000 for one in document["rows"])
     heal(mesh, "payments-3")

@@ -1,6 +1,8 @@
 """User events: memory, filters and the index that is no counter."""
 
-from registry.events import KEPT, Events, concerns, index_of
+import pytest
+
+from registry.events import KEPT, EventError, Events, concerns, index_of
 from registry.model import Service, UserEvent
 
 EVENT = UserEvent("e", "deploy", b"x")
@@ -29,7 +31,9 @@ def test_filters_are_regular_expressions_over_this_node() -> None:
     assert not fits(service_filter="db")
     assert fits(service_filter="web", tag_filter="v1")
     assert not fits(service_filter="web", tag_filter="v2")
-    assert not fits(node_filter="[")
+    for kind in ("node", "service", "tag"):
+        with pytest.raises(EventError, match=rf"Invalid {kind} filter: error parsing regexp: missing clos"):
+            fits(**{f"{kind}_filter": "[a"})
 
 
 def test_the_index_is_a_hash_of_the_id() -> None:

@@ -78,6 +78,10 @@ def test_what_an_expression_says_of_a_row(text: str, keeps: bool) -> None:
         ("(Service.ID == w1", r'expected: "\)"'),
         ("Service.Port > 80", "no match found"),
         ("Service.Port == abc", "Failed to coerce"),
+        ("Service.Port == 9223372036854775808", "value out of range"),
+        ("Service.ID matches `(?u)x`", "error parsing regexp: invalid or unsupported Perl syntax"),
+        ("Service.ID matches `x{1001}`", "error parsing regexp: invalid repeat count"),
+        (r"Service.ID matches `(?:\pL{999})`", "error parsing regexp: expression too large"),
         ("Service.EnableTagOverride == yes", "ParseBool"),
         ("Service.Address == 10.0.0.1", "Invalid number literal"),
         ("Service.Tags == v1", 'Invalid match operator "Equal"'),
@@ -97,6 +101,38 @@ def test_what_an_expression_says_of_a_row(text: str, keeps: bool) -> None:
 def test_what_cannot_be_used_is_refused_with_the_place(text: str, words: str) -> None:
     with pytest.raises(FilterError, match=words):
         Filter(text, HEALTH)
+
+
+def test_an_expression_takes_linear_time() -> None:
+    """A minute of the registry for one GET, with forty letters in an id."""
+    wanted = Filter('Service.ID matches "^(([a-f0-9]+-?)+)+Z$"', HEALTH)
+    assert not wanted.keeps({"Service": {"ID": "a" * 100_000}})
+    assert Filter(r"Service.ID matches `^[[:alpha:]]\pN\z`", HEALTH).keeps({"Service": {"ID": "w1"}})
+    assert not Filter("Service.ID matches `^..$`", HEALTH).keeps({"Service": {"ID": "é"}})
+
+
+@pytest.mark.parametrize("value", [5, "text", [1], {"a": 1}, None])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Service.ID matches `x`",
+        "Service.ID contains x",
+        "x in Service.Tags",
+        "Service.Tags is empty",
+        "Service.Meta.a == 1",
+        "Service.Port == 1",
+        "Service.Proxy.Upstreams.DestinationName matches `x`",
+        "Checks.Status == x",
+    ],
+)
+def test_a_row_that_was_kept_as_it_came_breaks_no_question(text: str, value: object) -> None:
+    """Some parts of a registration are not looked at until they are asked of."""
+    for row in (
+        {"Service": value, "Checks": value},
+        {"Service": {"ID": value, "Tags": value, "Meta": value, "Proxy": value}},
+        {"Service": {"Proxy": {"Upstreams": value}}},
+    ):
+        assert Filter(text, HEALTH).keeps(row) in (True, False)
 
 
 @given(st.text(alphabet='Service.ID()andornti=!"`[] 0', max_size=60))

@@ -24,6 +24,17 @@ def test_groups_of_the_pattern_and_nothing_where_there_is_none() -> None:
     assert _made("geo-web", service, Regexp="^geo-(.*)-x$")["Service"] == ""
 
 
+def test_a_hole_that_does_not_end_is_text() -> None:
+    """However many begin, each is looked at once: half a megabyte of them held the registry for minutes."""
+    assert _made("geo-a", {"Service": "a", "Tags": ["${" * 200_000]})["Tags"] == ["${" * 200_000]
+    assert _made("geo-a", {"Service": "${name.suffix}-${name.full}${"})["Service"] == "a-geo-a${"
+
+
+def test_a_pattern_takes_linear_time() -> None:
+    made = _made("geo-" + "a" * 50_000, {"Service": "x${match(1)}"}, Regexp="^geo-(a+)+b$")
+    assert made["Service"] == "x"
+
+
 @pytest.mark.parametrize(
     ("service", "template", "why"),
     [

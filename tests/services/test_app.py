@@ -138,6 +138,22 @@ async def test_it_answers_after_the_whole_request_has_come(run: Run) -> None:
         writer.close()
 
 
+async def test_a_caller_that_stops_in_the_middle_is_not_waited_for(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """408; who is slow, but goes on, is."""
+    monkeypatch.setattr("services.app.BODY_IDLE_S", 0.2)
+    async with run("") as service:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(service.base.rpartition(":")[2]))
+        writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 40\r\n\r\n")
+        for _ in range(4):
+            await asyncio.sleep(0.1)
+            writer.write(b"ab")
+        async with asyncio.timeout(5):
+            assert await reader.readline() == b"HTTP/1.1 408 Request Timeout\r\n"
+        writer.close()
+
+
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_an_answer_without_end_is_a_failed_call(run: Run, chunked: bool) -> None:
     """Whether it says its length before or not."""

@@ -11,7 +11,7 @@ from aiohttp.typedefs import Handler
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.context import DeadlineExceeded, current_context, is_sampled, mesh_context, pass_on
+from services.context import DeadlineExceeded, current_context, is_sampled, mesh_context, pass_on, trace_of
 from tests.fakes.clock import FakeClock
 from tests.services.fake_outbound import FakeOutbound
 
@@ -197,7 +197,10 @@ async def test_what_is_no_number_of_milliseconds_is_no_deadline(service: Service
         (TRACEPARENT[:-2] + "00", False),
         (TRACEPARENT[:-2] + "03", True),
         (TRACEPARENT[:-2] + "fe", False),
-        (TRACEPARENT + "-future", True),
+        ("01" + TRACEPARENT[2:] + "-future", True),
+        (TRACEPARENT + "-future", False),
+        ("ff" + TRACEPARENT[2:], False),
+        (TRACEPARENT.upper(), False),
         (TRACEPARENT[:-1], False),
         ("", False),
         ("x" * 60, False),
@@ -205,6 +208,28 @@ async def test_what_is_no_number_of_milliseconds_is_no_deadline(service: Service
 )
 def test_the_sampled_flag(traceparent: str, sampled: bool) -> None:
     assert is_sampled(traceparent) is sampled
+
+
+@pytest.mark.parametrize(
+    ("parents", "states", "found"),
+    [
+        ([TRACEPARENT], ["a=1", " b=2,a=3 "], (TRACEPARENT, "a=1,b=2")),
+        ([TRACEPARENT], [], (TRACEPARENT, "")),
+        ([TRACEPARENT], ["a=1,B=2"], (TRACEPARENT, "")),
+        ([TRACEPARENT], [",".join(f"k{number}=1" for number in range(33))], (TRACEPARENT, "")),
+        ([TRACEPARENT + "-x"], ["a=1"], ("", "")),
+        ([TRACEPARENT, TRACEPARENT], ["a=1"], ("", "")),
+        ([], ["a=1"], ("", "")),
+    ],
+)
+def test_what_of_a_trace_is_passed_on(parents: list[str], states: list[str], found: tuple[str, str]) -> None:
+    assert trace_of(parents, states) == found
+
+
+async def test_what_is_empty_or_broken_is_not_passed_on(service: Service) -> None:
+    broken = {"traceparent": TRACEPARENT[:-1], "tracestate": "a=1", "x-request-id": ""}
+    assert await service.ask(broken) == 200
+    assert service.passed == {}
 
 
 @given(st.text(max_size=60))

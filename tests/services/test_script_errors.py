@@ -89,6 +89,10 @@ WRONG = {
         "services:\n- name: ingress\n",
         'f:2: services[0].name: "ingress" is a part of the mesh itself (write "ingress-service")',
     ),
+    "the registry's name": (
+        "services:\n- name: consul\n",
+        'f:2: services[0].name: "consul" is a part of the mesh itself (write "consul-service")',
+    ),
     "duplicate name": (
         "services:\n- name: a\n  isEntrypoint: true\n- name: a\n",
         'f:4: services[1].name: "a" is named twice, first in line 2 (rename one of them)',

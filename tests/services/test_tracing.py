@@ -187,3 +187,16 @@ def test_the_end_waits_only_for_a_collector_that_answers(working: bool, first: s
     span.end(200)
     tracing.close()
     assert collector.log[0] == first
+
+
+async def test_what_a_client_sends_is_cut(traced: Traced) -> None:
+    """Spans wait for a collector, each with a path and an id of some kilobytes."""
+    async with aiohttp.ClientSession() as session:
+        headers = {"traceparent": f"00-{TRACE}-{CALLER}-01", "x-request-id": "i" * 4000}
+        async with session.get(f"{traced.base}/{'p' * 4000}", headers=headers) as answer:
+            assert answer.status == 200
+    spans = await traced.spans()
+    assert len(spans) == 2
+    for span in spans:
+        said = [span.name, *(str(value) for value in (span.attributes or {}).values())]
+        assert max(map(len, said)) <= 256

@@ -55,6 +55,16 @@ def test_durations(text: str, seconds: float) -> None:
         (["--name", "a", "--inbound", "h:1"], {}, "--inbound needs --app"),
         ([*MINIMAL, "--admin", "8080"], {}, "--admin: '8080' is not HOST:PORT"),
         ([*MINIMAL, "--admin", "h:99999"], {}, "--admin: 'h:99999' is not HOST:PORT"),
+        ([*MINIMAL, "--default-service", "consul"], {}, "--default-service: 'consul' is the registry itself"),
+        ([*MINIMAL, "--tcp", "h:1=Consul"], {}, "--tcp: 'Consul' is the registry itself"),
+        (
+            [*MINIMAL, "--trusted-hops", "1"],
+            {},
+            "--trusted-hops is for an ingress: it needs --default-service",
+        ),
+        ([*MINIMAL, "--trusted-hops", "-1"], {}, "--trusted-hops: '-1' is not a whole number from 0 to 16"),
+        (MINIMAL, {"SIDECAR_TRUSTED_HOPS": "1.0"}, "SIDECAR_TRUSTED_HOPS: '1.0' is not a whole number"),
+        (MINIMAL, {"SIDECAR_STATUS": "15020"}, "SIDECAR_STATUS: '15020' is not HOST:PORT"),
         ([*MINIMAL, "--workers", "0"], {}, "--workers: '0' is not a whole number from 1 to 128"),
         ([*MINIMAL, "--workers", "1.5"], {}, "--workers: '1.5' is not a whole number"),
         ([*MINIMAL, "--workers", "all"], {}, "--workers: 'all' is not a whole number"),
@@ -84,6 +94,13 @@ def test_a_mistake_is_one_line_that_names_the_place(
     assert "\n" not in str(caught.value)
 
 
+def test_trusted_hops_may_be_a_whole_meshs() -> None:
+    """As a variable; it means something at an ingress only."""
+    environ = {"SIDECAR_TRUSTED_HOPS": "2"}
+    assert parse(MINIMAL, environ).trusted_hops == 2
+    assert parse([*MINIMAL, "--default-service", "web"], environ).trusted_hops == 2
+
+
 def test_an_unknown_key_in_the_file_is_named(tmp_path: Path) -> None:
     """A typing error in the file is found, not ignored."""
     file = tmp_path / "sidecar.yaml"
@@ -102,3 +119,85 @@ def test_what_is_advertised() -> None:
         parse([*served, "--advertise", "0.0.0.0"], {})
     with pytest.raises(ConfigError, match="--advertise needs --inbound"):
         parse([*MINIMAL, "--advertise", "orders-1"], {})
+
+
+def test_tokens_come_from_the_environment_or_from_files(tmp_path: Path) -> None:
+    """A file may be written later; the environment wins; a configuration shows none."""
+    file = tmp_path / "token"
+    file.write_text("filed\n")
+    file.chmod(0o600)
+    config = parse([*MINIMAL, "--registry-token-file", str(file), "--admin-token-file", str(file)], {})
+    assert (config.registry_token, config.registry_token_file) == (None, file)
+    assert (config.admin_token, config.admin_token_file) == ("", file)
+    given = {"SIDECAR_REGISTRY_TOKEN": "given", "SIDECAR_ADMIN_TOKEN": "given-too"}
+    config = parse([*MINIMAL, "--registry-token-file", str(file)], given)
+    assert (config.registry_token, config.admin_token) == ("given", "given-too")
+    assert "given" not in repr(config)
+    later = tmp_path / "later"
+    assert parse(MINIMAL, {"SIDECAR_ADMIN_TOKEN_FILE": str(later)}).admin_token_file == later
+    assert parse(MINIMAL, {"SIDECAR_REGISTRY_TOKEN_FILE": str(later)}).registry_token_file == later
+    assert parse(MINIMAL, {}).registry_token is None
+
+
+@pytest.mark.parametrize(
+    ("argv", "environ", "message"),
+    [
+        (["--registry-token", "secret"], {}, "--registry-token: every user of this machine reads the arg"),
+        (["--registry-token-file", "FILE"], {}, "--registry-token-file: FILE: others may use it: chmod 600"),
+        (["--admin-token-file", "FILE"], {}, "--admin-token-file: FILE: others may use it: chmod 600 FILE"),
+        ([], {"SIDECAR_ADMIN_TOKEN": "two words"}, "SIDECAR_ADMIN_TOKEN: the token: is not one word"),
+        (["--config", "YAML"], {}, "YAML: registry_token: no such setting"),
+    ],
+)
+def test_a_token_where_others_read_it_is_refused(
+    tmp_path: Path, argv: list[str], environ: dict[str, str], message: str
+) -> None:
+    """In one line, without the token."""
+    paths = {"FILE": tmp_path / "token", "YAML": tmp_path / "sidecar.yaml"}
+    paths["FILE"].write_text("secret\n")
+    paths["FILE"].chmod(0o644)
+    paths["YAML"].write_text("registry-token: secret\n")
+    with pytest.raises(ConfigError) as refused:
+        parse([*MINIMAL, *(str(paths.get(word, word)) for word in argv)], environ)
+    for name, path in paths.items():
+        message = message.replace(name, str(path))
+    assert message in str(refused.value)
+    assert "secret" not in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [
+        ("--outbound", "127.0.0.1:" + "9" * 5000),
+        ("--outbound", "127.0.0.1:²"),
+        ("--workers", "9" * 5000),
+        ("--header-timeout", "9" * 400 + "s"),
+        ("--max-body-bytes", "9" * 5000),
+        ("--trace-sample", "nan"),
+        ("--name", "a\nb"),
+        ("--name", "a b"),
+        ("--name", "a~b"),
+        ("--service", "a\0b"),
+        ("--version", "v1\r\nx: y"),
+        ("--version", "é"),
+        ("--zone", "a,b"),
+        ("--registry", "http://127.0.0.1:" + "9" * 5000),
+        ("--registry", "ftp://x"),
+        ("--otlp", "http://["),
+    ],
+)
+def test_what_no_message_can_say_and_no_number_can_be_is_refused(flag: str, value: str) -> None:
+    """They stand in fields of messages, or are counted with."""
+    flags = {"--name": "orders-1", "--outbound": "127.0.0.1:0", flag: value}
+    with pytest.raises(ConfigError, match=f"^{flag}: "):
+        parse([word for pair in flags.items() for word in pair], {})
+
+
+def test_a_file_of_settings_is_bounded(tmp_path: Path) -> None:
+    """Aliases of aliases, and depths."""
+    file = tmp_path / "sidecar.yaml"
+    for text in ("a: &a [*a]", "[" * 100_000, "name: " + "9" * 5000, "name: .inf", "a: 1\n---\nb: 2"):
+        file.write_text(text)
+        with pytest.raises(ConfigError, match=f"^--config {file}: "):
+            parse(["--config", str(file)], {})

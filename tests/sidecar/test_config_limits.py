@@ -44,6 +44,14 @@ def test_numbers_of_connections() -> None:
     assert (config.max_connections, config.max_connections_per_client) == (10, 3)
 
 
+def test_what_slow_uploads_may_take() -> None:
+    """Both can be switched off; the environment has them too."""
+    config = parse(MINIMAL, {"SIDECAR_MIN_UPLOAD_RATE": "0", "SIDECAR_MAX_LATE_UPLOADS": "0"})
+    assert (config.min_upload_rate, config.max_late_uploads) == (0, 0)
+    config = parse([*MINIMAL, "--min-upload-rate", "64", "--max-late-uploads", "9"], {})
+    assert (config.min_upload_rate, config.max_late_uploads) == (64, 9)
+
+
 def test_tcp_services() -> None:
     """Several listeners; one alone is enough to serve."""
     config = parse(["--name", "a-1", "--tcp", "127.0.0.1:6379=redis", "--tcp", "[::1]:5432=db"], {})

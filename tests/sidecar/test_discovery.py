@@ -48,7 +48,7 @@ class Source:
             yield await self.views.get()
 
     async def watch_services(self) -> AsyncIterator[frozenset[str]]:
-        yield frozenset({"orders", "users"})
+        yield frozenset({"orders", "users", "consul"})
 
     def staleness(self, watch: str) -> float:
         return 1.5
@@ -104,6 +104,23 @@ class World:
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
+
+
+async def test_nobody_is_led_to_the_registry() -> None:
+    """Its own entry in its catalog is no service: not before the first answer, not later, not for a copy."""
+    source = Source()
+    world = World(source)
+    for _ in range(2):
+        for key in ("consul", "Consul"):
+            found = world.destinations.wait(key, Caller())
+            assert isinstance(found, MeshError)
+            assert str(found).startswith(f"no such service: no service is named {key!r}; known are ")
+            assert world.destinations.at_once(key) is None
+        await world.destinations.watch_names(lambda: None)
+    assert not world.destinations.knows("consul")
+    assert world.destinations.names_text() == "orders, users"
+    assert source.watched == []
+    await world.close()
 
 
 async def test_the_first_request_waits_for_the_first_answer() -> None:

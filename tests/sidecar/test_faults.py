@@ -44,6 +44,7 @@ class World:
     """An inbound listener's one connection, over a fake transport and a fake clock."""
 
     header_timeout = idle_timeout = 1000.0
+    min_upload_rate = 1024
     limits = DEFAULT_LIMITS
     draining = False
 
@@ -296,7 +297,7 @@ def test_an_upload_that_ends_while_it_hangs_starts_the_clock() -> None:
     world = World(upstream_timeout=3.0)
     world.inbound.apply(Rules(faults=(HANG,)))
     world.transport.receive(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab")
-    world.loop.advance(10.0)
+    world.loop.advance(9.0)
     assert world.transport.sent == b""
     world.transport.receive(b"cd")
     world.loop.advance(3.1)

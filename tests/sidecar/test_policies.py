@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from sidecar.observe.events import EventLog
 from sidecar.policies import PREFIX, PROBLEM_CHARS, Policies, read_files
 from sidecar.routing.compile import compile_documents
 from sidecar.routing.compiled import Compiled, Identity
-from sidecar.routing.documents import Document, parse_text
+from sidecar.routing.documents import SET_BYTES_MAX, Document, parse_text
 from tests.fakes.clock import FakeClock
 
 RULE = """
@@ -102,6 +103,98 @@ def test_a_wrong_set_is_refused_whole(wrong: Entry) -> None:
     assert [reason[:17] for reason in world.kinds()[1:]] == ["a set was refused"]
     world.policies.take([entry(RULE)])
     assert world.policies.state()["problem"] == ""
+
+
+DOCUMENT = json.loads(entry(SERVICE).value)
+
+
+def with_http(**block: object) -> bytes:
+    """The service's document, its one rule changed."""
+    (before,) = DOCUMENT["spec"]["http"]
+    changed = {**before, "route": [{"destination": {"host": "orders"}}], **block}
+    return json.dumps({**DOCUMENT, "spec": {**DOCUMENT["spec"], "http": [changed]}}).encode()
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (b"[" * 100_000, "nested more than"),
+        (b'{"a":' * 100_000, "nested more than"),
+        (b'{"kind": ' + b"9" * 5000 + b"}", "a number of 5000 digits"),
+        (b'{"kind": NaN}', "NaN is no number"),
+        (b'{"kind": "VirtualService", "spec": 1e999}', "spec: inf is no number"),
+        (b'{"kind": "VirtualService", "spec": "\\ud800"}', "spec: has half of a surrogate pair"),
+        (b'{"kind": "VirtualService", "metadata": {"name": "x"}, "spec": []}', "spec"),
+        (with_http(match=[{"uri": {"regex": "(?u)x"}}]), "uri.regex: invalid or unsupported Perl syntax"),
+        (with_http(match=[{"uri": {"regex": "(a+)+\ud800"}}]), "uri.regex: has half of a surrogate pair"),
+        (with_http(match=[{"uri": {"regex": "a{1001}"}}]), "uri.regex: invalid repeat count"),
+        (with_http(rewrite={"uri": "/a\r\nx: y"}), "rewrite.uri: '/a\\r\\nx: y' is no path"),
+        (with_http(rewrite={"authority": "a b"}), "rewrite.authority: 'a b' is no authority"),
+        (with_http(timeout="9" * 400 + "s"), "timeout: "),
+        (b"{}" + b" " * SET_BYTES_MAX, "more than 2097152"),
+    ],
+)
+def test_no_document_ends_a_sidecar(value: bytes, words: str) -> None:
+    """Read while it runs, or when it starts: it is refused in one line, and what is in force stays."""
+    world = World()
+    world.policies.take([entry(RULE)])
+    version = world.policies.state()["version"]
+    world.policies.take([entry(RULE), Entry("mesh/policy/VirtualService/x", value)])
+    state = world.policies.state()
+    assert (state["version"], len(world.applied)) == (version, 2)
+    assert words in state["problem"]
+    assert state["problem"].isprintable()
+
+
+def test_a_fault_of_ours_is_a_refusal_too(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever reading or acting on a set raises: the requests go on by the set before."""
+    world = World()
+    world.policies.take([entry(RULE)])
+    before = world.policies.compiled
+    for break_it in ("_compile", "_apply"):
+        calls: list[Compiled] = []
+
+        def raising(given: object, calls: list[Compiled] = calls) -> Compiled:
+            if given is before:
+                calls.append(before)
+                return before
+            raise KeyError("a fault of ours")
+
+        kept = getattr(world.policies, break_it)
+        setattr(world.policies, break_it, raising)
+        world.policies.take([entry(RULE), entry(SERVICE)])
+        assert world.policies.compiled is before
+        assert "KeyError" in world.policies.state()["problem"]
+        assert calls == ([before] if break_it == "_apply" else [])
+        assert "a fault of ours" in caplog.text
+        setattr(world.policies, break_it, kept)
+        world.policies.take([entry(RULE)])
+        assert world.policies.state()["problem"] == ""
+
+
+async def test_a_large_set_is_read_off_the_loop() -> None:
+    """The requests of others go on meanwhile; what comes of it is put into force in one turn."""
+    threads: list[int] = []
+
+    class Source:
+        async def watch_kv(self, prefix: str) -> AsyncIterator[tuple[Entry, ...]]:
+            yield (entry(RULE),)
+            large = {**DOCUMENT["spec"]["http"][0], "name": "x" * 200}
+            document = {**DOCUMENT, "spec": {**DOCUMENT["spec"], "http": [large] * 100}}
+            yield (entry(RULE), Entry("mesh/policy/VirtualService/orders", json.dumps(document).encode()))
+
+    world = World()
+    compile = world.policies._compile
+
+    def noting(documents: list[Document]) -> Compiled:
+        threads.append(threading.get_ident())
+        return compile(documents)
+
+    world.policies._compile = noting
+    await world.policies.watch(Source())
+    here = threading.get_ident()
+    assert [thread == here for thread in threads] == [True, False]
+    assert world.policies.state()["documents"] == 2
 
 
 def test_a_set_that_does_not_fit_together_is_refused() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -62,6 +63,13 @@ class Sidecar:
         return self.process.returncode
 
 
+def own_address() -> str:
+    """One of this machine's that is not loopback."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))  # sends nothing: it only chooses a route
+        return str(probe.getsockname()[0])
+
+
 class Receiver:
     """An app and an OTLP collector in one."""
 
@@ -98,6 +106,50 @@ async def receiver() -> AsyncIterator[Receiver]:
     receiver.address = "{}:{}".format(*runner.addresses[0])
     yield receiver
     await runner.cleanup()
+
+
+async def test_the_status_listener(receiver: Receiver, tmp_path: Path) -> None:
+    """The admin's paths at a second address, and the app's own metrics; another machine needs the token.
+
+    To ask at an address of its own that is not loopback is as good as to be another machine.
+    """
+    token = tmp_path / "token"
+    sidecar = await Sidecar.start(
+        *("--name", "orders-1", "--inbound", "127.0.0.1:0", "--app", receiver.address),
+        *("--admin", "127.0.0.1:0", "--status", "0.0.0.0:0", "--admin-token-file", str(token)),
+    )
+    address = f"{own_address()}:{sidecar.ready['status'].rpartition(':')[2]}"
+    async with aiohttp.ClientSession() as session:
+
+        async def ask(method: str, path: str, **headers: str) -> int:
+            async with session.request(method, f"http://{address}{path}", headers=headers) as answer:
+                return answer.status
+
+        for path in ("/ready", "/healthz/ready", "/metrics", "/stats/prometheus"):
+            assert await ask("GET", path) == 200
+        async with session.get(f"http://{address}/app/metrics") as answer:
+            assert (answer.status, await answer.text()) == (200, "hello")
+        assert [request.path for request in receiver.requests] == ["/metrics"]
+        guarded = (("GET", "/snapshot"), ("GET", "/config_dump"), ("POST", "/quitquitquit"))
+        for method, path in guarded:
+            assert await ask(method, path) == 403  # there is no token to send yet
+        token.write_text("secret\n")
+        token.chmod(0o600)
+        for method, path in guarded:
+            assert await ask(method, path) == 401
+            assert await ask(method, path, Authorization="Bearer wrong") == 401
+            assert await ask(method, path, Authorization="Bearer secret") == 200
+    assert await asyncio.wait_for(sidecar.process.wait(), 10) == 0
+
+
+async def test_a_status_address_in_use_is_named(busy: int) -> None:
+    """And the sidecar does not serve half of what it was told."""
+    sidecar = await Sidecar.start(
+        *("--name", "me", "--outbound", "127.0.0.1:0", "--status", f"127.0.0.1:{busy}")
+    )
+    _, said = await sidecar.process.communicate()
+    assert sidecar.process.returncode == 2
+    assert f"--status 127.0.0.1:{busy}: cannot listen".encode() in said
 
 
 async def test_both_directions_and_every_admin_path(receiver: Receiver, tmp_path: Path) -> None:
@@ -207,6 +259,23 @@ async def test_the_ingress_believes_no_stranger(receiver: Receiver) -> None:
     assert seen["x-forwarded-for"] == "127.0.0.1"
     assert "x-mesh-criticality" not in seen
     assert await ingress.stop() == 0
+
+
+async def test_behind_a_trusted_proxy_the_client_is_whom_it_names(receiver: Receiver, tmp_path: Path) -> None:
+    """In the access log too; what stands left of it in the chain is the client's own story."""
+    log = tmp_path / "access.log"
+    ingress = await Sidecar.start(
+        *("--name", "ingress", "--outbound", "127.0.0.1:0", "--trusted-hops", "1"),
+        *("--upstream", f"web={receiver.address}", "--default-service", "web", "--access-log", str(log)),
+    )
+    told = {"x-forwarded-for": "6.6.6.6, 203.0.113.9", "x-forwarded-proto": "https"}
+    url = ingress.url("outbound", "/x")
+    async with aiohttp.ClientSession() as session, session.get(url, headers=told) as answer:
+        assert answer.status == 200
+    seen = receiver.requests[0].headers
+    assert (seen["x-forwarded-for"], seen["x-forwarded-proto"]) == ("203.0.113.9, 127.0.0.1", "https")
+    assert await ingress.stop() == 0
+    assert json.loads(log.read_text())["downstream_remote_address"] == "203.0.113.9"
 
 
 async def test_a_port_in_use_is_one_line_and_exit_2(receiver: Receiver) -> None:

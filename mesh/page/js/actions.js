@@ -1,6 +1,7 @@
 /** What a person does to the mesh, by the control API; errors are said in words. @module */
 import { byId, h } from "./dom.js";
 import { source } from "./source.js";
+import { ask } from "./token.js";
 
 const TOAST_MS = 4500;
 /** Instances that an action is under way for. @type {Set<string>} */
@@ -21,7 +22,7 @@ export async function call(method, path, body) {
     return null;
   }
   try {
-    const answer = await fetch(path, {
+    const answer = await ask(path, {
       method,
       headers: { "X-Mesh-Client": "page", ...(body ? { "Content-Type": "application/json" } : {}) },
       body: body ? JSON.stringify(body) : undefined,

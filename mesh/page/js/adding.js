@@ -1,7 +1,8 @@
 /** The dialog that adds a service, and the topology as a file. @module */
 import { call, toast } from "./actions.js";
-import { byId, h } from "./dom.js";
+import { byId, give, h } from "./dom.js";
 import { model } from "./model.js";
+import { ask } from "./token.js";
 
 export function startAdding() {
   byId("add").addEventListener("click", openAdding);
@@ -42,9 +43,11 @@ async function add(data) {
 }
 
 /** What runs now, for `mesh up FILE`. */
-export function save() {
-  const link = h("a", { href: "/api/topology.yaml", download: `${model.graph?.name ?? "topology"}.yaml` });
-  document.body.append(link);
-  link.click();
-  link.remove();
+export async function save() {
+  const answer = await ask("/api/topology.yaml").catch(() => null);
+  if (!answer?.ok) {
+    toast("The control process does not give its topology.", true);
+    return;
+  }
+  give(await answer.blob(), `${model.graph?.name ?? "topology"}.yaml`);
 }

@@ -13,6 +13,7 @@ export function h(tag, attributes, ...children) {
   for (const [key, value] of Object.entries(attributes ?? {})) {
     if (value === null || value === undefined || value === false) continue;
     if (key === "style") Object.assign(element.style, value);
+    else if (key === "href") { if (link(value)) element.setAttribute(key, String(value)); }
     else if (key === "class") element.className = `${element.className} ${value}`.trim();
     else element.setAttribute(key, value === true ? "" : String(value));
   }
@@ -58,7 +59,27 @@ function update(now, wanted) {
   patch(now, [...wanted.childNodes]);
 }
 
+/**
+ * Where a link may lead: to a page. A mesh or a recording may say `javascript:`, which would run as ours.
+ * @param {any} address @returns {string|null} the same, or nothing
+ */
+export function link(address) {
+  return /^(https?:\/\/|\/)/i.test(String(address)) ? String(address) : null;
+}
+
 /** @param {string} id @returns {any} the element of that id, which index.html has */
 export function byId(id) {
   return document.getElementById(id);
+}
+
+const GIVEN_MS = 60_000;
+
+/** Gives a person a file. @param {Blob} content @param {string} name */
+export function give(content, name) {
+  const address = URL.createObjectURL(content);
+  const link = h("a", { href: address, download: name });
+  document.body.append(link);
+  link.click();
+  link.remove();
+  window.setTimeout(() => URL.revokeObjectURL(address), GIVEN_MS);
 }

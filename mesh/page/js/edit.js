@@ -3,6 +3,7 @@ import { call, toast } from "./actions.js";
 import { h } from "./dom.js";
 import { model } from "./model.js";
 import { changes, formOf } from "./settings.js";
+import { ask } from "./token.js";
 
 /** The form of the service that is shown; made once, so that nothing typed is lost when the numbers around it change. @type {{name: string, element: HTMLDetailsElement, load: () => Promise<void>}|null} */
 let shown = null;
@@ -75,7 +76,7 @@ function fill(name, element) {
   /** @type {import("./settings.js").Form|null} */
   let before = null;
   const load = async () => {
-    const answer = await fetch(path("services", name)).catch(() => null);
+    const answer = await ask(path("services", name)).catch(() => null);
     if (!answer?.ok) return;
     const service = await answer.json();
     before = formOf(service);

@@ -1,4 +1,5 @@
 /** The page: starts every part, and the keys and tabs that belong to none. @module */
+import { toast } from "./actions.js";
 import { openAdding, save, startAdding } from "./adding.js";
 import { startConnect } from "./connect.js";
 import { byId } from "./dom.js";
@@ -123,6 +124,12 @@ function startFrame() {
     if (on) return;
     phase.textContent = "no connection";
     phase.classList.add("bad");
+  });
+  model.on("locked", () => {
+    phase.textContent = "no token";
+    const words = "Open this page by its link: mesh dashboard prints it.";
+    byId("empty").textContent = words;
+    if (model.graph) toast(words, true);
   });
 }
 

@@ -1,6 +1,6 @@
 /** Keeps what the stream says, and gives it as one file that `mesh replay` plays. @module */
 import { toast } from "./actions.js";
-import { byId } from "./dom.js";
+import { byId, give } from "./dom.js";
 import { model } from "./model.js";
 import { open, taps } from "./stream.js";
 
@@ -59,14 +59,8 @@ function say() {
 /** @param {string[]} lines */
 async function download(lines) {
   const text = new Blob([lines.join("\n"), "\n"]).stream().pipeThrough(new CompressionStream("gzip"));
-  const address = URL.createObjectURL(await new Response(text).blob());
-  const link = document.createElement("a");
   const at = new Date().toISOString().slice(0, 19).replaceAll(/[-:]/g, "").replace("T", "-");
-  link.href = address;
-  link.download = `${model.graph?.name ?? "mesh"}-${at}.jsonl.gz`;
-  document.body.append(link);
-  link.click();
-  link.remove();
-  toast(`Play it with: mesh replay ${link.download}`);
-  window.setTimeout(() => URL.revokeObjectURL(address), 60_000);
+  const name = `${model.graph?.name ?? "mesh"}-${at}.jsonl.gz`;
+  give(await new Response(text).blob(), name);
+  toast(`Play it with: mesh replay ${name}`);
 }

@@ -6,6 +6,7 @@ import { parse, recentAt, seriesOf, stateAt, traceOf } from "./recording.js";
 import { scene } from "./scene.js";
 import { source } from "./source.js";
 import { deliver } from "./stream.js";
+import { ask } from "./token.js";
 
 const TICK_MS = 50;
 const STEP_S = 5;
@@ -13,7 +14,7 @@ const SPEEDS = [0.5, 1, 2, 4, 8];
 
 /** @param {{file: string, name: string}} what */
 export async function replay({ file, name }) {
-  const answer = await fetch(file).catch(() => null);
+  const answer = await ask(file).catch(() => null);
   const messages = answer?.ok ? parse(await answer.text()) : [];
   if (!messages.length) {
     byId("empty").textContent = "This recording is empty.";

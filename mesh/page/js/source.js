@@ -1,8 +1,10 @@
 /** Where the page reads what the stream does not bring: of a mesh that runs, or of a recording. @module */
 
+import { ask } from "./token.js";
+
 /** @param {string} path @returns {Promise<any>} null when there is no answer, or not this one */
 async function read(path) {
-  const answer = await fetch(path).catch(() => null);
+  const answer = await ask(path).catch(() => null);
   return answer?.ok ? answer.json() : null;
 }
 

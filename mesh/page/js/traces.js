@@ -1,5 +1,5 @@
 /** The third tab: the last traces, by service, outcome and duration. @module */
-import { byId, h, patch } from "./dom.js";
+import { byId, h, link, patch } from "./dom.js";
 import { clock, ms } from "./format.js";
 import { model } from "./model.js";
 import { source } from "./source.js";
@@ -19,8 +19,10 @@ export function startTraces() {
   panel.append(h("h2", null, "Traces", h("small", null, "newest first"), elsewhere), h("div.filters", null, service, kind, least), list, none);
   model.on("graph", () => service.replaceChildren(h("option", { value: "" }, "all services"), ...model.graph.services.map((/** @type {any} */ one) => h("option", { value: one.name }, one.name))));
   model.on("graph", () => {
-    elsewhere.hidden = !model.graph.jaeger;
-    elsewhere.setAttribute("href", model.graph.jaeger ?? "");
+    const address = link(model.graph.jaeger);
+    elsewhere.hidden = !address;
+    if (address) elsewhere.setAttribute("href", address);
+    else elsewhere.removeAttribute("href");
   });
   let asked = 0;
   const load = async () => {

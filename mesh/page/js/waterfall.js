@@ -1,6 +1,6 @@
 /** One trace as a waterfall, each attempt with what came of it and why. @module */
 import { toast } from "./actions.js";
-import { byId, h } from "./dom.js";
+import { byId, h, link } from "./dom.js";
 import { ms } from "./format.js";
 import { model } from "./model.js";
 import { source } from "./source.js";
@@ -41,8 +41,8 @@ export async function openTrace(id) {
 
 /** The same trace in the Jaeger that the mesh sends its spans to, where there is one. @param {string} id */
 function jaeger(id) {
-  const address = model.graph?.jaeger;
-  return address && h("a", { href: `${address}/trace/${id}`, target: "_blank", rel: "noreferrer" }, "Jaeger");
+  const address = link(model.graph?.jaeger);
+  return address && h("a", { href: `${address}/trace/${encodeURIComponent(id)}`, target: "_blank", rel: "noreferrer" }, "Jaeger");
 }
 
 /** @param {any} document as Jaeger gives it @returns {Span[]} the roots */

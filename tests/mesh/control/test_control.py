@@ -1,5 +1,6 @@
 """The control API over a fake operator: what it passes on, what it refuses and how, and spans in and out."""
 
+import asyncio
 import gzip
 import io
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -9,6 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from mesh.actions import Action
 from mesh.control.app import MAX_BODY_BYTES, control_app
@@ -114,6 +116,22 @@ async def test_an_action_is_passed_on(
     async with api.post(f"/api/instances/orders-1/kill{query}") as answer:
         assert (answer.status, await answer.json()) == (200, {"name": "orders-1"})
     assert operator.asked == [(Action.KILL, "orders-1", part)]
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(
+    api: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it is sent to."""
+    monkeypatch.setattr("mesh.control.app.BODY_S", 0.1)
+
+    async def half() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.Event().wait()
+
+    for path in ("/api/load", "/v1/traces", "/nowhere"):
+        async with api.put(path, data=half()) as answer:
+            assert await said(answer) == (408, "the body did not arrive within 0.1 s")
+            assert answer.headers["Connection"] == "close"
 
 
 @pytest.mark.parametrize(
@@ -282,3 +300,47 @@ async def test_what_are_no_spans_is_refused(api: aiohttp.ClientSession) -> None:
     assert len(bomb) < 10_000
     assert await send(api, bomb, **{"Content-Encoding": "gzip"}) == 413
     assert await send(api, b"not gzip", **{"Content-Encoding": "gzip"}) == 400
+
+
+async def test_spans_that_nobody_can_keep_are_told_to_who_sent_them(api: aiohttp.ClientSession) -> None:
+    """By OTLP's own partial success; the others of the same request are kept."""
+    body = batch("orders")
+    large = body.resource_spans[0].scope_spans[0].spans.add()
+    large.CopyFrom(body.resource_spans[0].scope_spans[0].spans[0])
+    large.name = "x" * 100_000
+    async with api.post("/v1/traces", data=body.SerializeToString(), headers=PROTOBUF) as answer:
+        said_ = ExportTraceServiceResponse.FromString(await answer.read()).partial_success
+    assert (answer.status, said_.rejected_spans) == (200, 1)
+    assert "at most 64 KiB" in said_.error_message
+    async with api.get(f"/api/traces/{TRACE}") as answer:
+        assert len((await answer.json())["data"][0]["spans"]) == 1
+
+
+async def test_of_a_refused_request_nothing_is_kept(api: aiohttp.ClientSession) -> None:
+    """A good span before one that is none."""
+    body = batch("orders").SerializeToString() + b"\x0a\x06\x12\x04\x12\x02\x0a\xff"
+    assert await send(api, body) == 400
+    async with api.get("/api/services") as answer:
+        assert (await answer.json())["data"] == []
+
+
+@pytest.mark.parametrize("method", ["PUT /api/load", "PUT /api/services/a", "POST /v1/traces"])
+async def test_a_client_that_goes_away_is_no_error(
+    api: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture, method: str
+) -> None:
+    """In the middle of its body; nothing is written down of it."""
+    async with api.get("/api/services") as answer:
+        host, port = answer.url.host or "", answer.url.port or 0
+    _, writer = await asyncio.open_connection(host, port)
+    writer.write(
+        f"{method} HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: application/x-protobuf\r\n"
+        "Content-Length: 99\r\n\r\nhalf".encode()
+    )
+    await writer.drain()
+    async with api.get("/api/services"):
+        pass  # by now the other request is being read
+    writer.transport.abort()
+    for _ in range(20):
+        async with api.get("/api/services") as answer:
+            assert answer.status == 200
+    assert [record.message for record in caplog.records if record.levelname != "DEBUG"] == []

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mesh.control.detection import KEPT, WATCHED_S, Detection
+from mesh.control.detection import KEPT, MAX_HELD, WATCHED_S, Detection
 
 
 def event(kind: str, at: float, source: str, after: str, endpoint: str = "b-1") -> dict[str, Any]:
@@ -148,3 +148,44 @@ def test_who_comes_back_unasked_ends_the_watch() -> None:
     detection.attempt("b-1", 106.0, 106.1, False, "a-1")
     assert actions(detection) == ["ended", "back"]
     assert rows(detection) == {"attempt": 1100.0}
+
+
+def test_what_fails_claims_nothing_of_what_came_meanwhile() -> None:
+    """That counts for the cause before it; what is done counts from when it was begun."""
+    detection = Detection()
+    detection.began(100.0, "b-1", "kill", "both")
+    failing = detection.trying(101.0, "b-1", "drain", "both")
+    done = detection.trying(102.0, "b-1", "heal", "both")
+    assert detection.watched(103.0) == {"b-1"}
+    assert detection.event(event("breaker", 101.5, "a-1", "open")) is None
+    assert detection.attempt("b-1", 102.1, 102.2, False, "a-1") is None
+    assert detection.back(102.3, "b-1") is None
+    assert detection.settled(failing, done=False) is None
+    assert detection.tries("b-1")
+    watch = detection.settled(done, done=True)
+    assert watch is not None
+    assert [one["action"] for one in detection.documents()] == ["kill", "heal"]
+    assert rows(detection) == {"attempt": 200.0}
+    assert not detection.tries("b-1")
+
+
+def test_who_is_not_healed_after_all_came_back_by_itself() -> None:
+    """It serves again, but not because of what was asked for."""
+    detection = Detection()
+    detection.began(100.0, "b-1", "kill", "both")
+    trial = detection.trying(101.0, "b-1", "heal", "both")
+    detection.event(event("breaker", 101.2, "a-1", "open"))
+    detection.back(101.5, "b-1")
+    detection.settled(trial, done=False)
+    assert [one["action"] for one in detection.documents()] == ["kill", "back"]
+    assert [row["key"] for row in detection.documents()[0]["rows"]] == ["breaker"]
+
+
+def test_what_comes_while_somebody_acts_is_bounded() -> None:
+    """However long that takes."""
+    detection = Detection()
+    trial = detection.trying(100.0, "b-1", "kill", "both")
+    for number in range(MAX_HELD + 5):
+        detection.attempt("b-1", 100.0 + number / 1e6, 100.5, True, "a-1")
+    detection.settled(trial, done=True)
+    assert detection.documents()[0]["rows"][0]["count"] == MAX_HELD

@@ -3,12 +3,14 @@
 import random
 from typing import Any
 
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
-from mesh.control.flights import DELAY_S, FLIGHTS_PER_S, RATE_S, Sampler, flight, roots, summary
-from mesh.traces import TraceStore, service_name, store_batch
+from mesh.control.flights import DELAY_S, FLIGHTS_PER_S, RATE_S, Sampler, attempts_at, flight, roots, summary
+from mesh.otlp import Request
+from mesh.traces import Arrival, TraceStore, arrivals
 
 TRACE = bytes(range(16))
 
@@ -49,9 +51,15 @@ def whole(*, inbound: bool = True) -> list[ResourceSpans]:
     ]  # fmt: skip
 
 
+def came(batches: list[ResourceSpans]) -> list[Arrival]:
+    request = ExportTraceServiceRequest(resource_spans=batches)
+    return arrivals(Request(request.SerializeToString()))[0]
+
+
 def stored(batches: list[ResourceSpans]) -> TraceStore:
     store = TraceStore()
-    store_batch(store, batches)
+    for each in came(batches):
+        store.add(each)
     return store
 
 
@@ -89,7 +97,25 @@ def test_a_trace_without_its_root_is_no_flight() -> None:
 
 def test_roots_are_requests_that_came_in() -> None:
     """Not their attempts, and not what other sidecars say."""
-    assert list(roots(whole(), service_name)) == [(TRACE.hex(), 10**9)]
+    assert list(roots(came(whole()))) == [(TRACE.hex(), 10**9)]
+
+
+def test_attempts_are_told_with_who_made_them() -> None:
+    """For the stopwatches: which instance, by whom, and whether it failed."""
+    found = list(attempts_at(came(whole()), frozenset({"b-1", "b-2"})))
+    assert [(name, each.instance, each.failed) for name, each in found] == [
+        ("b-1", "a-1", True),
+        ("b-2", "a-1", False),
+    ]
+
+
+def test_numbers_that_are_none_are_no_error() -> None:
+    """Anybody may send spans: an attempt's number in words, a status without end."""
+    odd = span("GET a", 1, 0, 0, 31, mesh__attempt="first", http__response__status_code="all")
+    trace = stored([batch("ingress", "ingress", odd)]).get(TRACE.hex())
+    assert trace is not None
+    assert flight(trace) is None
+    assert summary(trace)["status"] == 0
 
 
 def test_the_sample_is_even_and_says_how_many_each_stands_for() -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from mesh.control.hub import MAX_BEHIND, MAX_PAGES, SENT_CAUSES, SENT_EVENTS, Hub, TooManyPages
+from mesh.control.hub import MAX_PAGES, SENT_CAUSES, SENT_EVENTS, Hub, TooManyPages
+from mesh.control.inbox import MAX_BEHIND
 from mesh.traces import TraceStore
 from tests.fakes.clock import FakeClock
 from tests.mesh.control.test_picture import instance
@@ -65,15 +66,32 @@ async def test_what_was_asked_for_is_one_cause(hub: Given) -> None:
     """A kill that somebody asked for does not count as an end by itself; the audit says who."""
     mine, driver, _ = hub
     mine.look()
-    mine.acted("kill", "b-1", "both", "page")
+    trial = mine.acting("kill", "b-1", "both", "page")
     driver.instances[1] = instance("b-1", "down")
     mine.look()
+    assert mine.detection.documents() == []  # it may still fail
+    mine.acted(trial, done=True)
     assert [one["action"] for one in mine.detection.documents()] == ["kill"]
     assert [row["key"] for row in mine.detection.documents()[0]["rows"]] == ["process"]
     assert [(one["kind"], one["source"]) for one in mine.journal.since()] == [
         ("action", "page"),
         ("state", "supervisor"),
     ]
+
+
+async def test_what_was_refused_is_no_cause(hub: Given) -> None:
+    """What goes down after it went down by itself; a page is told of no stopwatch."""
+    mine, driver, _ = hub
+    mine.look()
+    messages = mine.stream()
+    await anext(messages)
+    mine.acted(mine.acting("pause", "b-1", "both", "page"), done=False)
+    driver.instances[1] = instance("b-1", "down")
+    mine.look()
+    assert [one["action"] for one in mine.detection.documents()] == ["ended"]
+    found = [await anext(messages) for _ in range(4)]
+    assert [json.loads(text)["action"] for kind, text in found if kind == "watch"] == ["ended"]
+    await messages.aclose()  # type: ignore[attr-defined]
 
 
 async def test_who_comes_back_by_itself_is_another_stopwatch(hub: Given) -> None:
@@ -101,13 +119,13 @@ async def test_a_page_that_does_not_read_begins_anew(hub: Given) -> None:
 async def test_a_new_page_knows_the_causes_of_five_minutes(hub: Given) -> None:
     """A storm of what followed does not wash away what was done; and neither is without bound."""
     mine, _, _ = hub
-    mine.acted("kill", "b-1", "both", "page")
+    mine.acted(mine.acting("kill", "b-1", "both", "page"), done=True)
     for number in range(SENT_EVENTS + 50):
         mine.journal.add("a-1", "breaker", {"number": number})
     events = mine.hello()["events"]
     assert [events[0]["kind"], len(events)] == ["action", SENT_EVENTS + 1]
     for _ in range(SENT_CAUSES + SENT_EVENTS + 50):
-        mine.acted("kill", "b-1", "both", "page")
+        mine.acted(mine.acting("kill", "b-1", "both", "page"), done=True)
     assert len(mine.hello()["events"]) == SENT_CAUSES + SENT_EVENTS
 
 

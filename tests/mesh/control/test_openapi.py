@@ -18,7 +18,7 @@ from mesh.control.openapi import document
 from mesh.errors import UsageError
 from mesh.plan import Part
 from tests.mesh.control.test_control import FakeOperator
-from tests.mesh.control.test_security import Served, serve
+from tests.mesh.control.test_security import TOKEN, Served, serve
 
 EXAMPLES = "12"
 # A stream has no end, and schemathesis writes no protobuf: test_control sends spans.
@@ -50,7 +50,7 @@ class StrictOperator(FakeOperator):
 
 @pytest.fixture
 async def served(tmp_path: Path) -> AsyncIterator[Served]:
-    async for one in serve(tmp_path, None, StrictOperator):
+    async for one in serve(tmp_path, TOKEN, StrictOperator):
         yield one
 
 
@@ -71,6 +71,7 @@ async def test_the_document_is_true(served: Served, tmp_path: Path) -> None:
     )
     words = ["run", str(file), "--url", f"http://127.0.0.1:{served[3]}", "-n", EXAMPLES, "--seed", "7"]
     words += ["--phases", "coverage,fuzzing", "--suppress-health-check", "all"]
+    words += ["-H", f"Authorization: Bearer {TOKEN}"]
     for path in LEFT_OUT:
         words += ["--exclude-path", path]
     run = await asyncio.create_subprocess_exec(

@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from mesh import policy_set
 from mesh.errors import ActionRefused, DocumentsRefused, UsageError
 from mesh.policies import PolicyStore
 from mesh.words import UnknownName
@@ -56,6 +58,45 @@ async def test_applied_again_nothing_changes(world: PolicyWorld) -> None:
         ("cli", "policy", "created"),
         ("cli", "policy", "configured"),
     ]
+
+
+async def test_a_large_set_is_checked_beside_the_loop(
+    world: PolicyWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What takes long for thousands of routes: the page and the polls do not stand still meanwhile."""
+    arms = [{"destination": {"host": "orders"}}]
+    routes = [{"match": [{"uri": {"prefix": f"/api/{n}/"}}], "route": arms} for n in range(100)]
+    many = {**virtual_service(), "spec": {"hosts": ["orders"], "http": routes}}
+    threads = set()
+    for name in ("read_policies", "problems_of", "warnings_of", "version"):
+        inner = getattr(policy_set, name)
+
+        def noting(*arguments: Any, inner: Any = inner, name: str = name, **options: Any) -> Any:
+            threads.add((name, threading.get_ident()))
+            return inner(*arguments, **options)
+
+        monkeypatch.setattr(policy_set, name, noting)
+    for sidecar in world.sidecars.values():
+        sidecar.silent = True  # they would read the set as often as they are asked
+    done = await apply(world, many, destination_rule(), wait_s=0)
+    assert words(done) == [("VirtualService", "created"), ("DestinationRule", "created")]
+    assert len(await keys(world)) == 2
+    here = threading.get_ident()
+    assert {name for name, _ in threads} == {"read_policies", "problems_of", "warnings_of", "version"}
+    assert here not in {thread for _, thread in threads}
+
+
+async def test_more_than_the_registry_takes_at_once_is_named_before_it_is_asked(world: PolicyWorld) -> None:
+    large = virtual_service(redirect=None)
+    large["spec"]["http"] = [{"directResponse": {"status": 200, "body": {"string": "x" * 400_000}}}]
+    with pytest.raises(
+        UsageError, match=r"1 changes at once, of \d+ bytes; a transaction holds 64 and 524288"
+    ):
+        await apply(world, large)
+    assert await keys(world) == []
+    large["spec"]["http"][0]["directResponse"]["body"]["string"] = "x" * 300_000
+    await apply(world, large, wait_s=0)
+    assert await keys(world) == ["VirtualService/orders"]
 
 
 async def test_one_wrong_document_of_two_changes_nothing(world: PolicyWorld) -> None:

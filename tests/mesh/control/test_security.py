@@ -1,5 +1,6 @@
 """Who may not use the control API, and that nothing changed; the OpenAPI document is the routes."""
 
+import asyncio
 import io
 import random
 import re
@@ -10,6 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from yarl import URL
 
 from mesh.control.app import MAX_BODY_BYTES, control_app
 from mesh.control.hub import Hub
@@ -23,7 +25,7 @@ from tests.fakes.registry import running_registry
 from tests.mesh.control.test_control import SERVICES, FakeOperator
 from tests.mesh.control.test_hub import GRAPH, FakeDriver
 
-TOKEN = "a-long-secret"
+TOKEN, SPANS = "a-long-secret", "good-for-spans"
 ROUTES: dict[int, set[tuple[str, str]]] = {}  # by the port of the application
 Served = tuple[aiohttp.ClientSession, FakeOperator, Hub, int]
 
@@ -48,7 +50,9 @@ async def serve(
         hub = Hub(driver, traces, GRAPH, unused, clock, random.Random(1))
         store = PolicyStore(f"http://{registry.address}", (), clock)
         desks = make_desks(store, driver, unused, clock, hub.journal.add)
-        app = control_app(operator, traces, port, hub, desks, hosts=[f"mesh.test:{port}"], token=token)
+        app = control_app(
+            operator, traces, port, hub, desks, hosts=[f"mesh.test:{port}"], token=token, spans=SPANS
+        )
         ROUTES[port] = routes_of(app)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
@@ -74,6 +78,14 @@ async def guarded(tmp_path: Path) -> AsyncIterator[Served]:
         yield one
 
 
+async def test_connect_is_refused_and_ends_the_connection(served: Served) -> None:
+    """What comes behind it would run as a request of its own."""
+    session, operator, _, _ = served
+    async with session.request("CONNECT", "/api/shutdown", json={}) as answer:
+        assert (answer.status, answer.headers["connection"]) == (405, "close")
+    assert operator.asked == []
+
+
 @pytest.mark.parametrize(
     "headers",
     [
@@ -83,7 +95,7 @@ async def guarded(tmp_path: Path) -> AsyncIterator[Served]:
         {"Host": "127.0.0.1.evil.example:80"},
         {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"},
         {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "cors"},
-        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"},
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"},
     ],
 )
 async def test_a_page_from_elsewhere_changes_nothing(served: Served, headers: dict[str, str]) -> None:
@@ -125,55 +137,90 @@ async def test_the_same_name_by_another_scheme_or_port_is_elsewhere(served: Serv
 async def test_a_link_from_elsewhere_opens_the_page_but_reads_nothing(served: Served) -> None:
     """To navigate is allowed; to fetch is not."""
     session, *_ = served
-    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
     async with session.get("/", headers=link) as answer:
         assert answer.status == 200
+    for frame in ("iframe", "embed", "object"):
+        async with session.get("/", headers={**link, "Sec-Fetch-Dest": frame}) as answer:
+            assert answer.status == 403
     for path in ("/api/status", "/api/stream", "/api/events"):
         async with session.get(path, headers={"Sec-Fetch-Site": "cross-site"}) as answer:
             assert answer.status == 403
 
 
 async def test_without_the_token_nothing_is_given(guarded: Served) -> None:
-    """Neither the page nor the API; a wrong one is as good as none."""
-    session, operator, _, _ = guarded
+    """By no route; a wrong one is as good as none, and it is a header or nothing."""
+    session, operator, _, port = guarded
+    routes = {route for route in ROUTES[port] if route[1] not in ("/", "/page")}
+    assert len(routes) > 30
     for headers in (
         {},
         {"Authorization": "Bearer wrong"},
         {"Authorization": TOKEN},
         {"Authorization": f"Basic {TOKEN}"},
-        {"Cookie": "mesh_token=x"},
+        {"Cookie": f"mesh_token={TOKEN}"},
+        {"Authorization": f"Bearer {SPANS}"},
+        {"Authorization": "Bearer ß"},
     ):
-        for method, path in (
-            ("GET", "/"),
-            ("GET", "/api/status"),
-            ("POST", "/api/shutdown"),
-            ("POST", "/v1/traces"),
-        ):
-            async with session.request(method, path, headers=headers) as answer:
-                assert answer.status == 401
-    async with session.get("/?token=wrong") as answer:
-        assert answer.status == 401
-    for method, path in (("POST", "/"), ("GET", "/api/status"), ("POST", "/api/shutdown")):
-        async with session.request(method, f"{path}?token={TOKEN}", allow_redirects=False) as answer:
-            assert answer.status == 401, "only the page is opened by a link"
-            assert "Set-Cookie" not in answer.headers
+        for method, path in routes:
+            if (path, headers.get("Authorization")) == ("/v1/traces", f"Bearer {SPANS}"):
+                continue
+            url = re.sub(r"{\w+}", "a", path)
+            async with session.request(method, f"{url}?token={TOKEN}", headers=headers) as answer:
+                assert answer.status == 401, (method, path, headers)
+                assert answer.headers["WWW-Authenticate"] == "Bearer"
+                assert "mesh token" in (await answer.json())["error"]
     assert operator.asked == []
 
 
-async def test_the_token_by_header_or_once_by_link(guarded: Served) -> None:
-    """The link leaves a cookie that scripts cannot read and other sites do not send."""
+async def test_a_token_that_is_no_text_is_wrong_and_no_fault(
+    guarded: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is compared as bytes."""
+    _, _, _, port = guarded
+    reader, writer = await asyncio.open_connection(LOOPBACK, port)
+    head = f"GET /api/status HTTP/1.1\r\nHost: {LOOPBACK}:{port}\r\nConnection: close\r\n"
+    writer.write(head.encode() + b"Authorization: Bearer \xff\xfe\x80\r\n\r\n")
+    answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    assert caplog.records == []
+
+
+async def test_the_page_is_for_everybody_and_gives_no_cookie(guarded: Served) -> None:
+    """It holds no secret; what it then asks for needs the token."""
+    session, *_ = guarded
+    for path in ("/", "/page/js/main.js", f"/?token={TOKEN}"):
+        async with session.get(path, allow_redirects=False) as answer:
+            assert answer.status == 200
+            assert "Set-Cookie" not in answer.headers
+            assert TOKEN not in await answer.text()
+    async with session.post("/") as answer:
+        assert answer.status == 401
+
+
+async def test_the_token_is_a_header(guarded: Served) -> None:
+    """Whatever name of the listener is called; and nothing is left behind for the next request."""
     session, operator, _, port = guarded
     bearer = {"Authorization": f"Bearer {TOKEN}", "Host": f"mesh.test:{port}"}
     async with session.post("/api/instances/a-1/kill", headers=bearer) as answer:
         assert answer.status == 200
+        assert "Set-Cookie" not in answer.headers
     assert len(operator.asked) == 1
-    async with session.get(f"/?token={TOKEN}", allow_redirects=False) as answer:
-        assert (answer.status, answer.headers["Location"]) == (303, "/")
-        cookie = answer.headers["Set-Cookie"]
-        assert "HttpOnly" in cookie
-        assert "SameSite=Strict" in cookie
     async with session.get("/api/status") as answer:
-        assert answer.status == 200
+        assert answer.status == 401
+
+
+async def test_who_sends_spans_may_do_that_only(guarded: Served) -> None:
+    """Their token is in the environment of every service."""
+    session, operator, *_ = guarded
+    senders = {"Authorization": f"Bearer {SPANS}"}
+    async with session.post("/v1/traces", headers=senders) as answer:
+        assert answer.status == 415, "it is asked for spans"
+    for path in ("/v1/traces/", "/v1/traces/../../api/shutdown", "/api/shutdown"):
+        async with session.post(URL(path, encoded=True), headers=senders) as answer:
+            assert answer.status == 401
+    assert operator.asked == []
 
 
 async def test_the_page_may_load_nothing_from_elsewhere(served: Served) -> None:

@@ -24,12 +24,13 @@ from sidecar.io.listener import Listener
 from sidecar.io.outbox import Outbox
 from sidecar.io.pool import Pool
 from sidecar.io.timeouts import DEFAULT_TIMEOUTS, Timeouts
+from sidecar.observe.access_log import AccessLog
 from sidecar.observe.events import EventLog
 from sidecar.observe.explain import Explain
 from sidecar.observe.metrics import Metrics, Peer
 from sidecar.observe.tracing import Tracer
 from sidecar.outbound import Outbound
-from sidecar.policy.settings import ConnectionPolicy, UpstreamPolicy
+from sidecar.policy.settings import UpstreamPolicy
 from sidecar.proxy import Proxy
 from sidecar.routing.compile import compile_documents
 from sidecar.routing.compiled import Destination as Meaning
@@ -183,6 +184,7 @@ class Rig:
         default_service: str | None = None,
         listener: Mapping[str, Any] | None = None,
         tracer: Tracer | None = None,
+        access_log: AccessLog | None = None,
     ) -> None:
         self._upstreams = dict(upstreams or {})
         self._app = app
@@ -193,6 +195,7 @@ class Rig:
         self._upstream_timeout = upstream_timeout
         self._default_service = default_service
         self._listener = dict(listener or {})
+        self._access_log = access_log
         self._tracer = tracer  # every request is sampled then
         self._group: asyncio.TaskGroup | None = None
         self._spawned: set[asyncio.Task[None]] = set()
@@ -200,6 +203,7 @@ class Rig:
         self.listeners: dict[str, Listener] = {}
         self.ports: dict[str, int] = {}
         self.clients: list[Client] = []
+        self.app_refused = 0  # times that the app was found not to take connections
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
@@ -219,7 +223,7 @@ class Rig:
             self.destinations.static(name, specs(name, addresses))
         sample = 0.0 if self._tracer is None else 1.0
         common: tuple[Any, ...] = (
-            self._spawn, self.deadlines, metrics, events, None, self._tracer, self.explain,
+            self._spawn, self.deadlines, metrics, events, self._access_log, self._tracer, self.explain,
             self._upstream_timeout, sample, clock, rng,
         )  # fmt: skip
         edge = self._default_service is not None
@@ -227,10 +231,14 @@ class Rig:
         self.apply(self._policies)
         await self._listen("outbound", self.outbound)
         if self._app is not None:
-            app = LocalApp(EndpointSpec("test-1", *self._app), ConnectionPolicy(), lambda: None, clock)
+            spec = EndpointSpec("test-1", *self._app)
+            app = LocalApp(spec, self._policy.connection, self._refused, clock)
             self.inbound = Inbound(app, lambda: "passing", *common)
             await self._listen("inbound", self.inbound)
         return self
+
+    def _refused(self) -> None:
+        self.app_refused += 1
 
     async def _listen(self, name: str, proxy: Proxy) -> None:
         proxy.timeouts = self._timeouts
@@ -245,7 +253,7 @@ class Rig:
             proxy.refused,
             self.deadlines,
             clock,
-            limits=self._limits,
+            limits=proxy.take_limits(self._limits),
             outbox=self.outbox,
             **self._listener,
         )
@@ -326,6 +334,9 @@ class Rig:
             if proxy is not None:
                 gauges[f"{proxy.direction} exchanges"] = proxy.in_flight
                 gauges[f"{proxy.direction} queues"] = len(proxy.waiting.queues)
+                gauges[f"{proxy.direction} held"] = len(proxy.holding.held)
+                gauges[f"{proxy.direction} held bytes"] = proxy.holding.size
+                gauges[f"{proxy.direction} late"] = proxy.holding.late
         if self.inbound is not None:
             gauges["app places"] = self.inbound.app.in_flight
             gauges["faults"] = self.inbound.faults.injector.active

@@ -8,6 +8,8 @@ import asyncio
 import pytest
 
 from sidecar.io.timeouts import Timeouts
+from sidecar.policy.concurrency import BulkheadPolicy
+from sidecar.policy.settings import UpstreamPolicy
 from sidecar.wire.limits import Limits
 from tests.fakes.upstream import OK, Peer, ScriptedUpstream, replies
 from tests.sidecar.exchange.harness import Rig, Truncated, until
@@ -75,8 +77,9 @@ async def test_bodies_pass_both_ways(chunked: bool) -> None:
         await rig.settled()
 
 
-async def test_head_204_and_304_have_no_body_and_keep_the_connection() -> None:
-    """A length that they tell is the length of something else."""
+async def test_head_204_and_304_have_no_body() -> None:
+    """A length that they tell is the length of something else; who tells one may send it, so that connection
+    serves nobody else."""
     answers = [
         b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n",
         b"HTTP/1.1 204 No Content\r\n\r\n",
@@ -91,7 +94,7 @@ async def test_head_204_and_304_have_no_body_and_keep_the_connection() -> None:
             answer = await client.answer(method)
             seen.append((answer.status, answer["content-length"], answer.body))
         assert seen == [(200, "100", b""), (204, "", b""), (304, "100", b""), (200, "2", b"ok")]
-        assert len(up.peers) == 1
+        assert len(up.peers) == 3
 
 
 async def test_a_head_answer_with_a_body_does_not_reach_the_next_client() -> None:
@@ -572,6 +575,67 @@ async def test_the_ingress_believes_nobody() -> None:
         assert int(sent["x-envoy-expected-rq-timeout-ms"]) > 1000
 
 
+FORGED = (
+    b"GET / HTTP/1.1\r\nHost: shop.example\r\nX-Forwarded-For: 6.6.6.6, 7.7.7.7\r\nX-Forwarded-Proto: https\r\n"
+    b"X_Forwarded_For: 8.8.8.8\r\nX-Forwarded-Client-Cert: By=me\r\nProxy: http://evil\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("hops", "chain", "proto", "rule"),
+    [
+        (0, "127.0.0.1", "http", "plain"),
+        (1, "7.7.7.7, 127.0.0.1", "https", "secure"),
+        (2, "6.6.6.6, 7.7.7.7, 127.0.0.1", "https", "secure"),
+        (3, "127.0.0.1", "http", "plain"),
+    ],
+)
+async def test_the_ingress_believes_as_many_proxies_as_it_was_told(
+    hops: int, chain: str, proto: str, rule: str
+) -> None:
+    """What they vouch for is passed on, and rules may match it; the rest is neither."""
+    policies = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: svc}
+spec:
+  hosts: [svc]
+  http:
+  - match: [{headers: {x-forwarded-proto: {exact: https}}}]
+    headers: {request: {set: {x-rule: secure}}}
+    route: [{destination: {host: svc}}]
+  - headers: {request: {set: {x-rule: plain}}}
+    route: [{destination: {host: svc}}]
+"""
+    async with (
+        ScriptedUpstream(replies(OK)) as up,
+        Rig({"svc": [up.address]}, default_service="svc", policies=policies) as rig,
+    ):
+        rig.outbound.trusted_hops = hops
+        await rig.ask(FORGED)
+        sent = fields(up.heads[0])
+        assert (sent["x-forwarded-for"], sent["x-forwarded-proto"]) == (chain, proto)
+        assert (sent["x-forwarded-host"], sent["x-rule"]) == ("shop.example", rule)
+        assert not {"x_forwarded_for", "x-forwarded-client-cert", "proxy"} & sent.keys()
+
+
+async def test_what_an_app_says_of_the_mesh_is_not_believed() -> None:
+    """Neither by its own sidecar, which would take the app for gone, nor by callers: they never hear it."""
+    liar = (
+        b"HTTP/1.1 503 X\r\nContent-Length: 0\r\nX-Mesh-Reason: UF: refused\r\nX_Mesh_Reason: UF\r\n"
+        b"X-Envoy-Overloaded: true\r\nServer: mesh\r\nEndpoint-Load-Metrics: TEXT named_metrics.health=0\r\n"
+        b"X-Envoy-Attempt-Count: 9\r\nX-Mesh-Fallback: static\r\nX-Own: 1\r\n\r\n"
+    )
+    async with ScriptedUpstream(replies(liar)) as up, Rig(app=up.address) as rig:
+        answer = await rig.ask(GET, "inbound")
+        assert answer.status == 503
+        assert rig.app_refused == 0
+        assert answer["x-own"] == "1"
+        assert "health=1.0" in answer["endpoint-load-metrics"]
+        for name in ("x-mesh-reason", "x_mesh_reason", "x-envoy-overloaded", "server", "x-mesh-fallback"):
+            assert answer[name] == ""
+
+
 async def test_each_refusal_is_one_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
     """Before and in the middle of a request."""
     caplog.set_level("INFO", "sidecar")
@@ -585,9 +649,9 @@ async def test_each_refusal_is_one_line_of_the_log(caplog: pytest.LogCaptureFixt
     ]
 
 
-async def test_tunnels_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_tunnels_are_bounded() -> None:
     """A tunnel may stay for hours; past the bound another one is told so, and requests go on."""
-    monkeypatch.setattr("sidecar.tries.MAX_TUNNELS", 1)
+    policy = UpstreamPolicy(bulkhead=BulkheadPolicy(max_active=1))
 
     async def script(peer: Peer) -> None:
         while True:
@@ -598,7 +662,7 @@ async def test_tunnels_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
             )
 
     upgrade = b"GET / HTTP/1.1\r\nHost: svc\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
-    async with ScriptedUpstream(script) as up, Rig({"svc": [up.address]}) as rig:
+    async with ScriptedUpstream(script) as up, Rig({"svc": [up.address]}, policy=policy) as rig:
         first = await rig.connect()
         await first.send(upgrade)
         assert (await first.answer()).status == 101

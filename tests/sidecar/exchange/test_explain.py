@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from sidecar.observe.explain import PER_SECOND, RING, SAMPLE
+import contextlib
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from sidecar.observe.access_log import AccessLog
+from sidecar.observe.explain import PER_SECOND, RING, RING_BYTES, SAMPLE, Explain
+from sidecar.observe.lengths import AUTHORITY, PATH, WORDS
 from tests.fakes.upstream import OK, ScriptedUpstream, replies
 
 from .harness import Rig
 
 FAIL = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"
 TRACE = b"4bf92f3577b34da6a3ce929d0e0e4736"
+CLOCKS = time.monotonic, time.time  # noqa: TID251 - the rig runs on real sockets
 GET = b"GET /x?y HTTP/1.1\r\nHost: svc\r\n"
 TRACED = GET + b"traceparent: 00-" + TRACE + b"-00f067aa0ba902b7-01\r\nx-request-id: r-1\r\n\r\n"
 
@@ -75,3 +85,35 @@ async def test_a_storm_of_failures_does_not_cost_a_story_each() -> None:
     seconds = {int(story["at"]) for story in kept}
     assert PER_SECOND <= len(kept) <= PER_SECOND * (len(seconds) + 1)
     assert len(kept) <= RING
+
+
+HUGE = b"GET /%b HTTP/1.1\r\nHost: %b\r\nx-request-id: r-1\r\n\r\n" % (b"p" * 10_000, b"h" * 30_000)
+
+
+@pytest.mark.parametrize("quoted", [AUTHORITY, 50_000])
+async def test_what_a_client_sends_is_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quoted: int
+) -> None:
+    """Path, host and words, also where those quote a host at length: a memory of 64 KiB is not 64 KiB."""
+    monkeypatch.setattr("sidecar.outbound.AUTHORITY", quoted)
+    with contextlib.closing(AccessLog(str(tmp_path / "access.log"), *CLOCKS)) as log:
+        async with Rig({}, access_log=log) as rig:
+            answer = await rig.ask(HUGE)
+            assert answer.status == 503
+            assert len(answer.body) < quoted + 200
+            (story,) = rig.explain.find()
+    assert (len(story["path"]), len(story["host"])) == (PATH, AUTHORITY)
+    assert len(story["detail"]) <= WORDS
+    [line] = (tmp_path / "access.log").read_text().splitlines()
+    written = json.loads(line)
+    assert (written["path"], written["authority"]) == (story["path"], story["host"])
+    assert len(line) < 4000
+
+
+def test_the_ring_is_bounded_in_bytes() -> None:
+    """Six hundred stories of a service with sixteen candidates of long names."""
+    explain = Explain("a-1", lambda: "v", lambda: 0.0, lambda: 0.0)
+    for number in range(RING):
+        explain._kept.append((b"t", b"x" * 50_000), 50_000)
+        assert explain._kept.size <= RING_BYTES, number
+    assert len(explain._kept) == RING_BYTES // 50_000

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
 from sidecar.balance.endpoints import EndpointSpec
+from sidecar.policy.machine import State
+from sidecar.wire.serialize import LAST_CHUNK, chunk
 from tests.fakes.upstream import OK, Peer, Script, ScriptedUpstream, replies
 
 from .harness import Rig, until
@@ -314,21 +318,122 @@ async def test_only_the_asked_share_is_mirrored() -> None:
         assert not copy.heads
 
 
+def post(size: int, chunked: bool = False) -> bytes:
+    body = bytes(size)
+    if not chunked:
+        return b"POST / HTTP/1.1\r\nHost: svc\r\nContent-Length: %d\r\n\r\n" % size + body
+    head = b"POST / HTTP/1.1\r\nHost: svc\r\nTransfer-Encoding: chunked\r\n\r\n"
+    pieces = [chunk(body[at : at + 8000]) for at in range(0, size, 8000)]
+    return b"".join([head, *pieces, LAST_CHUNK])
+
+
+def mirrored(notes: str = "") -> str:
+    route = "route: [{destination: {host: svc}}], mirror: {host: copy}"
+    return service(f"{{{route}}}").replace("{name: svc}", f"{{name: svc, annotations: {{{notes}}}}}")
+
+
+@pytest.mark.parametrize(
+    ("notes", "size", "copied"),
+    [
+        ("", 1_000_000, True),
+        ("", 1_100_000, False),
+        ("mesh/mirror-max-body: 2MiB", 1_100_000, True),
+        ("mesh/mirror-max-body: 1 KB", 1001, False),
+        ("mesh/mirror-max-body: '0'", 1, False),
+    ],
+)
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+async def test_a_copy_has_the_whole_body_or_is_not_sent(
+    notes: str, size: int, copied: bool, chunked: bool
+) -> None:
+    """Up to Envoy's megabyte, or what the document says; more is counted and told, once."""
+    bodies: list[int] = []
+
+    async def counts(peer: Peer) -> None:
+        while True:
+            bodies.append(len((await peer.request())[1]))
+            peer.send(OK)
+
+    async with (
+        ScriptedUpstream(replies(OK)) as up,
+        ScriptedUpstream(counts) as copy,
+        Rig({"svc": [up.address], "copy": [copy.address]}, policies=mirrored(notes)) as rig,
+    ):
+        for _ in range(2):
+            assert (await rig.ask(post(size, chunked))).status == 200
+        result = "200" if copied else "too_large"
+        await until(
+            lambda: rig.outbound.mirrored == {("copy", result): 2}, 2.0, lambda: rig.outbound.mirrored
+        )
+        assert bodies == ([size, size] if copied else [])
+        told = [event["reason"] for event in rig.outbound.events.since(0) if event["kind"] == "mirror"]
+        assert len(told) == (not copied)
+        assert all("mesh/mirror-max-body" in reason for reason in told)
+        await rig.settled()
+
+
+async def test_all_copies_together_have_so_much_room() -> None:
+    """One that has none is not sent; what the others take is given back, whatever becomes of them."""
+    async with (
+        ScriptedUpstream(replies(OK)) as up,
+        ScriptedUpstream(silent) as copy,
+        Rig({"svc": [up.address], "copy": [copy.address]}, policies=mirrored(), upstream_timeout=0.3) as rig,
+    ):
+        room = rig.outbound.copies_room
+        room.left = 250_000
+        for _ in range(3):
+            assert (await rig.ask(post(100_000))).status == 200
+        assert rig.outbound.mirrored == {("copy", "no_room"): 1}
+        client = await rig.connect()
+        await client.send(post(50_000)[:-1])
+        await until(lambda: room.left < 50_000)
+        client.abort()
+        await rig.settled()
+        assert room.left == 250_000
+
+
+async def test_a_copy_is_sent_whichever_arm_takes_the_request() -> None:
+    """Also if it is another one than was drawn, because that one is down."""
+    arms = ", ".join(
+        f"{{destination: {{host: svc, subset: {name}}}, weight: {weight}}}"
+        for name, weight in (("v1", 99), ("v2", 1))
+    )
+    policies = service(f"{{route: [{arms}], mirror: {{host: copy}}}}") + rule()
+    async with (
+        ScriptedUpstream(replies(OK)) as up,
+        ScriptedUpstream(replies(OK)) as copy,
+        Rig({"svc": endpoints(up, up), "copy": [copy.address]}, policies=policies) as rig,
+    ):
+        assert (await rig.ask(GET)).status == 200
+        rig.upstream("svc|v1").force("", State.OPEN)
+        for _ in range(4):
+            assert (await rig.ask(POST)).status == 200
+        await until(lambda: rig.outbound.mirrored == {("copy", "200"): 5}, 2.0, lambda: rig.outbound.mirrored)
+        await rig.settled()
+
+
+SLOW = b"GET / HTTP/1.1\r\nHost: svc\r\nX-Slow: 1\r\n\r\n"
 # Without the hedge, a request to a silent endpoint would wait a minute.
 HEDGE = service("{route: [{destination: {host: svc}}], retries: {attempts: 1, perTryTimeout: 60s}}") + rule(
     notes="mesh/hedge: '{quantile: 50, minDelay: 20ms}', mesh/breaker: '{enabled: false}'"
 )
 
 
-async def test_a_hedge_answers_when_the_first_is_slow() -> None:
-    """The second endpoint's answer is taken, the first attempt is let go."""
+@asynccontextmanager
+async def hedging(first: Script, second: Script) -> AsyncIterator[Rig]:
+    """A service that answers at once, but for an `X-Slow` request: its first attempt gets `first`, wherever
+    it goes, its second one `second`.
+    """
 
     async def sometimes(peer: Peer) -> None:
         while True:
             head = (await peer.request())[0].lower()
-            if b"x-slow" in head and b"x-envoy-attempt-count: 1\r\n" in head:  # wherever it goes first
-                await peer.gone()
-            peer.send(OK)
+            if b"x-slow" not in head:
+                peer.send(OK)
+            elif b"x-envoy-attempt-count: 1\r\n" in head:
+                await first(peer)
+            else:
+                await second(peer)
 
     async with (
         ScriptedUpstream(sometimes) as one,
@@ -339,13 +444,60 @@ async def test_a_hedge_answers_when_the_first_is_slow() -> None:
             await rig.ask(GET)
         await asyncio.sleep(0.6)  # the yardstick is read twice a second
         await rig.ask(GET)
+        yield rig
+        await rig.settled()
+
+
+def saying(*parts: float | bytes) -> Script:
+    """Send these, and wait so many seconds between them."""
+
+    async def script(peer: Peer) -> None:
+        for part in parts:
+            if isinstance(part, bytes):
+                peer.send(part)
+            else:
+                await asyncio.sleep(part)
+
+    return script
+
+
+async def test_a_hedge_answers_when_the_first_is_slow() -> None:
+    """The second endpoint's answer is taken, the first attempt is let go."""
+    async with hedging(silent, saying(OK)) as rig:
         upstream = rig.upstream()
         taken = upstream.budget.withdrawn
         for _ in range(8):
-            answer = await rig.ask(b"GET / HTTP/1.1\r\nHost: svc\r\nX-Slow: 1\r\n\r\n")
+            answer = await rig.ask(SLOW)
             assert (answer.status, answer.body) == (200, b"ok")
         assert upstream.budget.withdrawn == taken + 8
-        await rig.settled()
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ((0.08, FAIL), (0.1, OK)),
+        ((0.08, FAIL), (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n", 0.15, b"ok")),
+        ((0.1, OK), (FAIL,)),
+        ((0.05, b"HTTP/1.1 500 Oh\r\nContent-Length: 9\r\n\r\nhalf", 60.0), (0.08, OK)),
+        ((0.05, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no", 0.1, b"k"), (0.08, FAIL)),
+        ((0.05, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no", 0.1, b"k"), (0.08, OK)),
+    ],
+    ids=["first fails", "first fails late", "hedge fails", "half a failure", "half, failure", "half, other"],
+)
+async def test_of_an_attempt_and_its_hedge_the_good_answer_is_taken(
+    first: tuple[float | bytes, ...], second: tuple[float | bytes, ...]
+) -> None:
+    """One of them, whole, and nothing of the other; while one is under way nothing third is begun."""
+    async with hedging(saying(*first), saying(*second)) as rig:
+        client = await rig.connect()
+        taken = rig.upstream().budget.withdrawn
+        await client.send(SLOW)
+        answer = await client.answer()
+        assert (answer.status, answer.body) == (200, b"ok")
+        await asyncio.sleep(0.06)  # a backoff that was forgotten would have run out
+        assert rig.upstream().budget.withdrawn == taken + 1
+        await client.send(GET)
+        assert (await client.answer()).body == b"ok"
 
 
 # -- fallbacks ------------------------------------------------------------------------------------
@@ -380,3 +532,23 @@ async def test_what_stands_in_for_a_service_that_is_down(
             assert {(a.status, a.body, a["x-mesh-fallback"]) for a in marked} == {(status, body, mark)}
             assert {a.status for a in answers if not a["x-mesh-fallback"]} <= {500}, "its own answers stay"
             await rig.settled()
+
+
+async def test_when_the_time_is_over_no_other_host_is_asked() -> None:
+    """Its answer could not be waited for."""
+    route = "{route: [{destination: {host: svc}}], timeout: 100ms, retries: {attempts: 0}}"
+    policies = service(route) + rule(notes="mesh/fallback: '{host: spare}'")
+    async with (
+        ScriptedUpstream(silent) as up,
+        ScriptedUpstream(replies(OK)) as spare,
+        Rig({"svc": [up.address], "spare": [spare.address]}, policies=policies) as rig,
+    ):
+        await rig.ask(GET.replace(b"Host: svc", b"Host: spare"))  # a connection is there
+        client = await rig.connect()
+        await client.send(GET)
+        await until(lambda: bool(up.peers))
+        rig.upstream().service.watching = True
+        assert (await client.answer()).status == 504
+        await asyncio.sleep(0.01)
+        assert len(spare.heads) == 1
+        await rig.settled()

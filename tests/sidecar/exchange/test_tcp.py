@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 import shutil
+import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -226,6 +227,29 @@ async def test_an_idle_connection_is_cut_and_drain_cuts_what_stays() -> None:
             with pytest.raises(ConnectionResetError):
                 await asyncio.wait_for(reader.read(-1), 15)
             await tcp.rig.settled()
+            assert tcp.counts()["connections_closed LR"] == 1
+
+
+async def test_who_has_no_backend_yet_when_a_drain_ends_did_not_leave() -> None:
+    """LR, as for those that have one."""
+    with socket.socket() as nobody:  # takes no connection: its queue is full
+        nobody.bind(("127.0.0.1", 0))
+        nobody.listen(0)
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(nobody.getsockname())
+        async with tcp_rig(nobody.getsockname()) as tcp:
+            reader, _ = await tcp.connect()
+            await until(lambda: tcp.listener.connections == 1)
+            tcp.listener.stop_accepting()
+            await tcp.listener.drained(0.0)
+            with pytest.raises(ConnectionResetError):
+                await asyncio.wait_for(reader.read(-1), 15)
+            assert tcp.counts()["connections_closed LR"] == 1
+            await tcp.rig.settled()
+        for filler in fillers:
+            filler.close()
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
+from sidecar.observe.lengths import AUTHORITY, SPAN_PATH, WORDS
 from sidecar.observe.trace_context import trace_id_of
 from sidecar.observe.tracing import Tracer
 from tests.fakes.upstream import OK, ScriptedUpstream, replies
@@ -20,6 +21,8 @@ from .test_routes import FAIL, GET, service
 
 ID = b"7b1d2c6e-55aa-4f0e-9c3b-0123456789ab"
 ASKED = GET[:-2] + b"x-request-id: " + ID + b"\r\n\r\n"
+PARENT = b"traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\ntracestate: a=1\r\n"
+STATED = ASKED[:-2] + PARENT + b"\r\n"
 RETRIED = service("{name: shop, route: [{destination: {host: svc}}], retries: {attempts: 2, retryOn: 5xx}}")
 
 
@@ -99,6 +102,40 @@ async def test_a_request_id_decides_the_trace(traced: Traced) -> None:
     assert found == {int(trace_id_of(ID), 16)} == {int(ID.replace(b"-", b""), 16)}
 
 
+async def test_the_state_of_a_trace_goes_with_it_and_with_nothing_else() -> None:
+    """Of several lines one; without a valid traceparent it is about nothing."""
+    parent = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
+    async with ScriptedUpstream(replies(OK)) as up, Rig({"svc": [up.address]}) as rig:
+        for fields in (
+            b"traceparent: %b \r\ntracestate: a=1\r\nTraceState: b=2\r\n" % parent,
+            b"traceparent: %b\r\ntracestate: a=1,A=2\r\n" % parent,
+            b"traceparent: ff%b\r\ntracestate: a=1\r\n" % parent[2:],
+            b"tracestate: a=1\r\n",
+        ):
+            assert (await rig.ask(GET[:-2] + fields + b"\r\n")).status == 200
+    heads = [head.lower() for head in up.heads]
+    assert [b"\r\ntracestate: a=1,b=2\r\n" in head for head in heads] == [True, False, False, False]
+    assert [b"tracestate" in head for head in heads] == [True, False, False, False]
+    assert [parent in head for head in heads] == [True, True, False, False]
+    assert all(head.count(b"traceparent: 00-") == 1 for head in heads)
+
+
+@pytest.mark.parametrize("line", [b"x-request-id:\r\n", b"X-Request-Id: \t\r\n", b""])
+async def test_an_empty_request_id_is_none(traced: Traced, line: bytes) -> None:
+    """Or all such requests were one trace."""
+    async with (
+        ScriptedUpstream(replies(OK)) as up,
+        Rig({"svc": [up.address]}, tracer=traced.tracer) as rig,
+    ):
+        for _ in range(3):
+            assert (await rig.ask(GET[:-2] + line + b"\r\n")).status == 200
+        await rig.settled()
+    ids = {head.lower().split(b"x-request-id: ")[1].split(b"\r\n")[0] for head in up.heads}
+    assert {len(each) for each in ids} == {36}
+    found = {span.context.trace_id for span in await traced.spans() if span.context}
+    assert len(ids) == len(found) == 3
+
+
 async def test_a_mirror_is_a_trace_of_its_own_with_a_link_back(traced: Traced) -> None:
     """And its callee continues that trace, not the request's."""
     mirrored = service("{route: [{destination: {host: svc}}], mirror: {host: copy}}")
@@ -107,7 +144,7 @@ async def test_a_mirror_is_a_trace_of_its_own_with_a_link_back(traced: Traced) -
         ScriptedUpstream(replies(FAIL)) as copy,
         Rig({"svc": [up.address], "copy": [copy.address]}, policies=mirrored, tracer=traced.tracer) as rig,
     ):
-        assert (await rig.ask(ASKED)).status == 200
+        assert (await rig.ask(STATED)).status == 200
         await until(lambda: rig.outbound.mirrored)
         await rig.settled()
         sent = copy.heads[0].lower()
@@ -123,3 +160,24 @@ async def test_a_mirror_is_a_trace_of_its_own_with_a_link_back(traced: Traced) -
     assert mirror.status.status_code is StatusCode.ERROR
     assert b"traceparent: 00-%032x-%016x-01" % (mirror.context.trace_id, mirror.context.span_id) in sent
     assert b"x-request-id: " + ID in sent
+    assert b"tracestate" not in sent
+    assert b"tracestate: a=1" in up.heads[0].lower()
+
+
+@pytest.mark.parametrize("quoted", [AUTHORITY, 50_000])
+async def test_what_a_client_sends_is_cut(
+    traced: Traced, monkeypatch: pytest.MonkeyPatch, quoted: int
+) -> None:
+    """Two thousand spans may wait for a collector that is away, each of a request of 64 KiB."""
+    monkeypatch.setattr("sidecar.outbound.AUTHORITY", quoted)  # the words of a refusal quote the host
+    huge = b"GET /%b HTTP/1.1\r\nHost: %b\r\n\r\n" % (b"p" * 15_000, b"h" * 30_000)
+    async with ScriptedUpstream(replies(OK)) as up, Rig({"svc": [up.address]}, tracer=traced.tracer) as rig:
+        await rig.ask(huge)
+        await rig.ask(huge.replace(b"h" * 30_000, b"svc"))
+        await rig.settled()
+    spans = await traced.spans()
+    assert len(spans) == 3
+    for span in spans:
+        said = [span.name, str(span.status.description), *map(str, (span.attributes or {}).values())]
+        assert max(map(len, said)) <= WORDS
+        assert len(str((span.attributes or {}).get("url.path", ""))) <= SPAN_PATH

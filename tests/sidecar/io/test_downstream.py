@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
+from sidecar.errors import Flag
 from sidecar.io.deadlines import Deadlines
 from sidecar.io.downstream import LINGER_BYTES, LINGER_S, Downstream, RequestHandler
 from sidecar.io.flow import HIGH_WATER, LOW_WATER, Hold
 from sidecar.io.outbox import AT_ONCE
-from sidecar.wire.events import ProtocolError, RequestHead
+from sidecar.wire.events import Header, ProtocolError, RequestHead
 from sidecar.wire.limits import DEFAULT_LIMITS
 from tests.fakes.clock import FakeClock
 from tests.fakes.transport import FakeTransport
@@ -33,6 +34,9 @@ class Handler:
     def request_body(self, data: bytes) -> None:
         self.log.append(data.decode())
 
+    def request_trailers(self, fields: list[Header]) -> None:
+        self.log.append("<trailers>")
+
     def request_end(self) -> None:
         self.log.append("<end>")
 
@@ -44,8 +48,14 @@ class Handler:
     def request_broken(self, error: ProtocolError) -> None:
         self.log.append(f"<{error.status}>")
 
+    def request_slow(self) -> None:
+        self.log.append("<slow>")
+
     def client_gone(self) -> None:
         self.log.append("<gone>")
+
+    def drained(self) -> None:
+        self.log.append("<drained>")
 
     def client_writable(self, writable: bool) -> None:
         self.log.append("<writable>" if writable else "<blocked>")
@@ -72,10 +82,11 @@ class Host:
         self.outbox = AT_ONCE
         self.header_timeout = 10.0
         self.idle_timeout = 60.0
+        self.min_upload_rate = 1024
         self.draining = False
         self.full = False
         self.open = 0
-        self.refusals: list[tuple[int, str]] = []
+        self.refusals: list[tuple[int, Flag, str]] = []
         self.handlers: list[Handler] = []
         self.prepare: Callable[[Handler], None] = lambda handler: None
 
@@ -92,8 +103,8 @@ class Host:
         self.handlers.append(handler)
         return handler
 
-    def refused(self, connection: Downstream, status: int, reason: str) -> None:
-        self.refusals.append((status, reason))
+    def refused(self, connection: Downstream, status: int, flag: Flag, reason: str) -> None:
+        self.refusals.append((status, flag, reason))
 
     def connect(self, capacity: int | None = None) -> tuple[Downstream, FakeTransport]:
         connection = Downstream(self)
@@ -160,7 +171,7 @@ def test_a_refusal_has_one_answer_then_a_lingering_close(host: Host) -> None:
     assert b"x-mesh-reason: DPE: no Host\r\n" in transport.sent
     assert transport.eof
     assert not transport.closed
-    assert host.refusals == [(400, "no Host")]
+    assert host.refusals == [(400, Flag.DPE, "no Host")]
     transport.receive(bytes(LINGER_BYTES))
     assert not transport.aborted
     transport.receive(b"x")
@@ -243,21 +254,37 @@ def test_too_many_connections(host: Host) -> None:
     _, transport = host.connect()
     assert transport.sent.startswith(b"HTTP/1.1 503 ")
     assert b"x-mesh-reason: UO: too many connections\r\n" in transport.sent
+    assert host.refusals == [(503, Flag.UO, "too many connections")]
     transport.lose()
     assert host.open == 0
 
 
-@pytest.mark.parametrize("how", ["end", "lose", "cut"])
+@pytest.mark.parametrize("how", ["end", "lose"])
 def test_a_client_that_goes_away_is_told_once(host: Host, how: str) -> None:
     """However it goes, and though `connection_lost` comes behind it."""
-    connection, transport = host.connect()
+    _, transport = host.connect()
     transport.receive(GET % 1)
-    getattr(connection if how == "cut" else transport, how)()
+    getattr(transport, how)()
     if how != "lose":
         transport.lose()
     assert host.handlers[0].log == ["<end>", "<start>", "<gone>"]
     assert host.open == 0
     assert host.loop.scheduled <= 1
+
+
+def test_the_end_of_a_drain_is_told_to_the_exchange_and_ends_what_has_none(host: Host) -> None:
+    """An exchange has the last word to its client; a connection without one is cut."""
+    connection, transport = host.connect()
+    transport.receive(GET % 1)
+    connection.cut()
+    assert host.handlers[0].log == ["<end>", "<start>", "<drained>"]
+    assert not transport.closed
+    host.handlers[0].answer(keep_alive=False)
+    assert transport.sent == OK
+    assert transport.closed
+    idle, transport = host.connect()
+    idle.cut()
+    assert transport.aborted
 
 
 def test_hold_reasons_are_independent(host: Host) -> None:
@@ -288,7 +315,65 @@ def test_drain_closes_what_is_idle_soon_and_what_is_busy_with_its_answer(host: H
     assert transport.closed
 
 
-@pytest.mark.parametrize("method", ["start", "request_body", "request_end", "client_writable", "timer_fired"])
+POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n"
+
+
+def test_a_body_of_a_byte_a_second_is_told_of(host: Host) -> None:
+    """Once; and whatever comes later is not measured any more."""
+    _, transport = host.connect()
+    transport.receive(POST)
+    for _ in range(30):
+        host.loop.advance(1.0)
+        transport.receive(b"a")
+    assert host.handlers[0].log.count("<slow>") == 1
+    assert host.handlers[0].log.index("<slow>") == 1 + 10  # <start>, and ten bytes
+
+
+def test_a_body_is_not_measured_while_we_do_not_read(host: Host) -> None:
+    """Before the first byte too."""
+    host.prepare = lambda handler: handler.connection.hold(Hold.SLOW_PEER)
+    connection, transport = host.connect()
+    transport.receive(POST)
+    host.loop.advance(100.0)
+    connection.release(Hold.SLOW_PEER)
+    host.loop.advance(9.0)
+    connection.hold(Hold.SLOW_PEER)
+    host.loop.advance(100.0)
+    assert "<slow>" not in host.handlers[0].log
+    connection.release(Hold.SLOW_PEER)
+    host.loop.advance(1.3)
+    assert host.handlers[0].log[-1] == "<slow>"
+
+
+@pytest.mark.parametrize("rest", [b"a" * 100_000, b"a" * 10])
+def test_a_body_that_is_whole_is_not_measured(host: Host, rest: bytes) -> None:
+    """Nor does its end leave a timer that would take the answer's time for the client's."""
+    _, transport = host.connect()
+    transport.receive(POST.replace(b"100000", b"%d" % len(rest)))
+    host.loop.advance(5.0)
+    transport.receive(rest)
+    host.loop.advance(1000.0)
+    assert host.handlers[0].log[-1] == "<end>"
+    assert not transport.closed
+    host.handlers[0].answer()
+    host.loop.advance(59.0)
+    assert not transport.closed
+    host.loop.advance(2.0)
+    assert transport.closed
+
+
+def test_without_a_minimum_rate_nothing_is_measured(host: Host) -> None:
+    """It is switched off by 0."""
+    host.min_upload_rate = 0
+    _, transport = host.connect()
+    transport.receive(POST)
+    host.loop.advance(1000.0)
+    assert host.handlers[0].log == ["<start>"]
+
+
+@pytest.mark.parametrize(
+    "method", ["start", "request_body", "request_end", "request_slow", "client_writable", "timer_fired"]
+)
 def test_an_error_of_our_own_ends_the_exchange_and_the_connection(
     host: Host, method: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -299,8 +384,11 @@ def test_an_error_of_our_own_ends_the_exchange_and_the_connection(
 
     host.prepare = lambda handler: setattr(handler, method, fail)
     connection, transport = host.connect(capacity=10)
-    transport.receive(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\na")
-    if method == "timer_fired":
+    body = b"" if method == "request_slow" else b"a"
+    transport.receive(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n" + body)
+    if method == "request_slow":
+        host.loop.advance(11)
+    elif method == "timer_fired":
         connection.arm(host.clock() + 1)
         host.loop.advance(2)
     elif method == "client_writable":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import struct
 from collections.abc import AsyncIterator
@@ -12,7 +13,7 @@ import pytest
 
 from sidecar.errors import Flag, MeshError
 from sidecar.io.deadlines import Deadlines
-from sidecar.io.pool import MAX_AGE_S, Pool
+from sidecar.io.pool import MAX_AGE_S, MAX_CONNECTING, Pool
 from sidecar.io.upstream import UpstreamConnection
 from tests.fakes.clock import FakeClock
 from tests.fakes.upstream import Peer, ScriptedUpstream
@@ -342,6 +343,79 @@ async def test_connections_that_die_while_they_are_made_never_count_below_zero()
             assert (pool.active, pool.idle, pool.connecting) == (0, 0, 0)
         slamming.cancel()
     server.close()
+
+
+async def test_who_waits_is_told_of_a_slow_connect_first() -> None:
+    """A rule may allow a connect more time than we let anybody wait."""
+    async with ScriptedUpstream(stay) as up, pools() as made:
+        pool = made.make(up.port, max_connections=0)  # none is ever made
+        pool.limit(connect_timeout=3.0, idle_timeout=4.0, max_requests=0)
+        waiter = Waiter()
+        pool.acquire(waiter)
+        made.loop.advance(5.9)
+        assert waiter.error is None
+        made.loop.advance(0.2)
+        assert waiter.error is not None
+
+
+async def test_a_burst_of_connects_fits_into_an_accept_queue() -> None:
+    """Of a server that is busy: what does not fit is dropped, and costs a second."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(100)  # asyncio's
+        async with pools() as made:
+            pool = made.make(listener.getsockname()[1], connect_timeout=5.0)
+            waiters = [Waiter() for _ in range(200)]
+            for waiter in waiters:
+                pool.acquire(waiter)
+            assert (pool.connecting, pool.pending) == (MAX_CONNECTING, 200)
+            await until(lambda: pool.active >= MAX_CONNECTING, 2.0)
+            for waiter in waiters:
+                pool.cancel(waiter)
+                if waiter.got is not None:
+                    waiter.got.abort()
+            await until(lambda: pool.connecting == 0)
+            pool.close()
+
+
+async def test_our_own_want_of_files_is_not_the_endpoints_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """UO, which opens no breaker."""
+
+    async def none_left(*args: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", none_left, raising=False)
+    async with pools() as made:
+        waiter = Waiter()
+        made.make(1).acquire(waiter)
+        await until(lambda: waiter.error is not None)
+        assert waiter.error is not None
+        assert waiter.error.flag is Flag.UO
+
+
+@pytest.mark.parametrize("how", ["expired", "refused"])
+async def test_an_error_of_ours_in_who_gets_none_ends_that_one_only(how: str) -> None:
+    """Whoever waits behind it hears of it in time too."""
+
+    class Broken(Waiter):
+        def connect_failed(self, error: MeshError) -> None:
+            raise ZeroDivisionError("on purpose")
+
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        async with pools() as made:
+            limit = 0 if how == "expired" else 2
+            pool = made.make(nobody.getsockname()[1], max_connections=limit)
+            broken, waiter = Broken(), Waiter()
+            pool.acquire(broken)
+            made.loop.advance(0.1)
+            pool.acquire(waiter)
+            if how == "expired":
+                made.loop.advance(0.95)
+                assert (broken.has_crashed, waiter.error) == (True, None)
+                made.loop.advance(0.1)
+            await until(lambda: waiter.error is not None, 2.0)
+            assert broken.has_crashed
 
 
 async def test_an_error_of_ours_in_a_waiter_ends_that_waiter_only() -> None:

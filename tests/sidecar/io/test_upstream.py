@@ -6,11 +6,22 @@ import pytest
 
 from sidecar.io.outbox import AT_ONCE
 from sidecar.io.upstream import MAX_EXCHANGES, UpstreamConnection
-from sidecar.wire.events import ProtocolError, ResponseHead
+from sidecar.wire.events import Header, ProtocolError, RequestHead, ResponseHead
 from sidecar.wire.limits import DEFAULT_LIMITS
+from sidecar.wire.request_parser import RequestParser
 from tests.fakes.transport import FakeTransport
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+def request(raw: bytes) -> RequestHead:
+    """The head of a request."""
+    head = RequestParser().feed(raw)[0]
+    assert isinstance(head, RequestHead)
+    return head
+
+
+GET = request(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 
 
 class Owner:
@@ -38,6 +49,9 @@ class Handler:
     def response_body(self, data: bytes) -> None:
         self.log.append(data.decode())
 
+    def response_trailers(self, fields: list[Header]) -> None:
+        self.log.append("<trailers>")
+
     def response_end(self) -> None:
         self.log.append("<end>")
 
@@ -54,12 +68,14 @@ class Handler:
         self.log.append("<crashed>")
 
 
-def begun(handler: Handler | None = None) -> tuple[UpstreamConnection, FakeTransport, Owner, Handler]:
+def begun(
+    handler: Handler | None = None, head: RequestHead = GET
+) -> tuple[UpstreamConnection, FakeTransport, Owner, Handler]:
     """A connection with an exchange on it whose request is sent."""
     owner, handler = Owner(), handler or Handler()
     connection, transport = UpstreamConnection(owner, DEFAULT_LIMITS, AT_ONCE), FakeTransport()
     transport.connect(connection)
-    connection.begin(handler, b"GET")
+    connection.begin(handler, head)
     connection.request_done = True
     return connection, transport, owner, handler
 
@@ -73,7 +89,7 @@ def test_a_whole_exchange_leaves_it_usable() -> None:
     assert connection.reusable
     assert not connection.reused
     connection.detach()
-    connection.begin(Handler(), b"GET")
+    connection.begin(Handler(), GET)
     assert connection.reused
     assert not connection.reusable
 
@@ -86,6 +102,8 @@ def test_a_whole_exchange_leaves_it_usable() -> None:
         b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
         b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no",
+        b"HTTP/1.1 204 X\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 304 X\r\nContent-Length: 2\r\n\r\n",
     ],
 )
 def test_what_makes_it_unusable(raw: bytes) -> None:
@@ -93,6 +111,31 @@ def test_what_makes_it_unusable(raw: bytes) -> None:
     connection, transport, _, _ = begun()
     transport.receive(raw)
     assert not connection.reusable
+
+
+H = b" / HTTP/1.1\r\nHost: x\r\n"
+
+
+@pytest.mark.parametrize(
+    ("raw", "reusable"),
+    [
+        *((method + H + b"\r\n", True) for method in (b"GET", b"DELETE", b"OPTIONS", b"POST")),
+        (b"POST" + H + b"Content-Length: 2\r\n\r\n", True),
+        (b"PUT" + H + b"Transfer-Encoding: chunked\r\n\r\n", True),
+        (b"GET" + H + b"Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n", True),  # is not passed on
+        (b"GET" + H + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n", False),
+        (b"POST" + H + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n", False),
+        *((method + H + b"\r\n", False) for method in (b"HEAD", b"TRACE", b"PROPFIND", b"LINK")),
+        *((method + H + b"Content-Length: 2\r\n\r\n", False) for method in (b"GET", b"DELETE", b"OPTIONS")),
+    ],
+)
+def test_what_another_server_could_delimit_in_another_way_makes_it_unusable(
+    raw: bytes, reusable: bool
+) -> None:
+    """Whatever the answer looks like."""
+    connection, transport, _, _ = begun(head=request(raw))
+    transport.receive(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    assert connection.reusable is reusable
 
 
 def test_an_answer_before_the_request_is_whole_makes_it_unusable() -> None:

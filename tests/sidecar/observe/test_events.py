@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sidecar.observe.events import KEPT, QUEUE, EventLog
+from sidecar.observe.events import KEPT, KEPT_BYTES, MAX_LISTENERS, QUEUE, EventLog
+from sidecar.observe.lengths import WORDS
 
 
 async def test_stream_begins_after_the_last_seen_and_goes_on() -> None:
@@ -31,3 +32,29 @@ async def test_a_slow_reader_loses_the_oldest() -> None:
         log.add("more")
     assert len(log.since(0)) == KEPT
     await stream.aclose()
+
+
+async def test_texts_are_cut_and_the_log_is_bounded_in_bytes() -> None:
+    """An event may say what a document or an app said: of any length, and as often as they like."""
+    log = EventLog("a-1", lambda: 0.0)
+    for _ in range(KEPT):
+        log.add("policy", reason="x" * 100_000, numbers={"of": ["y" * 5000]})
+    kept = log.since(0)
+    assert 0 < len(kept) <= KEPT_BYTES // 5000
+    assert {len(event["reason"]) for event in kept} == {WORDS}
+    log.add("policy", numbers={"of": ["y" * KEPT_BYTES]})
+    assert log.since(0) == kept, "one that is larger than all is not kept"
+
+
+async def test_listeners_are_bounded() -> None:
+    """One more hears nothing; one that ends makes room."""
+    log = EventLog("a-1", lambda: 0.0)
+    log.add("first")
+    streams = [log.stream() for _ in range(MAX_LISTENERS)]
+    for stream in streams:
+        await anext(stream)
+    assert log.full
+    assert [event async for event in log.stream()] == []
+    await streams[0].aclose()
+    assert not log.full
+    assert (await anext(log.stream()))["kind"] == "first"

@@ -7,7 +7,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from sidecar.observe.metrics import MAX_PEERS, Metrics, Peer, upstream_metrics
+from sidecar.observe.metrics import MAX_CELLS, MAX_PEERS, Metrics, Peer, upstream_metrics
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -99,3 +99,16 @@ def test_breaker_states_are_the_designs_numbers() -> None:
     assert states == [0, 1, 2]
     assert value(metrics, "circuit_breaker_failures_total", service="orders", endpoint="orders-1") == 3
     assert value(metrics, "mesh_retries_total", service="orders") == 5
+
+
+def test_an_app_with_many_statuses_does_not_fill_the_memory() -> None:
+    """Beyond a number of different ones, more are counted together: every request still counts."""
+    metrics = Metrics(Peer("gateway", "v2"))
+    series = metrics.outbound("orders", "v1")
+    for status in range(100, 600):
+        for flag in ("-", "UF"):
+            series.record(status, flag, 0.001, 0, 0)
+            series.exemplify(status, flag, 0.001, b"a" * 32)
+    assert len(list(series.cells())) <= MAX_CELLS + 1
+    assert value(metrics, "istio_requests_total") == 1000
+    assert value(metrics, "istio_requests_total", response_code="0") == 1000 - MAX_CELLS

@@ -318,6 +318,29 @@ def test_a_second_probe_does_not_put_off_the_first_one_s_deadline() -> None:
     assert bench.state() is State.OPEN
 
 
+def test_each_probe_has_its_own_deadline() -> None:
+    """The second is not charged with the first one's age, once that was answered; nor the other way round."""
+    bench = Bench(BreakerPolicy(permits=2))
+    bench.see(Evidence.CERTAIN, 3)
+    bench.wait_for_half_open()
+    breaker, clock = bench.breaker, bench.clock
+    first = clock.now
+    breaker.start_probe(first)
+    second = clock.advance(1.5)
+    breaker.start_probe(second)
+    clock.advance(0.2)
+    breaker.record(Evidence.GOOD, False, breaker.epoch, True, clock.now, first)
+    clock.advance(0.5)
+    breaker.advance(clock.now)
+    assert bench.state() is State.HALF_OPEN
+    third = clock.now
+    breaker.start_probe(third)
+    breaker.record(Evidence.NEUTRAL, False, breaker.epoch, True, clock.now, third)
+    clock.advance(second + 2.0 - clock.now)
+    breaker.advance(clock.now)
+    assert bench.state() is State.OPEN
+
+
 def test_a_slow_probe_is_a_failed_one() -> None:
     """It came back as slow as it went."""
     bench = Bench()

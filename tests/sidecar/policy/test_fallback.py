@@ -70,3 +70,15 @@ def test_exactly_one_way() -> None:
         FallbackPolicy(static=StaticAnswer(), upstream="x")
     with pytest.raises(PolicyError, match=r"fallback\.body"):
         StaticAnswer(body=b"x" * (BODY_MAX + 1))
+
+
+def test_heads_and_names_count_as_bodies_do() -> None:
+    """An empty answer with sixty headers of a kilobyte, and a path of sixteen."""
+    last, headers = LastGood(60.0, FakeClock()), [(b"x-%d" % number, b"v" * 1000) for number in range(60)]
+    for number in range(ENTRIES_MAX):
+        assert last.keep("orders", b"/%d" % number + b"p" * 16_000, 200, headers, b"")
+    assert 0 < len(last) <= TOTAL_MAX // 76_000
+    for number in range(ENTRIES_MAX):
+        last.keep("orders", b"/%d" % number, 200, [], b"")
+    assert len(last) == ENTRIES_MAX
+    assert last._bytes == sum(len("orders") + len(b"/%d" % number) for number in range(ENTRIES_MAX))

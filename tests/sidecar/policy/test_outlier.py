@@ -106,6 +106,42 @@ def test_a_failed_probe_of_a_held_one_starts_over() -> None:
     assert breaker.held
 
 
+def test_a_failed_probe_of_a_held_one_settles_the_other_one_too() -> None:
+    """What was sent before the verdict is charged to nobody: its answer is none, and nor is its silence."""
+    bench = Bench(1)
+    bench.pool.set_policy(BreakerPolicy(permits=2))
+    breaker = bench.breakers[0]
+    bench.see(0, Evidence.CERTAIN, 3)
+    bench.clock.advance(breaker.until - bench.clock.now)
+    bench.pool.advance(bench.clock.now)
+    epoch = breaker.epoch
+    breaker.start_probe(bench.clock.now)
+    breaker.start_probe(bench.clock.now)
+    breaker.record(Evidence.BAD, False, epoch, True, bench.clock.now)
+    assert (breaker.level, breaker.probes) == (1, 0)
+    breaker.record(Evidence.GOOD, False, epoch, True, bench.clock.now)
+    pause = breaker.until - bench.clock.now
+    assert breaker.due_at == breaker.until
+    bench.clock.advance(pause)
+    bench.pool.advance(bench.clock.now)
+    assert (breaker.level, breaker.probe_free) == (1, True)
+
+
+def test_the_good_probes_of_a_held_one_must_be_in_a_row() -> None:
+    """Those before a bad one count no more."""
+    bench = Bench(1)
+    breaker = bench.breakers[0]
+    bench.see(0, Evidence.CERTAIN, 3)
+    for evidence in (Evidence.GOOD, Evidence.GOOD, Evidence.BAD, Evidence.GOOD, Evidence.GOOD):
+        if not breaker.probe_free:
+            bench.clock.advance(breaker.until - bench.clock.now)
+            bench.pool.advance(bench.clock.now)
+        epoch = breaker.epoch
+        breaker.start_probe(bench.clock.now)
+        breaker.record(evidence, False, epoch, True, bench.clock.now)
+    assert breaker.held
+
+
 def test_one_held_on_partial_evidence_needs_twenty_good_answers_in_a_row() -> None:
     """It still gets traffic, so three of them would be luck; a failure among them begins the row anew."""
     bench = Bench(1)

@@ -4,6 +4,7 @@ refused.
 
 import math
 import random
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -12,13 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sidecar.io.listener import MAX_CONNECTIONS
 from sidecar.policy.fault import Action
 from sidecar.policy.settings import UpstreamPolicy
 from sidecar.routing.compile import compile_documents, version_of
 from sidecar.routing.compiled import Compiled, Identity, nothing
-from sidecar.routing.documents import parse_text
+from sidecar.routing.documents import parse_document, parse_text
 from sidecar.routing.errors import DocumentError
-from sidecar.routing.lint import lint
+from sidecar.routing.fields import PROGRAMS_MAX
+from sidecar.routing.lint import CLIENTS_MAX, lint
 from sidecar.routing.route import Route
 
 REVIEWS = """
@@ -77,6 +80,11 @@ def compiled(text: str, identity: Identity | None = None) -> Compiled:
     return compile_documents(
         parse_text(text), identity or Identity("gateway", "gateway-1", "v1"), rng=random.Random(5)
     )
+
+
+def ingress(text: str) -> Compiled:
+    """The same for an ingress whose own service is `web`."""
+    return compile_documents(parse_text(text), Identity(), default_service="web", rng=random.Random(5))
 
 
 def route(made: Compiled, path: bytes = b"/", **headers: str) -> Route:
@@ -252,16 +260,101 @@ def test_annotations_reach_their_settings() -> None:
     assert own.concurrency.ceiling == 40
 
 
+@pytest.mark.parametrize(
+    ("limits", "pooled"),
+    [
+        ("tcp: {maxConnections: 1024}", True),
+        ("http: {http2MaxRequests: 7}", True),
+        ("tcp: {connectTimeout: 1s}", False),
+    ],
+)
+@pytest.mark.parametrize(
+    "where", ["trafficPolicy: {P}", "subsets: [{name: a, labels: {}, trafficPolicy: {P}}]"]
+)
+def test_the_callee_knows_that_a_rule_limits_its_callers(limits: str, pooled: bool, where: str) -> None:
+    """Its own limit, which no document sets, gives way; that of another service is none of its business."""
+    head = "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: orders}\n"
+    spec = where.replace("{P}", f"{{connectionPool: {{{limits}}}}}")
+    text = f"{head}spec: {{host: orders, {spec}}}\n"
+    assert compiled(text, Identity("orders", "orders-1")).inbound.pooled == pooled
+    assert not compiled(text).inbound.pooled
+
+
+def test_how_large_a_copied_body_may_be() -> None:
+    """A megabyte, or what the document says."""
+    assert route(compiled(REVIEWS)).mirror_max_body == 1024 * 1024
+    noted = REVIEWS.replace(
+        "kind: VirtualService\nmetadata: {name: reviews}",
+        "kind: VirtualService\nmetadata: {name: reviews, annotations: {mesh/mirror-max-body: 64 KiB}}",
+    )
+    assert route(compiled(noted)).mirror_max_body == 65_536
+    assert "mesh/mirror-max-body" in refused(noted.replace("64 KiB", "65 MiB"))
+
+
+BOUND = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: shop}
+spec:
+  hosts: [shop.test]
+  gateways: [public, mesh]
+  http:
+  - match: [{uri: {prefix: /inner}, gateways: [mesh]}]
+    route: [{destination: {host: inner}}]
+  - match: [{uri: {prefix: /outer}, gateways: [public]}]
+    route: [{destination: {host: outer}}]
+  - route: [{destination: {host: orders}}]
+"""
+
+
 def test_gateways_mean_the_ingress() -> None:
-    """A document for a named gateway is for the ingress only; without gateways it is for all."""
+    """A document for a named gateway is for the ingress only, one without for the sidecars."""
     text = REVIEWS.replace(
         "hosts: [reviews.default.svc.cluster.local]", "hosts: ['*']\n  gateways: [bookinfo]"
     )
     assert compiled(text).table.describe()["hosts"] == {}
-    at_ingress = compiled(text, Identity())
+    at_ingress = ingress(text)
     found = at_ingress.table.match("anything", b"GET", b"/", [(b"end-user", b"jason")])
     assert found is not None
     assert found.upstream == "reviews|v2"
+
+
+@pytest.mark.parametrize(
+    ("host", "path", "sidecar", "edge"),
+    [
+        ("shop.test", b"/inner", "inner", "orders"),
+        ("shop.test", b"/outer", "orders", "outer"),
+        ("shop.test", b"/", "orders", "orders"),
+        ("orders", b"/", "orders", "web"),
+    ],
+)
+def test_a_match_may_be_for_the_ingress_or_for_the_sidecars(
+    host: str, path: bytes, sidecar: str, edge: str
+) -> None:
+    """As its own `gateways` say."""
+    for made, wanted in ((compiled(BOUND), sidecar), (ingress(BOUND), edge)):
+        found = made.table.match(host, b"GET", path, ())
+        assert found is not None
+        assert found.upstream == wanted
+
+
+@pytest.mark.parametrize("gateways", ["", "  gateways: [mesh]\n", "  gateways: [public]\n"])
+def test_the_default_services_document_acts_at_the_ingress(gateways: str) -> None:
+    """Whoever it is bound to: all requests there are requests to that service."""
+    text = BOUND.replace("  gateways: [public, mesh]\n", gateways).replace("shop.test", "web.mesh")
+    for host in ("127.0.0.1:8080", "web", "orders"):
+        found = ingress(text).table.match(host, b"GET", b"/", ())
+        assert found is not None
+        assert found.upstream == "orders"
+
+
+def test_a_pattern_is_no_short_form() -> None:
+    """`*.mesh` means hosts that end so, not every host."""
+    text = BOUND.replace("shop.test", "'*.mesh'")
+    assert set(compiled(text).table.describe()["hosts"]) == {"*.mesh"}  # type: ignore[call-overload]
+    found = ingress(text).table.match("x.test", b"GET", b"/", ())
+    assert found is not None
+    assert found.upstream == "web"
 
 
 @pytest.mark.parametrize(
@@ -322,6 +415,94 @@ def test_a_fallback_must_lead_elsewhere() -> None:
     assert fallback.upstream == "orders|v2"
 
 
+def identities(text: str) -> list[Identity]:
+    """A sidecar of each service and version in a text, and the ingress."""
+    services = set(re.findall(r"host: ([a-z]+)", text))
+    return [
+        Identity(),
+        *(Identity(s, f"{s}-2", version) for s in sorted(services) for version in ("v1", "v2")),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (REVIEWS, ""),
+        (NOTES, ""),
+        (FAULT, ""),
+        (NOTES.replace("rate: 10,", "rate: 0.0001,"), "must be between 0.001 and"),
+        (NOTES.replace("initial: 20", "initial: 2"), "adaptive"),
+        (FAULT.replace("ttl: 1m", "ttl: 1ms"), "fault.ttl"),
+        (FAULT.replace("duration: 50ms", "duration: 90s"), "fault.delay"),
+        (REVIEWS.replace("fixedDelay: 7s", "fixedDelay: 70s"), "fault.delay"),
+    ],
+)
+def test_the_check_for_all_finds_what_any_sidecar_would(text: str, words: str) -> None:
+    """In one pass: the called service's own part is refused there only, and there is a service per route."""
+    documents = parse_text(text)
+
+    def problems(identity: Identity | None) -> set[str]:
+        try:
+            compile_documents(documents, identity)
+        except DocumentError as error:
+            return {str(problem) for problem in error.problems}
+        return set()
+
+    found = problems(None)
+    assert bool(found) == bool(words)
+    assert all(words in problem for problem in found)
+    assert found == set().union(*map(problems, identities(text)))
+
+
+def test_routes_are_counted_before_any_is_made() -> None:
+    """Hundreds of arms for each of hundreds of matches, or hundreds of rules for each of a thousand hosts."""
+    arms = [{"destination": {"host": "reviews"}, "weight": 1}] * 300
+    matches = [{"uri": {"prefix": f"/{number}/"}} for number in range(300)]
+    many = {"match": matches, "route": arms, "rewrite": {"uri": "/x/"}}
+    hosts = [f"h{number}" for number in range(1000)]
+    for spec in (
+        {"hosts": ["reviews"], "http": [many]},
+        {"hosts": hosts, "http": [{"match": [one], "route": arms[:1]} for one in matches]},
+    ):
+        document = parse_document(
+            {
+                "apiVersion": "networking.istio.io/v1",
+                "kind": "VirtualService",
+                "metadata": {"name": "many"},
+                "spec": spec,
+            }
+        )
+        with pytest.raises(
+            DocumentError, match=r"VirtualService/many: spec.http: .* more than 50,000 routes"
+        ):
+            compile_documents([document], None)
+
+
+def test_the_expressions_of_several_documents_count_together() -> None:
+    """Each is within the bound; the set is not."""
+    document = {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "VirtualService",
+        "spec": {
+            "hosts": ["a"],
+            "http": [
+                {
+                    "match": [{"uri": {"regex": rf"(?:\pL{{25}}){n}"}} for n in range(20)],
+                    "route": [REVIEWS_ARM],
+                }
+            ],
+        },
+    }
+    documents = []
+    for name in ("a", "b"):
+        spec = {**document["spec"], "hosts": [name]}  # type: ignore[dict-item]  # it is a mapping
+        documents.append(parse_document({**document, "metadata": {"name": name}, "spec": spec}))
+    assert PROGRAMS_MAX // 2 < documents[0].programs < PROGRAMS_MAX
+    compile_documents(documents[:1], None)
+    with pytest.raises(DocumentError, match="VirtualService/b: spec: the expressions of the set take more"):
+        compile_documents(documents, None)
+
+
 def test_the_version_is_the_sets() -> None:
     """The same in any order, another one for another set."""
     documents = parse_text(REVIEWS)
@@ -356,6 +537,7 @@ spec:
     assert (closed.direct.status, closed.direct.body) == (503, b"closed")
 
 
+REVIEWS_ARM = {"destination": {"host": "reviews"}}
 ALL = "- match: [{uri: {prefix: /}}]\n    route: [{destination: {host: reviews}}]\n  "
 
 
@@ -365,12 +547,18 @@ ALL = "- match: [{uri: {prefix: /}}]\n    route: [{destination: {host: reviews}}
         (("maxEjectionPercent: 100", "maxEjectionPercent: 10"), "10 % of 3 endpoints is less than one"),
         (("maxEjectionPercent: 100", "maxEjectionPercent: 0"), "0 ejects nobody"),
         (("maxEjectionPercent: 100", "maxEjectionPercent: 34"), ""),
+        (("maxConnections: 1,", "maxConnections: 8193,"), "tcp.maxConnections: is never reached"),
+        (
+            ("{http1MaxPend", "{http2MaxRequests: 9000, http1MaxPend"),
+            "http.http2MaxRequests: is never reached",
+        ),
         (("maxEjectionPercent: 100", "maxEjectionPercent: 100"), "one endpoint always stays"),
         (("subset: v1}\n      weight", "subset: v2}\n      weight"), "no route names the subset 'v1'"),
         (("weight: 10", "weight: 0"), "spec.http[1].route[1].weight: is 0"),
         (("perTryTimeout: 500ms", "perTryTimeout: 2s"), "is not below the timeout"),
         (("percentage: {value: 5}", "percentage: {value: 0}"), "it aborts nothing"),
         (("rewrite: {uri: /api}", "rewrite: {uri: /api/}"), "double slash"),
+        (("uri: {prefix: /beta}", "uri: {regex: /b}\n      ignoreUriCase: true"), "is nothing to a regex"),
         (("subset: v2}\n    fault", "subset: v2, port: {number: 80}}\n    fault"), "chooses nothing"),
         (("mirrorPercentage: {value: 10}", "mirrorPercentage: {value: 0}"), "nothing is mirrored"),
         (("- name: jason", ALL + "- name: jason"), "spec.http[1]: can never match: spec.http[0] takes all"),
@@ -449,3 +637,8 @@ def test_a_sidecar_without_documents_imports_no_models() -> None:
     code = "import sys, sidecar.__main__; print('pydantic' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "False\n"
+
+
+def test_what_a_listener_takes_is_what_the_warning_says() -> None:
+    """The number is written down twice, for documents know nothing of sockets."""
+    assert CLIENTS_MAX == MAX_CONNECTIONS

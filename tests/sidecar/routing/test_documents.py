@@ -1,12 +1,16 @@
 """Documents are taken, or refused with the field's path and the remedy."""
 
+import copy
 import json
+import re
+from typing import Any
 
 import pytest
 
-from sidecar.routing.documents import DOCUMENTS_MAX, json_schema, notes, parse_text
-from sidecar.routing.errors import DocumentError
-from sidecar.routing.fields import parse_duration
+from sidecar.routing.documents import DOCUMENTS_MAX, PROBLEMS_MAX, json_schema, parse_document, parse_text
+from sidecar.routing.errors import LINE_MAX, DocumentError
+from sidecar.routing.fields import parse_duration, parse_size
+from tests.security.mutate import CORPUS
 
 RULE = """
 apiVersion: networking.istio.io/v1
@@ -102,7 +106,7 @@ def test_unknown_keys_are_found_at_any_depth(http: str, path: str, word: str) ->
             "spec.http[0].match[0].uri",
             "exactly one",
         ),
-        ("{match: [{uri: {regex: '('}}], " + ROUTE + "}", "spec.http[0].match[0].uri", "regex"),
+        ("{match: [{uri: {regex: '('}}], " + ROUTE + "}", "spec.http[0].match[0].uri.regex", "closing )"),
         (
             "{fault: {abort: {httpStatus: 700}}, " + ROUTE + "}",
             "spec.http[0].fault.abort.httpStatus",
@@ -174,6 +178,7 @@ def test_too_many_documents() -> None:
         ("mesh/rate-limit: '{}'", "limits nothing"),
         ("mesh/empty-subset: all", "'reject' or 'any'"),
         ("mesh/max-wait: '5'", "no duration"),
+        ("mesh/mirror-max-body: 1MiB", "mesh/mirror-max-body"),
     ],
 )
 def test_annotations_are_validated_like_fields(annotation: str, words: str) -> None:
@@ -182,12 +187,156 @@ def test_annotations_are_validated_like_fields(annotation: str, words: str) -> N
     assert parse_text(rule(annotations=", annotations: {other/x: 'y'}"))
 
 
+EVIL = ["a\r\nb: c", "a\nb", "a\0b", "a\x7fb", "a b", "é", "a" * 10_000]
+"""A line break ends a field, a NUL a string, a space a target; and a head has a size."""
+
+SURROGATE = "\ud800"
+"""Half of a pair, which no text on a wire can have."""
+
+FIELDS = [
+    ("VirtualService", "spec.http[0].rewrite.uri", EVIL),
+    ("VirtualService", "spec.http[0].rewrite.authority", [*EVIL, "", "a/b", "a@b", "a:123456"]),
+    ("VirtualService", "spec.http[1].rewrite.uriRegexRewrite.rewrite", [*EVIL, r"\3", "\\x", "\\"]),
+    (
+        "VirtualService",
+        "spec.http[1].rewrite.uriRegexRewrite.match",
+        ["(", "(?u)x", "x" * 1025, r"(?:\pL{999})"],
+    ),
+    ("VirtualService", "spec.http[2].redirect.uri", EVIL),
+    ("VirtualService", "spec.http[2].redirect.authority", [*EVIL, "a/b"]),
+    ("VirtualService", "spec.http[0].headers.request.set.x-by", [*EVIL[:4], *EVIL[5:]]),
+    ("VirtualService", "spec.http[0].route[0].headers.response.add.x-more", [*EVIL[:4], *EVIL[5:]]),
+    ("VirtualService", "spec.http[0].route[0].headers.request.remove[0]", [*EVIL, ""]),
+    ("VirtualService", "spec.http[0].route[0].destination.host", [*EVIL, "", "a|b", "a/b"]),
+    ("VirtualService", "spec.http[0].mirror.host", [*EVIL, ""]),
+    ("VirtualService", "spec.hosts[0]", [*EVIL, ""]),
+    ("VirtualService", "spec.http[0].corsPolicy.allowMethods[0]", [*EVIL, ""]),
+    ("VirtualService", "spec.http[0].corsPolicy.exposeHeaders[0]", [*EVIL, ""]),
+    ("VirtualService", "spec.http[0].name", [*EVIL[:4], "a" * 254]),
+    ("VirtualService", "spec.http[0].match[0].sourceLabels.version", [*EVIL[:4], *EVIL[5:]]),
+    (
+        "VirtualService",
+        "spec.http[0].match[1].uri.regex",
+        ["(", "(?u)x", r"\Z", "a{1001}", "x" * 1025, r"(?:\pL{99})"],
+    ),
+    (
+        "VirtualService",
+        "spec.http[0].timeout",
+        ["9" * 400 + "s", "1" * 40_000, "9999999h", "٣s", "-1s", "inf"],
+    ),
+    ("DestinationRule", "spec.host", [*EVIL, ""]),
+    ("DestinationRule", "spec.subsets[0].labels.version", EVIL[:4]),
+    ("DestinationRule", "spec.trafficPolicy.loadBalancer.consistentHash.httpHeaderName", [*EVIL, ""]),
+    ("DestinationRule", "spec.trafficPolicy.connectionPool.tcp.maxConnections", [2**31, "9" * 400, 1.5]),
+    ("Fault", "spec.host", [*EVIL, ""]),
+    ("Fault", "spec.instance", EVIL[:4]),
+    ("Fault", "spec.bytesPerSecond", ["inf", "nan", "1e400", "9" * 400, 0]),
+    ("Fault", "spec.afterBytes", [-1, "9" * 400, 1.5]),
+]
+
+
+def put(document: Any, path: str, value: object) -> None:
+    """Sets one field, found by the path that a refusal names."""
+    *way, last = [int(word) if word.isdigit() else word for word in re.findall(r"[^.\[\]]+", path)]
+    for step in way:
+        document = document[step]
+    assert document[last] is not None
+    document[last] = value
+
+
+@pytest.mark.parametrize(("kind", "path", "values"), FIELDS)
+def test_what_cannot_stand_in_a_message_is_refused_with_its_path(
+    kind: str, path: str, values: list[object]
+) -> None:
+    """At validation: nothing of it is compiled, and no request meets it."""
+    valid = next(document for document in CORPUS if document["kind"] == kind)
+    parse_document(valid)
+    for value in [*values, SURROGATE]:
+        document = copy.deepcopy(valid)
+        put(document, path, value)
+        with pytest.raises(DocumentError) as caught:
+            parse_document(document)
+        (line, *more) = map(str, caught.value.problems)
+        assert f"{path}: " in line, line
+        assert not more
+        assert line.isprintable()
+        assert len(line) <= LINE_MAX
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("spec.http[0].headers.request.set", "a b"),
+        ("spec.http[0].headers.request.set", "a\r\nb"),
+        ("spec.http[0].headers.request.set", ""),
+        ("spec.http[0].match[0].headers", "a:b"),
+        ("spec.http[0].match[0].withoutHeaders", "é"),
+        ("spec.http[0].match[0].sourceLabels", "é"),
+        ("metadata.annotations", "a\0b"),
+        ("spec.http[0].match[0].queryParams", SURROGATE),
+    ],
+)
+def test_names_are_held_to_the_same(path: str, name: str) -> None:
+    document = copy.deepcopy(next(one for one in CORPUS if one["kind"] == "VirtualService"))
+    put(document, path, {name: {} if "eaders" in path and "match" in path else "x"})
+    with pytest.raises(DocumentError) as caught:
+        parse_document(document)
+    assert path in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("note", "words"),
+    [
+        ("mesh/fallback: '{static: {contentType: \"a\\r\\nb\"}}'", "static.contentType"),
+        ("mesh/fallback: '{host: \"a b\"}'", "host"),
+        ("mesh/breaker: '{forgive: \"inf\"}'", "forgive"),
+        ("mesh/breaker: '{forgive: .inf}'", "forgive: inf is no number with an end"),
+        ("mesh/rate-limit: '{total: {rate: \"1e400\"}}'", "total.rate"),
+        ("mesh/max-wait: '" + "9" * 400 + "s'", "no duration"),
+        ("mesh/breaker: '" + "[" * 1000 + "'", "nested more than"),
+        ("mesh/breaker: '{a: &a {<<: *a}}'", "contains itself"),
+        ('mesh/hedge: "{}\\n---\\n{}"', "more than one YAML document"),
+    ],
+)
+def test_annotations_are_held_to_the_same(note: str, words: str) -> None:
+    text = refused(rule(annotations=f", annotations: {{{note}}}"))
+    assert "metadata.annotations[mesh/" in text
+    assert words in text
+
+
+def test_the_expressions_of_a_set_are_bounded_together() -> None:
+    """Each is small enough; a thousand of them are not, and are not all compiled to find that out."""
+    large = {"regex": r"(?:\pL{25})"}
+    document = copy.deepcopy(CORPUS[1])
+    document["spec"]["http"] = [
+        {"match": [{"headers": {f"x-{n}": large}}], "route": [{"destination": {"host": "orders"}}]}
+        for n in range(1000)
+    ]
+    with pytest.raises(DocumentError) as caught:
+        parse_document(document)
+    first = str(caught.value.problems[0])
+    assert re.search(
+        r"spec.http\[\d\d\].match\[0\].headers.x-\d\d.regex: the expressions of the set take more", first
+    )
+    assert len(caught.value.problems) <= PROBLEMS_MAX
+
+
+def test_many_problems_are_some_lines() -> None:
+    """Nobody reads a hundred thousand of them, and it takes time to write them."""
+    document = copy.deepcopy(CORPUS[1]) | {f"key{number}": 1 for number in range(10_000)}
+    document["spec"]["http"] = [{}] * 5000
+    with pytest.raises(DocumentError) as caught:
+        parse_document(document)
+    assert len(caught.value.problems) == PROBLEMS_MAX + 1
+    assert str(caught.value.problems[-1]).endswith("wrong values; is it a policy?")
+
+
 def test_annotations_are_read() -> None:
     """As typed values."""
     (document,) = parse_text(
         rule(annotations=", annotations: {mesh/max-wait: 50ms, mesh/hedge: '', mesh/early-hedge: 'false'}")
     )
-    found = notes(document)
+    found = document.notes
     assert found["mesh/max-wait"] == 0.05
     assert found["mesh/hedge"].quantile == 95
     assert found["mesh/early-hedge"] is False
@@ -215,3 +364,18 @@ def test_the_schema_is_one_for_all_kinds() -> None:
     names = {part.split('"')[0] for part in text.split("#/$defs/")[1:]}
     assert names <= schema["$defs"].keys()
     assert {"VirtualService", "DestinationRule", "Fault"} <= schema["$defs"].keys()
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("0", 0), ("65536", 65536), ("64KiB", 65536), ("64 KB", 64_000), ("1M", 10**6)]
+)
+def test_sizes(text: str, size: int) -> None:
+    """With a unit or without."""
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["-1", "1.5MiB", "1TB", "", "1 e3", True, "9" * 13])
+def test_what_is_no_size(text: object) -> None:
+    """It is said how to write one."""
+    with pytest.raises(ValueError, match="is no size"):
+        parse_size(text)

@@ -1,7 +1,6 @@
 """Rewrites, redirects, splits, header operations and CORS."""
 
 import random
-import re
 from collections import Counter
 from dataclasses import replace
 from typing import Any
@@ -16,6 +15,7 @@ from sidecar.routing.cors import Cors
 from sidecar.routing.headers import HeaderOps
 from sidecar.routing.match import Text
 from sidecar.routing.route import DirectResponse, Mirror, Redirect, Rewrite, Route, Split
+from sidecar.routing.substitution import Substitution
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from sidecar.routing.route import DirectResponse, Mirror, Redirect, Rewrite, Rou
         (Rewrite(path=b"/", prefix=b"/old"), b"/old", b"/"),
         (Rewrite(path=b"/", prefix=b"/old/"), b"/old/x", b"/x"),
         (Rewrite(path=b"/whole"), b"/any/thing?q", b"/whole?q"),
-        (Rewrite(pattern=re.compile(rb"^/v(\d+)/"), replacement=rb"/version/\1/"), b"/v2/x", b"/version/2/x"),
+        (Rewrite(substitution=Substitution(r"^/v(\d+)/", r"/version/\1/")), b"/v2/x?v", b"/version/2/x?v"),
         (Rewrite(path=b"x", prefix=b"/a/"), b"/a/b", b"/xb"),
         (Rewrite(authority=b"other"), b"/same?q", b"/same?q"),
     ],

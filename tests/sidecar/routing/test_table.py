@@ -7,7 +7,7 @@ import pytest
 from sidecar.policy.hash_key import HashKey
 from sidecar.routing.match import Match, Text
 from sidecar.routing.route import DirectResponse, Mirror, Route, Split
-from sidecar.routing.table import HOSTS_CACHED, RouteTable, Rule
+from sidecar.routing.table import HOST_LENGTH, HOSTS_CACHED, RouteTable, Rule
 
 KNOWN = frozenset({"orders", "users"}).__contains__
 
@@ -25,19 +25,42 @@ def upstream(table: RouteTable, host: str, path: bytes = b"/") -> str | None:
 
 @pytest.mark.parametrize(
     "host",
-    ["orders", "Orders", "orders:8080", "orders.default.svc.cluster.local", "orders.mesh:80", "orders."],
+    [
+        *("orders", "Orders", "orders:8080", "orders.", "orders.default", "orders.default.svc"),
+        *("orders.default.svc.cluster.local", "orders.mesh:80", "Orders.localhost:15001"),
+    ],
 )
 def test_a_host_names_a_service(host: str) -> None:
-    """Case, port and a domain behind the name do not matter."""
+    """Case, port and a domain of ours behind the name do not matter."""
     route = RouteTable(known=KNOWN).match(host, b"GET", b"/", ())
     assert route is not None
     assert (route.upstream, route.timeout_s, route.retry) == ("orders", None, None)
 
 
-@pytest.mark.parametrize("host", ["usres", "", "127.0.0.1:80", "[::1]:80"])
-def test_an_unknown_host_has_no_route_or_the_default(host: str) -> None:
-    """None is NR; the ingress sends it to its default service, with the rules of that."""
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("orders.example.com", "orders.com", "orders.other.svc.cluster.local", "orders.mesh.example"),
+        *(
+            "orders.svc",
+            "orders.local",
+            "a.orders.mesh",
+            ".mesh",
+            "localhost",
+            "orders.localhost.com",
+        ),
+    ],
+)
+def test_a_name_in_somebody_elses_domain_names_no_service(host: str) -> None:
+    """`orders.example.com` is not `orders`."""
     assert upstream(RouteTable(known=KNOWN), host) is None
+
+
+@pytest.mark.parametrize("host", ["usres", "", "127.0.0.1:80", "[::1]:80", "orders", "orders.mesh", "consul"])
+def test_an_unknown_host_has_no_route_and_at_an_ingress_no_host_has_one(host: str) -> None:
+    """None is NR; the ingress sends everything to its default service, with the rules of that."""
+    if not host.startswith("orders"):
+        assert upstream(RouteTable(known=KNOWN), host) is None
     assert upstream(RouteTable(default_service="users", known=KNOWN), host) == "users"
     ruled = RouteTable({"users": [to("users|v2")]}, default_service="users", known=KNOWN)
     assert upstream(ruled, host) == "users|v2"
@@ -50,11 +73,9 @@ def test_a_service_that_comes_later_is_found() -> None:
     assert upstream(table, "late") is None
     names.add("late")
     assert upstream(table, "late") == "late"
-    edge = RouteTable(known=names.__contains__, default_service="orders")
-    assert upstream(edge, "later") == "orders"
-    names.add("later")
-    edge.forget()
-    assert upstream(edge, "later") == "later"
+    names.remove("late")
+    table.forget()
+    assert upstream(table, "late") is None
 
 
 def test_callers_cannot_grow_the_table() -> None:
@@ -63,6 +84,16 @@ def test_callers_cannot_grow_the_table() -> None:
     for index in range(3 * HOSTS_CACHED):
         table.match(f"h{index}", b"GET", b"/", ())
     assert len(table._hosts) <= HOSTS_CACHED
+
+
+def test_long_hosts_are_routed_and_not_remembered() -> None:
+    """Each of them may have 64 KiB, at an edge all are known, and only their number is bounded."""
+    table = RouteTable(default_service="front", known=lambda host: False)
+    for index in range(10):
+        host = f"{'h' * HOST_LENGTH}{index}"
+        assert upstream(table, host) == "front"
+    assert upstream(table, "short") == "front"
+    assert list(table._hosts) == ["short"]
 
 
 def test_the_first_rule_that_matches_is_taken() -> None:
@@ -97,17 +128,30 @@ def test_exact_hosts_before_long_wildcards_before_short_ones() -> None:
 
 
 def test_rules_of_a_host_come_before_those_of_the_service_that_it_names() -> None:
-    """`orders.shop.test` is the service `orders` by its first label only if nobody says otherwise."""
-    table = RouteTable({"orders": [to("a")], "orders.shop.test": [to("b")]}, known=KNOWN)
-    assert upstream(table, "orders.shop.test") == "b"
-    assert upstream(table, "orders.other.test") == "a"
+    """`orders.localhost` is the service `orders` only if nobody says otherwise."""
+    table = RouteTable({"orders": [to("a")], "orders.localhost": [to("b")]}, known=KNOWN)
+    assert upstream(table, "orders.localhost") == "b"
+    assert upstream(table, "orders.mesh") == "a"
 
 
-def test_the_default_service_takes_only_hosts_without_rules() -> None:
-    """The ingress serves several sites: each by its own document, the rest by the entrypoint."""
-    table = RouteTable({"*.shop.test": [to("shop")]}, default_service="users", known=KNOWN)
+def test_at_an_ingress_a_host_chooses_among_what_is_bound_to_it() -> None:
+    """Several sites, each by its own document; the rest is the entrypoint's, whatever else has rules."""
+    mesh = {"users": [to("users|v2")], "orders": [to("orders|v2")], "*.shop.test": [to("inner")]}
+    bound = {"*.shop.test": [to("shop")], "orders": [to("orders", Match(path=Text("prefix", b"/orders")))]}
+    table = RouteTable(mesh, default_service="users", known=KNOWN, bound=bound)
     assert upstream(table, "a.shop.test") == "shop"
-    assert upstream(table, "a.other.test") == "users"
+    assert upstream(table, "orders.mesh", b"/orders/1") == "orders"
+    assert upstream(table, "orders", b"/") is None, "its document says so"
+    for host in ("a.other.test", "users", "127.0.0.1:8080", "inner", "shop", "consul"):
+        assert upstream(table, host) == "users|v2"
+    unbound = RouteTable(mesh, default_service="users", known=KNOWN)
+    for host in ("orders", "orders.mesh", "a.shop.test", ""):
+        assert upstream(unbound, host) == "users|v2"
+
+
+def test_at_an_ingress_the_rules_for_every_host_are_the_default_services_too() -> None:
+    """A document for `*` means the default service like any other."""
+    assert upstream(RouteTable({"*": [to("any")]}, default_service="users", known=KNOWN), "x.test") == "any"
 
 
 def test_every_destination_that_a_rule_can_lead_to_is_named() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import h11
 
-from sidecar.wire.events import END, ProtocolError, RequestHead, ResponseHead
+from sidecar.wire.events import END, ProtocolError, RequestHead, ResponseHead, Trailers
 from sidecar.wire.limits import DEFAULT_LIMITS, Limits
 from sidecar.wire.request_parser import RequestParser
 from sidecar.wire.response_parser import ResponseParser
@@ -80,6 +80,8 @@ def described(events: list[Any]) -> list[Any]:
             out.append((event.status, event.headers, event.body, event.length, event.keep_alive))
         elif isinstance(event, ProtocolError):
             out.append((event.status, event.reason))
+        elif isinstance(event, Trailers):
+            out.append(event.fields)
         else:
             out.append(event)
     return out

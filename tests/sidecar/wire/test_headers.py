@@ -10,11 +10,12 @@ from sidecar.wire.forward import (
     DROP_REQUEST_UNTRUSTED,
     DROP_RESPONSE,
     DROP_RESPONSE_AT_EDGE,
+    DROP_RESPONSE_OF_APP,
     request_lines,
     response_framing_out,
     response_lines,
 )
-from sidecar.wire.headers import has_token, is_host, is_safe_value, nominated
+from sidecar.wire.headers import MAX_REMEMBERED, FieldFilter, has_token, is_host, is_safe_value, nominated
 from sidecar.wire.serialize import UnsafeHeaderError, chunk, direct_answer, join_head, own_answer, status_line
 
 from .feed import h11_response, requests, responses
@@ -32,7 +33,7 @@ def response(*fields: bytes, line: bytes = b"HTTP/1.1 200 OK", method: bytes = b
     return head
 
 
-def forwarded(head: RequestHead, drop: frozenset[bytes] = DROP_REQUEST) -> bytes:
+def forwarded(head: RequestHead, drop: FieldFilter = DROP_REQUEST) -> bytes:
     return join_head(request_lines(head, drop, b"svc"))
 
 
@@ -56,7 +57,8 @@ def test_hop_by_hop_fields_stay_here() -> None:
             b"Accept: */*",
         )
     )
-    assert out == b"GET / HTTP/1.1\r\nhost: svc\r\nAccept: */*\r\n\r\n"
+    own = b"connection: te\r\nte: trailers\r\n"  # said anew, since trailers pass
+    assert out == b"GET / HTTP/1.1\r\nhost: svc\r\nAccept: */*\r\n" + own + b"\r\n"
 
 
 def test_a_client_cannot_nominate_away_what_protects_others() -> None:
@@ -107,6 +109,48 @@ def test_what_only_the_mesh_may_say_is_dropped_at_the_edge() -> None:
     assert b"Expected-Rq-Timeout" not in inside, "it is written anew for every attempt"
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "X-Envoy-Anything",
+            "x-mesh-anything",
+            "X-Forwarded-Anything",
+            "X-Forwarded-Client-Cert",
+            "Forwarded",
+        ),
+        *("Proxy", "X-Real-IP", "Endpoint-Load-Metrics", "x_forwarded_for", "X_Forwarded-For", "x_envoy_a_b"),
+        *("X.Mesh.Criticality", "x!mesh~criticality", "X_Forwarded_Client_Cert", "transfer_encoding", "te"),
+        *("X_Request_Id", "x-forwarded-", "Keep_Alive"),
+    ],
+)
+def test_a_claim_is_dropped_at_the_edge_in_every_spelling(name: str) -> None:
+    """By prefix, and with any byte for `-` of which CGI makes the same; each time, not only the first."""
+    field = f"{name}: x".encode()
+    for _ in range(2):
+        out = forwarded(request(field, b"A: b"), DROP_REQUEST_UNTRUSTED)
+        assert out == b"GET / HTTP/1.1\r\nhost: svc\r\nA: b\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["x-forwarded", "x-envoyer", "xmesh-a", "proxy-status", "forwarded-by", "x-meshed", "via", "cookie"],
+)
+def test_what_only_looks_like_a_claim_passes(name: str) -> None:
+    """A name that begins in another way, or goes on where a whole name is meant."""
+    assert f"{name}: x\r\n".encode() in forwarded(request(f"{name}: x".encode()), DROP_REQUEST_UNTRUSTED)
+
+
+def test_what_is_remembered_of_names_is_bounded() -> None:
+    """Names come from anybody; the verdict stays the same when they are forgotten."""
+    names = FieldFilter([b"proxy"], (b"x-mesh-",))
+    for index in range(3 * MAX_REMEMBERED):
+        assert names[b"n%d" % index]
+        assert not names[b"x-mesh-%d" % index]
+        assert len(names) <= MAX_REMEMBERED
+    assert not names[b"proxy"]
+
+
 def test_repeated_fields_stay_repeated() -> None:
     """Set-Cookie cannot be joined."""
     out = returned(response(b"Set-Cookie: a=1", b"set-cookie: b=2", b"Content-Length: 0"))
@@ -154,6 +198,44 @@ def test_response_fields_that_only_the_mesh_may_say() -> None:
                     b"Keep-Alive: timeout=5", b"A: b", b"Content-Length: 0")  # fmt: skip
     out = join_head(response_lines(head, DROP_RESPONSE_AT_EDGE, Body.NONE, False))
     assert out == b"HTTP/1.1 200 OK\r\nA: b\r\ncontent-length: 0\r\n\r\n"
+
+
+@pytest.mark.parametrize("drop", [DROP_RESPONSE_AT_EDGE, DROP_RESPONSE_OF_APP])
+@pytest.mark.parametrize(
+    "field", [b"x-mesh-fallback: static", b"X_Mesh_Reason: UF", b"x-envoy-degraded: true", b"x-envoy-x: 1"]
+)
+def test_no_answer_claims_anything_in_any_spelling(field: bytes, drop: FieldFilter) -> None:
+    """Neither an app's, nor any that leaves the mesh."""
+    out = join_head(response_lines(response(field, b"Content-Length: 0"), drop, Body.NONE, False))
+    assert out == b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "passes"),
+    [(b"mesh", False), (b"Mesh ", False), (b"nginx, mesh", False), (b"meshery/1", True), (b"nginx", True)],
+)
+def test_an_app_is_not_the_mesh(value: bytes, passes: bool) -> None:
+    """`server: mesh` says that a sidecar made the answer; from the mesh itself it passes."""
+    head = response(b"Server: " + value, b"Content-Length: 0")
+    line = b"Server: " + value.strip()
+    assert (line in join_head(response_lines(head, DROP_RESPONSE_OF_APP, Body.NONE, False))) is passes
+    assert line in join_head(response_lines(head, DROP_RESPONSE, Body.NONE, False))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        (b"Content-Length: 2",),
+        (b"Transfer-Encoding: chunked",),
+    ],
+)
+def test_a_body_where_servers_differ_is_the_connections_last(fields: tuple[bytes, ...]) -> None:
+    """The backend is told so; with POST, PUT and PATCH, and without a body, it is not."""
+    for method, last in ((b"GET", True), (b"TRACE", True), (b"POST", False), (b"PUT", False)):
+        out = forwarded(request(*fields, line=method + b" / HTTP/1.1"))
+        assert (b"connection: close\r\n" in out) is last
+    assert b"connection: close\r\n" in forwarded(request(line=b"HEAD / HTTP/1.1"))
+    assert b"connection" not in forwarded(request())
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,15 @@ ROWS: list[tuple[str, bytes, str]] = [
     ("OPTIONS *", head(b"OPTIONS * HTTP/1.1"), "ok"),
     ("absolute form", head(b"GET http://y/a HTTP/1.1"), "ok"),
     ("WebDAV", head(b"PROPFIND / HTTP/1.1"), "ok"),
+    ("a method of somebody's own", head(b"BREW / HTTP/1.1"), "ok"),
+    ("its every letter", head(b"!#$%&'*+-.^_`|~09Az / HTTP/1.1"), "ok"),
+    ("begins like a known one", head(b"GETX / HTTP/1.1"), "ok"),
+    ("known, in small letters", head(b"get / HTTP/1.1"), "ok"),
+    ("known to RTSP", head(b"DESCRIBE / HTTP/1.1"), "ok"),
+    ("its own method, a blank line before", b"\r\n" + head(b"BREW / HTTP/1.1"), "ok"),
+    ("its own method, with a body", head(b"BREW / HTTP/1.1", b"Content-Length: 2") + b"hi", "ok"),
+    ("upgrade in HTTP/1.0", head(b"GET / HTTP/1.0", *UPGRADE), "ok"),
+    ("upgrade with a body in 1.0", head(b"GET / HTTP/1.0", *UPGRADE, b"Content-Length: 2") + b"hi", "ok"),
     ("upgrade to websocket", head(b"GET / HTTP/1.1", *UPGRADE), "ok"),
     ("upgrade to h2c", head(b"GET / HTTP/1.1", b"Connection: Upgrade", b"Upgrade: h2c"), "ok"),
     ("h2c with a body", head(b"POST / HTTP/1.1", *H2C, b"Content-Length: 5") + b"hello", "ok"),
@@ -62,7 +71,11 @@ ROWS: list[tuple[str, bytes, str]] = [
     ("Host with comma", head(host=b"Host: x,y"), "400"),
     ("Host with userinfo", head(host=b"Host: a@x"), "400"),
     ("Host with slash", head(host=b"Host: x/y"), "400"),
-    ("empty Host", head(host=b"Host:"), "400"),
+    ("empty Host", head(host=b"Host:"), "ok"),
+    ("empty Host of blanks", head(host=b"Host: \t "), "ok"),
+    ("empty Host twice", head(b"GET / HTTP/1.1", b"Host:", host=b"Host:"), "400"),
+    ("absolute form with an empty Host", head(b"GET http://x/ HTTP/1.1", host=b"Host:"), "ok"),
+    ("a port and no host", head(host=b"Host: :80"), "400"),
     ("Host with bad port", head(host=b"Host: x:8a"), "400"),
     # versions
     ("0.9 line", b"GET /\r\n\r\n", "505"),
@@ -116,15 +129,43 @@ ROWS: list[tuple[str, bytes, str]] = [
     ("LF only", b"GET / HTTP/1.1\nHost: x\n\n", "400"),
     ("LF behind a field", b"GET / HTTP/1.1\r\nHost: x\nA: b\r\n\r\n", "400"),
     # the line
-    ("unknown method", head(b"BREW / HTTP/1.1"), "400"),
-    ("lower-case method", head(b"get / HTTP/1.1"), "400"),
+    ("HEAD in small letters", head(b"head / HTTP/1.1"), "400"),
+    ("CONNECT in mixed letters", head(b"Connect x:443 HTTP/1.1"), "400"),
+    ("no method", head(b" / HTTP/1.1"), "400"),
+    ("no token", head(b"BR(EW / HTTP/1.1"), "400"),
+    ("high byte in a method", head(b"BR\xc3W / HTTP/1.1"), "400"),
+    ("a method without end", head(b"B" * 65 + b" / HTTP/1.1"), "400"),
+    ("its own method, bad target", head(b"BREW a HTTP/1.1"), "400"),
+    ("its own method, another protocol", head(b"BREW / RTSP/1.0"), "400"),
+    ("RTSP", head(b"DESCRIBE / RTSP/1.0"), "400"),
+    ("its own method, HTTP/2.0", head(b"BREW / HTTP/2.0"), "505"),
     ("CONNECT", head(b"CONNECT x:443 HTTP/1.1"), "405"),
+    *(
+        ("CONNECT, whatever else", raw, "405")
+        for raw in (
+            head(b"CONNECT / HTTP/1.1"),
+            head(b"CONNECT / HTTP/1.1", b"Content-Length: 37") + b"GET /hidden HTTP/1.1\r\nHost: x\r\n\r\n",
+            head(b"CONNECT / HTTP/1.1", CHUNKED) + b"0\r\n\r\n",
+            head(b"CONNECT x HTTP/1.1"),
+            head(b"CONNECT * HTTP/1.1"),
+            head(b"CONNECT http://x/ HTTP/1.1"),
+            head(b"CONNECT x:443 HTTP/1.0", host=b""),
+            head(b"CONNECT x:443 HTTP/1.1", host=b""),
+            head(b"CONNECT x:443 HTTP/1.1", b"A : b"),
+            head(b"CONNECT x:443 HTTP/1.1", b"Content-Length: 1", CHUNKED),
+            head(b"CONNECT x:443 HTTP/1.1", b"X: " + b"a" * 70_000),
+            head(b"CONNECT /" + b"a" * 20_000 + b" HTTP/1.1"),
+        )
+    ),
     ("GET *", head(b"GET * HTTP/1.1"), "400"),
     ("fragment", head(b"GET /a#b HTTP/1.1"), "400"),
     ("two blanks", head(b"GET  / HTTP/1.1"), "400"),
     ("blank in the target", head(b"GET /a b HTTP/1.1"), "400"),
     ("tab in the line", head(b"GET\t/ HTTP/1.1"), "400"),
     ("UTF-8 in the target", head(b"GET /\xc3\xa4 HTTP/1.1"), "400"),
+    ("malformed UTF-8 in the target", head(b"GET /\xc3( HTTP/1.1"), "400"),
+    ("malformed UTF-8 in an absolute target", head(b"GET http://x/\xff HTTP/1.1"), "400"),
+    ("escapes that are no UTF-8", head(b"GET /%ff%c3%28%zz HTTP/1.1"), "ok"),
     ("userinfo in the target", head(b"GET http://a@x/ HTTP/1.1"), "400"),
     ("no authority", head(b"GET http:/// HTTP/1.1"), "400"),
     ("another scheme", head(b"GET ftp://x/ HTTP/1.1"), "400"),
@@ -219,15 +260,32 @@ def test_persistence(line: bytes, connection: bytes, keeps: bool) -> None:
     assert event.keep_alive is keeps
 
 
-def test_trailers_are_dropped() -> None:
-    """A trailer named Host must not become the host."""
+def test_trailers_are_apart_from_the_head() -> None:
+    """A trailer named Host must not become the host; the next message has none of them."""
     raw = head(b"POST / HTTP/1.1", CHUNKED) + b"1\r\na\r\n0\r\nHost: evil\r\nX-Admin: 1\r\n\r\n"
-    event, body, end = requests(raw)
+    event, body, trailers, end, *following = requests(raw + head(b"POST / HTTP/1.1", CHUNKED) + b"0\r\n\r\n")
     assert isinstance(event, RequestHead)
     assert event.host == b"x"
     assert b"x-admin" not in event.fields
     assert body == b"a"
+    assert trailers.fields == [(b"Host", b"host", b"evil"), (b"X-Admin", b"x-admin", b"1")]
     assert end is END
+    assert [type(each) for each in following] == [RequestHead, type(END)]
+
+
+@pytest.mark.parametrize("step", [1, 2, 5, 1000])
+def test_a_method_of_somebodys_own_is_kept_to_the_letter(step: int) -> None:
+    """However it is cut; and the next message has a method of its own."""
+    raw = head(b"GeTTER /a HTTP/1.1", b"Content-Length: 2") + b"hi" + head(b"GET /b HTTP/1.1")
+    first, body, end, second, _ = requests(raw, step)
+    assert (first.method, first.target, body, end) == (b"GeTTER", b"/a", b"hi", END)
+    assert (second.method, second.target) == (b"GET", b"/b")
+
+
+def test_an_upgrade_in_http_1_0_is_none() -> None:
+    """RFC 9110 section 7.8; what follows is read as HTTP."""
+    first, end = requests(head(b"GET / HTTP/1.0", *UPGRADE))
+    assert (first.upgrade, end) == (b"", END)
 
 
 def test_pipelined_requests_come_one_at_a_time() -> None:

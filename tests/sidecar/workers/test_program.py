@@ -180,6 +180,7 @@ async def crew(backends: list[Backend]) -> AsyncIterator[Crew]:
     """Two workers in front of two backends; none of them outlives the test."""
     process = await spawn(
         *("--outbound", "127.0.0.1:0", "--tcp", "127.0.0.1:0=web", "--admin", "127.0.0.1:0"),
+        *("--status", "127.0.0.1:0"),
         *("--drain-timeout", f"{PATIENCE_S}s"),
         *("--upstream", "web=" + ",".join(backend.address for backend in backends)),
     )
@@ -223,6 +224,8 @@ async def test_every_request_is_counted_once(crew: Crew) -> None:
     assert snapshot["connections"]["downstream"] == await crew.metric("mesh_downstream_connections{")
     assert snapshot["addresses"] == crew.ready
     assert await crew.admin("/ready") == "LIVE\n"
+    async with crew.session.get(f"http://{crew.ready['status']}/healthz/ready") as answer:
+        assert await answer.text() == "LIVE\n"
     assert json.loads(await crew.admin("/config_dump"))["bootstrap"]["workers"] == 2
     kept = json.loads(await crew.admin("/explain"))["exchanges"]
     assert {exchange["worker"] for exchange in kept} <= {1, 2}

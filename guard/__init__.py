@@ -1,0 +1,1 @@
+"""What stands before the listeners of the mesh's own programs; it knows none of them."""
