@@ -19,7 +19,7 @@ _LOG = re.compile(r"([a-z0-9-]+)\.([a-z]+)\.log")  # instance, part; nothing els
 # From the end backwards, until enough lines are found or this much was read: the ten thousand lines that can
 # be asked for, at 400 bytes. One line may be longer than that: then its end is what there is.
 BLOCK_BYTES = 64 * 1024
-MAX_TAIL_BYTES = 4 * 1024 * 1024
+MAX_TAIL_BYTES = 16 * 1024 * 1024
 
 
 def tail(path: Path, lines: int, errors: str = "replace") -> list[str]:

@@ -13,6 +13,13 @@ settings.register_profile("mesh", deadline=None)
 settings.load_profile("mesh")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests in a browser come last: Playwright's loop runs in this thread from its first use to the end,
+    and no test with a loop of its own can run beside it.
+    """
+    items.sort(key=lambda item: "browser" in getattr(item, "fixturenames", ()))
+
+
 @pytest.fixture
 def busy() -> Iterator[int]:
     """A port on which somebody else listens."""

@@ -1,6 +1,7 @@
 """The registry is gone under load: nobody notices, and what happened meanwhile is caught up with."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from mesh.tokens import Scope
 from tests.e2e.real_mesh import RealMesh, http, real_mesh, until, wait
 
 pytestmark = pytest.mark.e2e
@@ -22,10 +24,14 @@ def star(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealMesh]:
 
 
 @contextmanager
-def program(*words: str) -> Iterator[dict[str, str]]:
+def program(*words: str, **environ: str) -> Iterator[dict[str, str]]:
     """One of our programs on its own, as anybody can start one; gives its ready line."""
     process = subprocess.Popen(
-        [sys.executable, "-m", *words], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        [sys.executable, "-m", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=os.environ | environ,
     )
     try:
         assert process.stdout is not None
@@ -56,6 +62,7 @@ def new_replica(mesh: RealMesh, name: str) -> Iterator[None]:
         program(
             *("sidecar", "--name", name, "--inbound", "127.0.0.1:0", "--app", app["http"]),
             *("--admin", "127.0.0.1:0", "--registry", registry, "--app-health", "/health"),
+            SIDECAR_REGISTRY_TOKEN=mesh.tokens.of(Scope.REGISTRY),
         ),
     ):
         yield

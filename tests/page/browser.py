@@ -1,9 +1,11 @@
 """Headless Chromium, as Debian packages it, driven by Playwright; and what is missing, in words."""
 
+import atexit
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import pytest
@@ -43,14 +45,21 @@ def executable() -> str | None:
     return named or next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
+@cache
+def driver() -> Any:
+    """Playwright, one for the process: a second one cannot start beside it in the same thread."""
+    from playwright.sync_api import sync_playwright
+
+    started = sync_playwright().start()
+    atexit.register(started.stop)
+    return started
+
+
 @contextmanager
 def chromium(*flags: str) -> Iterator[Any]:
     """A browser; its profile is new and goes with it."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable(), args=[*FLAGS, *flags])
-        try:
-            yield browser
-        finally:
-            browser.close()
+    browser = driver().chromium.launch(executable_path=executable(), args=[*FLAGS, *flags])
+    try:
+        yield browser
+    finally:
+        browser.close()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.real_mesh import RealMesh, http, real_mesh, until
+from tests.e2e.real_mesh import RealMesh, real_mesh, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
@@ -39,23 +39,23 @@ CHANGES: list[tuple[str, str, Any]] = [
 ]  # fmt: skip
 
 
-def picture(mesh: RealMesh, control: str) -> Any:
+def picture(mesh: RealMesh) -> Any:
     """What of the mesh may be changed."""
     status = mesh.status()
     load = {key: status["load"].get(key) for key in ("running", "rate", "pattern")}
-    policies = http(f"{control}/api/policies").json()
+    policies = mesh.ask("/api/policies").json()
     return (
         [(each["name"], each["pids"], each["state"]) for each in status["instances"]],
         [(each["name"], each["started"]) for each in status["extras"]],
         load,
         policies["documents"],
-        http(f"{control}/api/topology.yaml").body,
+        mesh.ask("/api/topology.yaml").body,
     )
 
 
-def refused(control: str, method: str, path: str, body: bytes | None) -> str:
+def refused(mesh: RealMesh, method: str, path: str, body: bytes | None) -> str:
     """Its one line."""
-    answer = http(f"{control}{path}", method, {"Content-Type": "application/json"}, body)
+    answer = mesh.ask(path, method, body, {"Content-Type": "application/json"})
     assert 400 <= answer.status < 500, (answer.status, answer.body)
     words = answer.json()["error"]
     assert "\n" not in words
@@ -66,17 +66,16 @@ def test_a_refused_load_starts_and_changes_nothing(tmp_path: Path) -> None:
     """Neither a generator that is not there yet nor one that runs; what is right takes effect as a whole."""
     (tmp_path / "one.yaml").write_text("services:\n- name: web\n  isEntrypoint: true\n")
     with real_mesh(tmp_path, "one.yaml", "--no-load") as mesh:
-        control = mesh.state.running_mesh()["control"]
-        before = picture(mesh, control)
+        before = picture(mesh)
         for body, words in LOADS:
-            assert words in refused(control, "PUT", "/api/load", body)
-            assert picture(mesh, control) == before
+            assert words in refused(mesh, "PUT", "/api/load", body)
+            assert picture(mesh) == before
         assert not mesh.status()["load"]["running"]
         mesh.ok("load", "--rate", "15000", "--pattern", "step:levels=0.001/0,every=1h")
-        before = until(lambda: _settled(mesh, control))
+        before = until(lambda: _settled(mesh))
         for body, words in LOADS:
-            assert words in refused(control, "PUT", "/api/load", body)
-            assert picture(mesh, control) == before
+            assert words in refused(mesh, "PUT", "/api/load", body)
+            assert picture(mesh) == before
         # in range only together
         assert "5 req/s" in mesh.ok(
             "load", "--rate", "5", "--pattern", "spike:factor=1000,lasting=1,every=1h"
@@ -84,18 +83,17 @@ def test_a_refused_load_starts_and_changes_nothing(tmp_path: Path) -> None:
         assert mesh.load()["pattern"] == "spike:factor=1000,lasting=1,every=3600"
 
 
-def _settled(mesh: RealMesh, control: str) -> Any:
-    found = picture(mesh, control)
-    return found if found == picture(mesh, control) else None
+def _settled(mesh: RealMesh) -> Any:
+    found = picture(mesh)
+    return found if found == picture(mesh) else None
 
 
 def test_so_do_all_other_changes(tmp_path: Path) -> None:
     """Services, calls, policies, faults and actions: each with a half that would be right by itself."""
     (tmp_path / "one.yaml").write_text("services:\n- name: web\n  isEntrypoint: true\n")
     with real_mesh(tmp_path, "one.yaml", "--no-load") as mesh:
-        control = mesh.state.running_mesh()["control"]
         mesh.ok("fault", "web", "--delay", "1ms", "--name", "a", "--for", "1h")
-        before = picture(mesh, control)
+        before = picture(mesh)
         for method, path, body in CHANGES:
-            refused(control, method, path, None if body is None else json.dumps(body).encode())
-            assert picture(mesh, control) == before, (method, path, body)
+            refused(mesh, method, path, None if body is None else json.dumps(body).encode())
+            assert picture(mesh) == before, (method, path, body)

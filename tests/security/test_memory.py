@@ -60,11 +60,11 @@ def test_hostile_spans_do_not_fill_the_supervisor(tmp_path: Path) -> None:
     (tmp_path / "one.yaml").write_text(ONE)
     with real_mesh(tmp_path, "one.yaml", "--no-load") as mesh:
         running = mesh.state.running_mesh()
-        pid, control = running["supervisor"]["pid"], running["control"]
+        pid = running["supervisor"]["pid"]
         before = resident(pid)
 
         def post(body: bytes) -> int:
-            return http(f"{control}/v1/traces", "POST", PROTOBUF, body).status
+            return mesh.ask("/v1/traces", "POST", body, PROTOBUF).status
 
         for body in bodies():
             statuses = set(all_at_once(post, [body] * 18))
@@ -72,11 +72,11 @@ def test_hostile_spans_do_not_fill_the_supervisor(tmp_path: Path) -> None:
             assert peak(pid) - before < SUPERVISOR_GROWS, f"{len(body)} bytes that begin {body[:40]!r}"
         trace_id = secrets.token_bytes(16)
         until(lambda: post(of_spans(span(trace_id=trace_id), resource=b"")) == 200)
-        found = http(f"{control}/api/traces/{trace_id.hex()}").json()
+        found = mesh.ask(f"/api/traces/{trace_id.hex()}").json()
         assert len(found["data"][0]["spans"]) == 1
 
         def read(path: str) -> Answer:
-            return http(f"{control}{path}")
+            return mesh.ask(path)
 
         wide = ["/api/traces?service=orders&limit=1500", "/api/recent?limit=500", "/api/services"]
         assert {answer.status for answer in all_at_once(read, wide * AT_ONCE)} <= {200, 503}

@@ -77,9 +77,10 @@ const GIVEN_MS = 60_000;
 /** Gives a person a file. @param {Blob} content @param {string} name */
 export function give(content, name) {
   const address = URL.createObjectURL(content);
-  const link = h("a", { href: address, download: name });
-  document.body.append(link);
-  link.click();
-  link.remove();
+  const anchor = /** @type {HTMLAnchorElement} */ (h("a", { download: name }));
+  anchor.href = address; // ours: `h` takes the addresses of pages only
+  document.body.append(anchor);
+  anchor.click();
+  anchor.remove();
   window.setTimeout(() => URL.revokeObjectURL(address), GIVEN_MS);
 }
