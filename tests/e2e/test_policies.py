@@ -273,7 +273,7 @@ def test_a_canary_that_always_fails_is_rescued(mesh: RealMesh) -> None:
     put(mesh, route("reviews", block))
     found = asyncio.run(ask_many(outbound(mesh), "reviews", 400, 4))
     assert {status for status, _ in found} == {200}
-    asked = mesh.snapshot("ingress")["upstreams"]["canary"]["endpoints"]
+    asked = mesh.snapshot("front-1")["upstreams"]["canary"]["endpoints"]
     assert asked[0]["failures"] > 0
 
 
@@ -294,7 +294,7 @@ def test_a_request_explains_itself(mesh: RealMesh) -> None:
         assert status == 503
         answer = mesh.ask(f"/api/explain/{trace}")
         found = answer.json()["exchanges"] if answer.status == 200 else []
-        here = ("ingress", "outbound")
+        here = ("front-1", "outbound")
         return next((each for each in found if (each["instance"], each["direction"]) == here), None)
 
     outbound = until(outbound_of)
@@ -304,7 +304,7 @@ def test_a_request_explains_itself(mesh: RealMesh) -> None:
     assert outbound["route"] == "ledger/0"
     story = mesh.ok("explain", trace)
     assert f"trace {trace}: " in story
-    assert "ingress outbound: GET ledger/busy → 503" in story
+    assert "front-1 outbound: GET ledger/busy → 503" in story
     assert {"ledger-1", "ledger-2"} <= {word for word in story.split() if word.startswith("ledger-")}
     ran = mesh.run("explain", "0" * 31 + "1")
     assert ran.code == 2

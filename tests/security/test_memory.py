@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from mesh.tokens import authorization
 from tests.e2e.real_mesh import Answer, http, real_mesh, until
 from tests.security.hostile_spans import bodies, of_spans, span
 from tests.security.memory import MIB, needs_proc, peak, resident
@@ -129,11 +130,14 @@ def test_the_longest_recording_is_played_without_being_held(tmp_path: Path) -> N
     )
     try:
         assert process.stdout is not None
-        url = process.stdout.readline().partition("recorded: ")[2].split()[0]
+        link = process.stdout.readline().partition("recorded: ")[2].split()[0]
+        url, _, token = link.partition("/#token=")
+        bearer = authorization(token)
         port = int(url.rpartition(":")[2])
         with socket.create_connection(("127.0.0.1", port)) as idle:
-            idle.sendall(f"GET /api/recording HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
-            sizes = all_at_once(lambda _: len(http(f"{url}/api/recording").body), [None] * 3)
+            fields = "".join(f"{name}: {value}\r\n" for name, value in bearer.items())
+            idle.sendall(f"GET /api/recording HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{fields}\r\n".encode())
+            sizes = all_at_once(lambda _: len(http(f"{url}/api/recording", headers=bearer).body), [None] * 3)
         assert min(sizes) == max(sizes) > 300_000_000
         assert peak(process.pid) < REPLAY_TAKES
     finally:

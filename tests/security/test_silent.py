@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mesh.tokens import Scope
 from tests.e2e.real_mesh import real_mesh
 from tests.security.clients import Client
 
@@ -44,7 +45,8 @@ def listeners(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, st
             "loadgen": status["load"]["url"],
         }
         found = {name: url.removeprefix("http://") for name, url in urls.items()}
-        yield found | {name: f"127.0.0.1:{ports[name]}" for name in ("app", "inbound", "outbound", "admin")}
+        found |= {name: f"127.0.0.1:{ports[name]}" for name in ("app", "inbound", "outbound", "admin")}
+        yield found | {"token": mesh.tokens.of(Scope.CONTROL)}
 
 
 def target(name: str) -> bytes:
@@ -102,16 +104,18 @@ async def test_who_waits_or_rests_is_left_alone(listeners: dict[str, str]) -> No
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(_blocks(listeners["registry"]))
         tasks.create_task(_streams(listeners["admin"], b"/events"))
-        tasks.create_task(_streams(listeners["control"], b"/api/stream"))
+        token = listeners["token"]
+        tasks.create_task(_streams(listeners["control"], b"/api/stream", token))
         for name, path in (
             *(("control", b"/api/status"), ("registry", b"/v1/status/leader"), ("loadgen", b"/status")),
             *(("admin", b"/ready"), ("app", b"/health"), ("inbound", b"/"), ("entrypoint", b"/")),
         ):
-            tasks.create_task(_rests(name, listeners[name], path))
+            tasks.create_task(_rests(name, listeners[name], path, token if name == "control" else ""))
 
 
-def get(address: str, path: bytes) -> bytes:
-    return b"GET %b HTTP/1.1\r\nHost: %b\r\n\r\n" % (path, address.encode())
+def get(address: str, path: bytes, token: str = "") -> bytes:
+    bearer = b"Authorization: Bearer %b\r\n" % token.encode() if token else b""
+    return b"GET %b HTTP/1.1\r\nHost: %b\r\n%b\r\n" % (path, address.encode(), bearer)
 
 
 async def _blocks(address: str) -> None:
@@ -125,8 +129,8 @@ async def _blocks(address: str) -> None:
         assert loop.time() - began > SECONDS
 
 
-async def _streams(address: str, path: bytes) -> None:
-    async with Client(address, get(address, path)) as client:
+async def _streams(address: str, path: bytes, token: str = "") -> None:
+    async with Client(address, get(address, path, token)) as client:
         head = await client.reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200"), head
         hearing = asyncio.ensure_future(client.hears())
@@ -135,10 +139,10 @@ async def _streams(address: str, path: bytes) -> None:
         hearing.cancel()
 
 
-async def _rests(name: str, address: str, path: bytes) -> None:
-    async with Client(address, get(address, path)) as client:
+async def _rests(name: str, address: str, path: bytes, token: str) -> None:
+    async with Client(address, get(address, path, token)) as client:
         for pause in (SECONDS + 2, 0.0):
             assert (await asyncio.wait_for(client.answer(), 5))[0] == 200, name
             await asyncio.sleep(pause)
             if pause:
-                client.writer.write(get(address, path))
+                client.writer.write(get(address, path, token))
