@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 TOPOLOGY ?= shop
 
-.PHONY: env up down test lint format bench lock images sbom clean
+.PHONY: env up down test lint format bench docs lock images sbom clean
 
 env: .venv/.ready
 
@@ -41,6 +41,10 @@ format: env
 
 bench: env
 	$(BIN)/python -m tests.benchmarks
+
+# What becomes of each field of Istio's documents, from the models that read them.
+docs: env
+	$(BIN)/python -m mesh.istio_page docs/istio.md
 
 # Needs uv; run it after an edit of the dependencies in pyproject.toml.
 lock:

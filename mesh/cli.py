@@ -102,6 +102,13 @@ def up(
         int | None, typer.Option(metavar="N", min=0, max=65535, help="Of the control API (4200); 0 is any.")
     ] = None,
     drain_timeout: console.DrainTimeout = None,
+    outbound_traffic_policy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODE",
+            help="REGISTRY_ONLY or ALLOW_ANY: of hosts that neither the registry nor a ServiceEntry has.",
+        ),
+    ] = None,
 ) -> int:
     """Start a mesh here, and keep it until Ctrl-C or `mesh down`."""
     from mesh.up import PROGRAMS, Request, Times
@@ -111,7 +118,16 @@ def up(
     now = time.monotonic()
     times = Times(time.monotonic, time.sleep, now - (process_age(os.getpid()) or 0.0))
     drain_s = console.drain_seconds(drain_timeout)
-    request = Request(topology, _registry_url(registry), not no_load, rate, port, control_port, drain_s)
+    request = Request(
+        topology,
+        _registry_url(registry),
+        not no_load,
+        rate,
+        port,
+        control_port,
+        drain_s,
+        _traffic_mode(outbound_traffic_policy),
+    )
     if detach:
         return run_up_detached(request, times, PROGRAMS)
     return run_up(request, times, _make_show, PROGRAMS)
@@ -189,24 +205,38 @@ def load(
 @app.command(epilog="Example: mesh validate my-topology.yaml")
 def validate(
     files: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(metavar="FILE...", help="A topology, or files of policies.", show_default=False),
-    ],
+    ] = None,
+    filename: cli_policies.Files = None,
+    recursive: cli_policies.Recursive = False,
+    skip_unknown: cli_policies.SkipUnknown = False,
+    home: cli_policies.Home = None,
 ) -> int:
     """Check a topology file, or policies as one set, and say every fault with its place; starts nothing."""
     from mesh.policy_check import check_topology, holds_policies, validate_policies
     from services.script import TopologyError, load_topology
 
+    files = [*(files or ()), *(filename or ())]
+    if not files:
+        raise UsageError("name a topology, or files of policies: FILE..., -f FILE or -f FOLDER")
     if len(files) > 1 or holds_policies(files[0]):
-        return validate_policies(files)
+        from mesh.policy_files import Reading
+
+        how = Reading(skip_unknown=skip_unknown, recursive=recursive, home=home)
+        return validate_policies(files, how)
     file = files[0]
     try:
         topology = load_topology(file)
-        check_topology(topology)
+        warnings = check_topology(topology)
     except TopologyError as error:
         for each in (error, *error.more):
             console.print_error(str(each))
         return UsageError.exit_code
+    for note in topology.notes:
+        console.print_error(f"note: {note}")
+    for warning in warnings:
+        console.print_error(f"warning: {warning}")
     services, instances = len(topology.services), len(topology.instances())
     console.print_line(
         f"{file}: valid: {services} services, {instances} instances, entrypoint {topology.entrypoint.name}"
@@ -250,6 +280,14 @@ def _make_show() -> Any:
     from mesh.show import PlainShow, TerminalShow
 
     return TerminalShow() if sys.stdout.isatty() else PlainShow()
+
+
+def _traffic_mode(text: str | None) -> str | None:
+    if text not in (None, "REGISTRY_ONLY", "ALLOW_ANY"):
+        raise UsageError(
+            f'--outbound-traffic-policy: "{text[:40]}" is no mode (write REGISTRY_ONLY or ALLOW_ANY)'
+        )
+    return text
 
 
 def _registry_url(text: str | None) -> str | None:

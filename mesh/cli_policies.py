@@ -1,7 +1,7 @@
 """`mesh apply`, `get`, `delete`, `schema`: policies as people of kubectl and istioctl know them."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -9,6 +9,8 @@ import typer
 
 from mesh import console
 from mesh.errors import DocumentsRefused, MeshError, UsageError
+from mesh.policy_names import HOME, Wanted, full_name, key_of, wanted
+from mesh.words import unknown_name
 
 Files = Annotated[
     list[str] | None,
@@ -19,6 +21,20 @@ Files = Annotated[
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Say what would change and what can never act; write nothing.")
 ]
+Recursive = Annotated[bool, typer.Option("--recursive", "-R", help="Folders inside of folders too.")]
+SkipUnknown = Annotated[
+    bool, typer.Option("--skip-unknown", help="List documents of kinds that are no policies, and go on.")
+]
+Namespace = Annotated[str | None, typer.Option("--namespace", "-n", metavar="NAME", help="Not default.")]
+Home = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Where the cluster has the services that are in default here.",
+        show_default=False,
+    ),
+]
+AllNamespaces = Annotated[bool, typer.Option("--all-namespaces", "-A", help="Of all namespaces.")]
 
 
 class Output(StrEnum):
@@ -26,50 +42,83 @@ class Output(StrEnum):
 
     YAML = "yaml"
     JSON = "json"
+    NAME = "name"
+    WIDE = "wide"
 
 
-def apply(filename: Files = None, dry_run: DryRun = False, as_json: console.Json = False) -> int:
-    """Put policies (VirtualService, DestinationRule, Fault) into force at every sidecar, all or none."""
-    from mesh.policy_files import read_files
+def apply(
+    filename: Files = None,
+    dry_run: DryRun = False,
+    namespace: Namespace = None,
+    home: Home = None,
+    recursive: Recursive = False,
+    skip_unknown: SkipUnknown = False,
+    as_json: console.Json = False,
+) -> int:
+    """Put policies (VirtualService, DestinationRule, ServiceEntry, …) into force everywhere, all or none."""
+    from mesh.policy_files import Reading, read_files
 
     if not filename:
         raise UsageError("name the policies: -f FILE, a folder, or - for standard input")
-    files: Mapping[str, str] = {}
+    placed: Callable[[str], str] = str
     try:
-        read = read_files(filename)
-        files = read.files
+        read = read_files(filename, Reading(skip_unknown, recursive, namespace, home))
+        placed = read.placed
+        for line in read.skipped():
+            console.print_error(line)
+        if not read.policies:
+            raise UsageError("nothing is left to apply: every document is of a kind that is no policy")
         done = console.control_client().apply([policy.raw for policy in read.policies], dry_run=dry_run)
     except DocumentsRefused as error:
-        return refused("apply", error, files)
-    return _changed("apply", done, dry_run=dry_run, as_json=as_json)
+        return refused("apply", error, placed)
+    return _changed("apply", done, placed, dry_run=dry_run, as_json=as_json)
 
 
 def get(
     what: Annotated[
-        str | None,
-        typer.Argument(metavar="[KIND[/NAME]]", help="As in vs, dr/orders or fault.", show_default=False),
+        list[str] | None,
+        typer.Argument(
+            metavar="[KIND[,KIND] [NAME...]]",
+            help="As in vs, vs,dr, dr orders, vs/orders dr/orders.",
+            show_default=False,
+        ),
     ] = None,
-    output: Annotated[Output | None, typer.Option("--output", "-o", help="Whole documents.")] = None,
+    output: Annotated[
+        Output | None, typer.Option("--output", "-o", help="Whole documents, or names.")
+    ] = None,
+    namespace: Namespace = None,
+    all_namespaces: AllNamespaces = False,
     as_json: console.Json = False,
 ) -> int:
     """Show the policies, and how many sidecars act on them."""
-    from mesh.policy_names import kind_and_name
-    from mesh.policy_text import as_yaml, behind, policy_table, taken
+    from mesh.policy_text import as_list, as_yaml, behind, policy_table, taken
 
-    kind, name = (None, None) if what is None else kind_and_name(what)
-    found = console.control_client().policies(kind, name)
-    documents = [each["document"] for each in found["documents"]]
-    if as_json or output is Output.JSON:
-        console.print_json(documents[0] if name else found)
+    asked = wanted(what or ())
+    found, rows = _find(asked, None if all_namespaces else namespace or HOME)
+    documents = [row["document"] for row in rows]
+    # one that is asked for by its name is itself, any other number a List, as with kubectl
+    whole = documents[0] if len(asked.named) == 1 and documents else as_list(documents)
+    if as_json:
+        console.print_json(whole if len(asked.named) == 1 else {**found, "documents": rows})
+        return 0
+    if output is Output.JSON:
+        console.print_json(whole)
         return 0
     if output is Output.YAML:
-        console.print_text("---\n".join(as_yaml(document) for document in documents))
+        console.print_text(as_yaml(whole))
         return 0
-    if documents:
-        for line in policy_table(found["documents"], time.time()):
+    if output is Output.NAME:
+        for row in rows:
+            console.print_line(full_name(row["kind"], row["name"]))
+        return 0
+    if rows:
+        for line in policy_table(rows, time.time(), namespaces=all_namespaces):
             console.print_line(line)
     else:
-        console.print_line("no policies" if kind is None else f"no policies of kind {kind}")
+        kinds = f" of kind {', '.join(asked.kinds)}" if asked.kinds else ""
+        console.print_line(f"no policies{kinds}")
+    if elsewhere := sum(asked.takes(row["kind"], row["name"]) for row in found["documents"]) - len(rows):
+        console.print_error(f"{elsewhere} in other namespaces: mesh get -A")
     console.print_line(taken(found["sidecars"]))
     for line in (*found["problems"], *behind(found["sidecars"])):
         console.print_line(f"  {line}")
@@ -79,32 +128,49 @@ def get(
 def delete(
     what: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KIND/NAME]...", help="As in vs/orders.", show_default=False),
+        typer.Argument(
+            metavar="[KIND NAME...]", help="As in vs orders, or vs/orders dr/orders.", show_default=False
+        ),
     ] = None,
     filename: Files = None,
+    namespace: Namespace = None,
+    everything: Annotated[bool, typer.Option("--all", help="All of the kind.")] = False,
+    ignore_not_found: Annotated[
+        bool, typer.Option("--ignore-not-found", help="What is not there is no error.")
+    ] = False,
     dry_run: DryRun = False,
+    home: Home = None,
+    recursive: Recursive = False,
+    skip_unknown: SkipUnknown = False,
     as_json: console.Json = False,
 ) -> int:
-    """Remove policies, by name or all of a file; all or none."""
-    from mesh.policy_names import kind_and_name
-
-    keys = []
-    for word in what or ():
-        kind, name = kind_and_name(word)
-        if name is None:
-            raise UsageError(f'"{word}": write KIND/NAME, as in {word}/orders')
-        keys.append(f"{kind}/{name}")
+    """Remove policies, by name or all of a file; all or none, in any order."""
+    asked = wanted(what or ())
+    if what and not asked.named and not everything:
+        raise UsageError(f'"{what[0]}": write KIND/NAME or KIND NAME, as in {what[0]} orders; or --all')
     try:
+        keys = [key_of(kind, name, namespace or HOME) for kind, name in asked.named]
+        if what and everything:
+            keys = [_key(row) for row in _find(asked, namespace or HOME)[1]]
         if filename:
-            from mesh.policy_files import read_files
+            from mesh.policy_files import Reading, read_files
 
-            keys += [policy.key for policy in read_files(filename).policies]
+            read = read_files(filename, Reading(skip_unknown, recursive, namespace, home))
+            for line in read.skipped():
+                console.print_error(line)
+            keys += [policy.key for policy in read.policies]
+        if not keys and not (what or filename):
+            raise UsageError("name what is to go: KIND NAME, KIND/NAME or -f FILE")
+        if ignore_not_found:
+            there = {_key(row) for row in console.control_client().policies()["documents"]}
+            keys = [key for key in keys if key in there]
         if not keys:
-            raise UsageError("name what is to go: KIND/NAME or -f FILE")
+            console.print_line("no policies")
+            return 0
         done = console.control_client().delete(keys, dry_run=dry_run)
     except DocumentsRefused as error:
         return refused("delete", error)
-    return _changed("delete", done, dry_run=dry_run, as_json=as_json)
+    return _changed("delete", done, str, dry_run=dry_run, as_json=as_json)
 
 
 def schema() -> int:
@@ -115,15 +181,42 @@ def schema() -> int:
     return 0
 
 
-def refused(command: str, error: DocumentsRefused, files: Mapping[str, str] | None = None) -> int:
-    """Every problem on a line of its own, with the file of its document; the exit code."""
+def refused(command: str, error: DocumentsRefused, placed: Callable[[str], str] = str) -> int:
+    """Every problem on a line of its own, with file and line of its document; the exit code."""
     for problem in error.problems:
-        file = (files or {}).get(problem.partition(":")[0])
-        console.print_error(f"mesh {command}: {file + ': ' if file else ''}{problem}")
+        console.print_error(f"mesh {command}: {placed(problem)}")
     return error.exit_code
 
 
-def _changed(command: str, done: dict[str, Any], *, dry_run: bool, as_json: bool) -> int:
+def _find(asked: Wanted, namespace: str | None) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """What the mesh says, and the rows of what was asked for; UnknownName for what is not there."""
+    client = console.control_client()
+    kinds = {kind for kind, _ in asked.named} or set(asked.kinds)
+    if len(asked.named) == 1 and namespace == HOME:
+        ((kind, name),) = asked.named
+        found = client.policies(kind, name)
+        return found, found["documents"]
+    found = client.policies(next(iter(kinds)) if len(kinds) == 1 else None)
+    rows: list[dict[str, Any]] = [
+        row
+        for row in found["documents"]
+        if asked.takes(row["kind"], row["name"]) and namespace in (None, row.get("namespace", HOME))
+    ]
+    for kind, name in asked.named:
+        if not any((row["kind"], row["name"]) == (kind, name) for row in rows):
+            where = "" if namespace in (None, HOME) else f" in namespace {namespace}"
+            names = [row["name"] for row in found["documents"] if row["kind"] == kind]
+            raise unknown_name(f"{kind}{where}", name, names)
+    return found, rows
+
+
+def _key(row: dict[str, Any]) -> str:
+    return key_of(row["kind"], row["name"], row.get("namespace", HOME))
+
+
+def _changed(
+    command: str, done: dict[str, Any], placed: Callable[[str], str], *, dry_run: bool, as_json: bool
+) -> int:
     from mesh.policy_text import change_line, difference, taken
 
     if as_json:
@@ -134,7 +227,7 @@ def _changed(command: str, done: dict[str, Any], *, dry_run: bool, as_json: bool
             for line in difference(change) if dry_run else ():
                 console.print_line(line)
         for warning in done["warnings"]:
-            console.print_error(f"warning: {warning}")
+            console.print_error(f"warning: {placed(warning)}")
         if done["sidecars"] is not None and not done["sidecars"]["behind"]:
             console.print_line(taken(done["sidecars"]))
     return told_behind(command, done["sidecars"])
@@ -155,8 +248,8 @@ def told_behind(command: str, sidecars: dict[str, Any] | None) -> int:
 def add(app: typer.Typer) -> None:
     """Add the commands."""
     app.command(epilog="Example: mesh apply -f canary.yaml --dry-run")(apply)
-    app.command(epilog="Example: mesh get virtualservice/orders -o yaml")(get)
-    app.command(epilog="Example: mesh delete virtualservice/orders destinationrule/orders")(delete)
+    app.command(epilog="Example: mesh get vs,dr -A -o yaml")(get)
+    app.command(epilog="Example: mesh delete vs,dr orders")(delete)
     app.command(
         epilog="Example: mesh schema > .mesh/policy.schema.json, and as the first line of a policy file: "
         "# yaml-language-server: $schema=.mesh/policy.schema.json"

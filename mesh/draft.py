@@ -38,6 +38,8 @@ class Draft:
         self.file = file
         self.topology: Topology = parse_topology(text, file)
         self._document = read_document(text, file)
+        # where it was only understood: a service that is added must not make it one of two that nobody calls
+        self._own(self._document, self.topology.entrypoint.name)["isEntrypoint"] = True
 
     def service(self, name: str) -> Document:
         """A service as the file would say it in full: its own settings, else the shared ones."""

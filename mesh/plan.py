@@ -57,6 +57,7 @@ class Options:
     port: int | None = None
     control_port: int | None = None
     drain_s: float = DRAIN_S
+    outbound_traffic_policy: str | None = None  # None: the topology says
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +159,7 @@ class _Planner:
             self._options.drain_s,
             self._tokens.sidecar_environment(own_registry=registry is not None),
             self._tokens.spans_environment(),
+            self._options.outbound_traffic_policy or self._topology.outbound_traffic_policy,
         )
         instances = tuple(
             replicas.plan(instance, fixed.get(instance.service.name))
@@ -184,7 +186,7 @@ class _Planner:
         )
 
     def _check_policies(self) -> None:
-        self._notes += check_topology(self._topology)
+        self._notes += [*self._topology.notes, *check_topology(self._topology)]
 
     # ports
 

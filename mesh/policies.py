@@ -1,4 +1,5 @@
-"""Where a mesh keeps its policies: the registry's keys `mesh/policy/<Kind>/<name>`, which sidecars watch.
+"""Where a mesh keeps its policies: the registry's keys `mesh/policy/<Kind>/<name>`, which sidecars watch
+(`mesh/policy/<Kind>/<namespace>/<name>` outside the namespace `default`).
 
 The value of a key is the document as it was written, as JSON; its flags are when, in milliseconds since the
 epoch (0 = by another hand). The embedded registry forgets when it is restarted, so what is known is put back.
@@ -13,6 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mesh.errors import MeshError, UsageError
+from mesh.policy_names import HOME
+from mesh.policy_names import key_of as policy_key
+from sidecar.routing.kubernetes import without_server_fields, write_time
 from sidecar.routing.plain import NotPlain, read_json
 
 if TYPE_CHECKING:
@@ -53,8 +57,10 @@ class PolicyStore:
         self._url = registry_url
         self._token = token
         self._wall_clock = wall_clock
-        now = _milliseconds(wall_clock())
-        self._known = {key_of(policy): (_encoded(policy), now) for policy in seed}
+        now = wall_clock()
+        self._known = {
+            key_of(policy): (_encoded(_created(policy, now)), _milliseconds(now)) for policy in seed
+        }
 
     async def begin(self) -> list[str]:
         """For a registry that others used before: exactly ours are there then. Returns the keys that went."""
@@ -162,11 +168,20 @@ class PolicyStore:
 def key_of(policy: Mapping[str, Any]) -> str:
     """Where a document lives; raises UsageError when it has no kind or no name."""
     metadata = policy.get("metadata")
-    name = metadata.get("name") if isinstance(metadata, Mapping) else None
-    kind = policy.get("kind")
-    if not isinstance(kind, str) or not isinstance(name, str):
+    metadata = metadata if isinstance(metadata, Mapping) else {}
+    kind, name, namespace = policy.get("kind"), metadata.get("name"), metadata.get("namespace", HOME)
+    if not (isinstance(kind, str) and isinstance(name, str) and isinstance(namespace, str)):
         raise UsageError('a policy needs "kind" and "metadata.name"')
-    return f"{PREFIX}/{kind}/{name}"
+    return f"{PREFIX}/{policy_key(kind, name, namespace)}"
+
+
+def _created(policy: Mapping[str, Any], now: float) -> Mapping[str, Any]:
+    """The document with the time of its creation, by which sidecars order documents for one host."""
+    policy = without_server_fields(policy)
+    metadata = policy.get("metadata")
+    if not isinstance(metadata, Mapping) or metadata.get("creationTimestamp"):
+        return policy
+    return {**policy, "metadata": {**metadata, "creationTimestamp": write_time(now)}}
 
 
 def _encoded(policy: Mapping[str, Any]) -> bytes:

@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mesh.errors import DocumentsRefused, UsageError
+from mesh.errors import UsageError
 from services.script import Topology, TopologyError
 
 if TYPE_CHECKING:
+    from mesh.policy_files import Reading
     from sidecar.routing.errors import Problem
 
 # of a text that cannot be read: who wrote a policy is to be told of a policy
-_POLICY = re.compile(r"""["']?kind["']?\s*:\s*["']?(VirtualService|DestinationRule|Fault)\b""")
+_POLICY = re.compile(r"""["']?kind["']?\s*:\s*["']?(VirtualService|DestinationRule|ServiceEntry|Fault)\b""")
 TOPOLOGY_KIND = "MockServiceGraph"
 REMEDY = "write it as in Istio's documents; mesh schema prints what is allowed"
 
@@ -46,12 +47,14 @@ def check_topology(topology: Topology) -> list[str]:
         first = min(faults, key=lambda fault: fault.line or 0)
         first.more = tuple(fault for fault in faults if fault is not first)
         raise first
-    replicas = {service.name: service.replicas for service in topology.services}
-    return [f"policies: {warning}" for warning in policy_set.warnings_of(documents, replicas)]
+    instances: dict[str, list[Mapping[str, str]]] = {}
+    for instance in topology.instances():
+        instances.setdefault(instance.service.name, []).append(instance.labels)
+    return [f"policies: {warning}" for warning in policy_set.warnings_of(documents, instances)]
 
 
 def _fault(topology: Topology, index: int, problem: "Problem") -> TopologyError:
-    from mesh.policy_set import path_of
+    from sidecar.routing.entries import path_of
     from sidecar.routing.errors import printable
 
     field = f"policies[{index}]" + (f".{problem.path}" if problem.path else "")
@@ -83,24 +86,27 @@ def holds_policies(file: str) -> bool:
     return bool(kinds - {TOPOLOGY_KIND})
 
 
-def validate_policies(files: Sequence[str]) -> int:
-    """Say what is wrong with them as one set, or what could never act; the exit code."""
+def validate_policies(files: Sequence[str], how: "Reading") -> int:
+    """Say what is wrong with them as one set, what could never act, and how many are taken; the exit code."""
     from mesh import console, policy_set
-    from mesh.policy_files import read_files
+    from mesh.policy_files import read_all
 
-    try:
-        read = read_files(files)
-        policy_set.check(read.policies)
-    except DocumentsRefused as error:
-        for problem in error.problems:
-            console.print_error(problem)
-        return UsageError.exit_code
-    documents = [policy.document for policy in read.policies]
-    for warning in policy_set.warnings_of(documents, None):
-        console.print_error(f"warning: {warning}")
-    counts: dict[str, int] = {}
-    for document in documents:
-        counts[document.kind] = counts.get(document.kind, 0) + 1
-    words = ", ".join(f"{count} {kind}{'s' * (count > 1)}" for kind, count in sorted(counts.items()))
-    console.print_line(f"{' '.join(files)}: valid: {words}")
-    return os.EX_OK
+    read = read_all(files, how)
+    refused = {str(problem): problem.document for problem in read.problems}
+    together = policy_set.problems_by_document(read.policies)
+    refused |= {read.placed(line): key for line, key in together.items()}
+    for line in refused:
+        console.print_error(line)
+    wrong = set(together.values())
+    taken = [policy.document for policy in read.policies if policy.key not in wrong]
+    warnings = policy_set.warnings_of(taken, None) if taken else []
+    for warning in warnings:
+        console.print_error(f"warning: {read.placed(warning)}")
+    skipped = read.skipped() if how.skip_unknown else []
+    for line in skipped:
+        console.print_error(line)
+    warned = {warning.partition(": ")[0] for warning in warnings}
+    count = read.refused + len(read.policies) - len(taken)
+    words = f"{len(taken)} taken, {len(warned)} with warnings, {count} refused"
+    console.print_line(words + (f", {len(skipped)} skipped" if skipped else ""))
+    return UsageError.exit_code if refused else os.EX_OK

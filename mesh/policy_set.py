@@ -4,9 +4,9 @@ Importing it imports pydantic and the sidecar's routing, a tenth of a second: on
 """
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from mesh.errors import DocumentsRefused
@@ -15,7 +15,10 @@ from sidecar.routing.destination_rule import DestinationRule
 from sidecar.routing.documents import SET_BYTES_MAX, Document, parse_document
 from sidecar.routing.errors import DocumentError, Problem
 from sidecar.routing.fields import Budget
+from sidecar.routing.kubernetes import documents_in, without_server_fields, write_time
 from sidecar.routing.lint import lint
+from sidecar.routing.lint_subsets import Instances, lint_subsets
+from sidecar.routing.service_entry import ServiceEntry
 from sidecar.routing.virtual_service import VirtualService
 
 Raw = Mapping[str, Any]
@@ -33,6 +36,18 @@ class Policy:
         """Kind/name."""
         return self.document.key
 
+    @classmethod
+    def of(cls, raw: object, document: Document) -> "Policy":
+        """Of a document that was read, without what Kubernetes' server adds to one."""
+        assert isinstance(raw, Mapping)  # nothing else is a document
+        return cls(without_server_fields(raw), document)
+
+    def created(self, at: str) -> "Policy":
+        """With the time of its creation, which decides whose rules come first."""
+        metadata = self.document.metadata.model_copy(update={"creationTimestamp": at})
+        raw = {**self.raw, "metadata": {**self.raw["metadata"], "creationTimestamp": at}}
+        return replace(self, raw=raw, document=self.document.model_copy(update={"metadata": metadata}))
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -48,7 +63,7 @@ def read_policies(
     raws: Iterable[object], source: str = "document", budget: Budget | None = None
 ) -> list[Policy]:
     """Raises DocumentsRefused with every problem of every document."""
-    raws = list(raws)
+    raws = [raw for each in raws for _, raw in documents_in(each)]
     budget = budget or Budget()
     found: list[Policy] = []
     problems: list[Problem] = []
@@ -58,8 +73,7 @@ def read_policies(
         except DocumentError as error:
             problems.extend(error.problems)
         else:
-            assert isinstance(raw, Mapping)  # nothing else is a document
-            found.append(Policy(raw, document))
+            found.append(Policy.of(raw, document))
     if problems:
         raise DocumentsRefused([str(problem) for problem in problems])
     return found
@@ -67,10 +81,16 @@ def read_policies(
 
 def problems_of(policies: Sequence[Policy]) -> list[str]:
     """What any sidecar would refuse the whole set for; empty when all will take it."""
+    return list(problems_by_document(policies))
+
+
+def problems_by_document(policies: Sequence[Policy]) -> dict[str, str]:
+    """The same, each with the document that it is about."""
     size = sum(len(json.dumps(policy.raw)) for policy in policies)  # as the registry keeps them
     if size > SET_BYTES_MAX:
-        return [f"the policies: have {size} bytes together; sidecars take {SET_BYTES_MAX}"]
-    return [str(problem) for problem in problems_of_documents([policy.document for policy in policies])]
+        return {f"the policies: have {size} bytes together; sidecars take {SET_BYTES_MAX}": ""}
+    found = problems_of_documents([policy.document for policy in policies])
+    return {str(problem): problem.document for problem in found}
 
 
 def problems_of_documents(documents: Sequence[Document]) -> list[Problem]:
@@ -89,9 +109,13 @@ def check(policies: Sequence[Policy]) -> None:
         raise DocumentsRefused(problems)
 
 
-def warnings_of(documents: Sequence[Document], replicas: Mapping[str, int] | None) -> list[str]:
-    """Rules that are right and can never act, one line each. `replicas`: instances by service."""
-    return [str(problem) for problem in lint(documents, replicas)]
+def warnings_of(documents: Sequence[Document], instances: Instances | None) -> list[str]:
+    """Rules that are right and can never act, one line each; None: nothing is known of who is there."""
+    if instances is None:
+        return [str(problem) for problem in lint(documents, None)]
+    replicas = {service: len(everyone) for service, everyone in instances.items()}
+    problems = [*lint(documents, replicas), *lint_subsets(documents, instances)]
+    return [str(problem) for problem in problems]
 
 
 def version(policies: Iterable[Policy]) -> str:
@@ -105,6 +129,8 @@ def hosts_of(document: Document) -> list[str]:
         return list(document.spec.hosts)
     if isinstance(document, DestinationRule):
         return [document.spec.host]
+    if isinstance(document, ServiceEntry):
+        return list(document.spec.hosts)
     return [document.spec.instance or document.spec.host]
 
 
@@ -112,6 +138,25 @@ def merged(before: Sequence[Policy], put: Sequence[Policy]) -> list[Policy]:
     """`before` with `put` in the place of what has the same key, in the order of the registry's keys."""
     by_key = {policy.key: policy for policy in (*before, *put)}
     return [by_key[key] for key in sorted(by_key)]
+
+
+def stamped(before: Sequence[Policy], put: Sequence[Policy], now: float) -> list[Policy]:
+    """`put` with the time of each one's creation: that of what it takes the place of, else its own, as what
+    comes from a cluster has one, else now.
+    """
+    times = {policy.key: policy.document.metadata.creationTimestamp for policy in before}
+    return [
+        policy.created(times.get(policy.key) or policy.document.metadata.creationTimestamp or write_time(now))
+        for policy in put
+    ]
+
+
+def created_at(policy: Policy, otherwise: float | None) -> float | None:
+    """Since when it is there, as kubectl counts its age; of a fault, since when it acts."""
+    created = policy.document.metadata.creationTimestamp
+    if not created or policy.document.kind == "Fault":
+        return otherwise
+    return datetime.fromisoformat(created).timestamp()
 
 
 def changes(before: Sequence[Policy], put: Sequence[Policy]) -> list[Change]:
@@ -132,14 +177,3 @@ def _word(before: Raw | None, after: Raw) -> str:
 def canonical(raw: Raw) -> str:
     """The same text for the same document, however it was written."""
     return json.dumps(raw, sort_keys=True)
-
-
-_STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]|\[([^\]]*)\]")
-
-
-def path_of(field: str) -> tuple[str | int, ...]:
-    """`spec.http[0].route` -> ("spec", "http", 0, "route"), to look its line up."""
-    found: list[str | int] = []
-    for name, index, word in _STEP.findall(field):
-        found.append(int(index) if index else name or word)
-    return tuple(found)

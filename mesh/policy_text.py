@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from mesh.plain import is_plain
-from mesh.policy_names import shown
+from mesh.policy_names import HOME, key_of, shown
 
 AGE_UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 
@@ -33,10 +33,13 @@ def age(seconds: float | None) -> str:
     return "0s"
 
 
-def policy_table(documents: Iterable[Mapping[str, Any]], now: float) -> list[str]:
-    """KIND, NAME, HOSTS, AGE; a document that sidecars refuse says so."""
+def policy_table(
+    documents: Iterable[Mapping[str, Any]], now: float, *, namespaces: bool = False
+) -> list[str]:
+    """KIND, NAME, HOSTS, AGE; a document that sidecars refuse says so. With `namespaces`, NAMESPACE too."""
     rows = [
         (
+            *([each.get("namespace", HOME)] if namespaces else []),
             each["kind"],
             each["name"],
             ",".join(each["hosts"]) or "-",
@@ -45,7 +48,7 @@ def policy_table(documents: Iterable[Mapping[str, Any]], now: float) -> list[str
         )
         for each in documents
     ]
-    return table(("KIND", "NAME", "HOSTS", "AGE"), rows)
+    return table((*(["NAMESPACE"] if namespaces else []), "KIND", "NAME", "HOSTS", "AGE"), rows)
 
 
 def fault_table(faults: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -82,17 +85,26 @@ def behind(sidecars: Mapping[str, Any]) -> list[str]:
 
 def change_line(change: Mapping[str, Any]) -> str:
     """`virtualservice/orders configured`."""
-    return f"{shown(change['kind'] + '/' + change['name'])} {change['change']}"
+    return f"{shown(_key(change))} {change['change']}"
 
 
 def difference(change: Mapping[str, Any]) -> list[str]:
     """A unified diff of the YAML; no lines when nothing is different."""
-    name = f"{change['kind']}/{change['name']}"
+    name = _key(change)
     before, after = (_lines(change[side]) for side in ("before", "after"))
     return [
         line.rstrip("\n")
         for line in difflib.unified_diff(before, after, f"{name} (in force)", f"{name} (after)", lineterm="")
     ]
+
+
+def _key(change: Mapping[str, Any]) -> str:
+    return key_of(change["kind"], change["name"], change.get("namespace", HOME))
+
+
+def as_list(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Several documents as kubectl prints them."""
+    return {"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": ""}, "items": [*documents]}
 
 
 def _lines(document: Mapping[str, Any] | None) -> list[str]:

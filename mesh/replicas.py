@@ -14,7 +14,8 @@ class ReplicaPlanner:
 
     `environment` is that of the person who typed the command; programs of a `command:` inherit it. Those of
     sidecars and scripted services hold their tokens. The latter read the topology's working copy in the state
-    directory, which changes while the mesh runs.
+    directory, which changes while the mesh runs. `outbound_traffic_policy` is for all but the ingress, which
+    passes no stranger's host on.
     """
 
     def __init__(
@@ -27,7 +28,10 @@ class ReplicaPlanner:
         drain_s: float,
         sidecar_environment: Mapping[str, str],
         app_environment: Mapping[str, str],
+        outbound_traffic_policy: str = "REGISTRY_ONLY",
     ) -> None:
+        default = outbound_traffic_policy == "REGISTRY_ONLY"
+        self._outside = () if default else ("--outbound-traffic-policy", outbound_traffic_policy)
         self._ports = ports
         self._state = state
         self._environment = environment
@@ -44,10 +48,12 @@ class ReplicaPlanner:
         flags = ["--service", service.name, "--version", instance.version]
         if instance.zone:
             flags += ["--zone", instance.zone]
+        for key, value in service.labels:
+            flags += ["--label", f"{key}={value}"]
         flags += ["--inbound", address(ports["inbound"]), "--app", address(ports["app"])]
         if service.health.path:
             flags += ["--app-health", service.health.path]
-        flags += ["--app-health-interval", f"{service.health.interval:g}s"]
+        flags += ["--app-health-interval", f"{service.health.interval:g}s", *self._outside]
         parts = {
             Part.SIDECAR: self.sidecar(instance.name, ports, *flags),
             Part.APP: self._command(instance, ports) if service.command else self._scripted(instance, ports),

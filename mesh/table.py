@@ -70,7 +70,8 @@ def _breakers(breakers: Mapping[str, list[str]]) -> Text:
 
 def _footer(status: Mapping[str, Any]) -> list[RenderableType]:
     urls = f"entrypoint {status['entrypoint']}   control {status['control']}   registry {status['registry']}"
-    return [_text(f"load  {load_line(status['load'])}"), _text(urls, "dim")]
+    warnings = [_text(f"warning: {words}", "yellow") for words in status.get("warnings", ())]
+    return [*warnings, _text(f"load  {load_line(status['load'])}"), _text(urls, "dim")]
 
 
 def _text(words: str, style: str = "") -> Text:

@@ -59,12 +59,21 @@ class Request:
     port: int | None = None
     control_port: int | None = None
     drain_s: float = 30.0
+    outbound_traffic_policy: str | None = None
 
     def options(self) -> "Options":
         """For the plan."""
         from mesh.plan import Options
 
-        return Options(self.registry, self.load, self.rate, self.port, self.control_port, self.drain_s)
+        return Options(
+            self.registry,
+            self.load,
+            self.rate,
+            self.port,
+            self.control_port,
+            self.drain_s,
+            self.outbound_traffic_policy,
+        )
 
 
 def up(request: Request, times: Times, make_show: Callable[[], "Show"], programs: tuple[str, ...]) -> int:

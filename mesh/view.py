@@ -6,6 +6,7 @@ Pure: made from the plan, the instances' records and what their sidecars last sa
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from mesh.broken_arms import broken_arms
 from mesh.instance import Instance, Phase
 from mesh.plan import MeshPlan, Part
 
@@ -21,6 +22,7 @@ def instance_view(instance: Instance, callers: Mapping[str, list[str]]) -> dict[
         "service": plan.service,
         "version": plan.version,
         "zone": plan.zone,
+        "labels": _mapping((instance.snapshot or {}).get("labels")),
         "state": standing.state.value,
         "healthy": instance.healthy,
         "reason": standing.reason,
@@ -44,6 +46,7 @@ def mesh_view(plan: MeshPlan, instances: Iterable[Instance], extras: Iterable[In
         "registry": plan.registry_url,
         "control": plan.control_url,
         "notes": list(plan.notes),
+        "warnings": broken_arms(one.snapshot or {} for one in (*instances, *extras)),
         "instances": [instance_view(one, breakers.get(one.plan.name, {})) for one in instances],
         "extras": [instance_view(one, {}) for one in extras],
     }

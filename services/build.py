@@ -1,8 +1,11 @@
 """From the document as written to what it means: every default filled in, every unit a number."""
 
+from dataclasses import replace
 from typing import Any
 
 from services.document import ScriptItem, ServiceDocument, StepDocument, TopologyDocument
+from services.entrypoint import note_of, uncalled
+from services.fields import TRAFFIC_MODES
 from services.topology import Call, Concurrent, Health, Load, Service, Sleep, Step, Topology
 from services.yaml_lines import Lines
 
@@ -13,9 +16,17 @@ def build_topology(document: TopologyDocument, file: str, lines: Lines) -> Topol
         _service(service, document, lines.at(("services", index)))
         for index, service in enumerate(document.services)
     )
+    notes: tuple[str, ...] = ()
+    if not any(service.is_entrypoint for service in services):
+        callees = (call.service for service in services for call in service.calls())
+        (name,) = uncalled((service.name for service in services), callees)
+        services = tuple(replace(each, is_entrypoint=each.name == name) for each in services)
+        notes = (note_of(name),)
     load = Load(document.load.rate, document.load.pattern) if document.load else None
     port = document.ingress.port if document.ingress else None
-    return Topology(file, services, load, port, document.policies, lines)
+    policy = document.outbound_traffic_policy
+    mode = policy.mode if policy else TRAFFIC_MODES[0]
+    return Topology(file, services, load, port, document.policies, lines, mode, notes)
 
 
 def _service(service: ServiceDocument, document: TopologyDocument, line: int) -> Service:
@@ -40,6 +51,7 @@ def _service(service: ServiceDocument, document: TopologyDocument, line: int) ->
         replicas=setting("num_replicas"),
         versions=one_or_many("version", "versions", "v1"),
         zones=one_or_many("zone", "zones", ""),
+        labels=tuple(service.labels.items()),
         error_rate=setting("error_rate") if scripted else 0.0,
         request_size=setting("request_size"),
         response_size=setting("response_size") if scripted else 0,

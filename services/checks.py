@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 
 from services.document import CallDocument, ServiceDocument, TopologyDocument
+from services.entrypoint import problem_of, uncalled
 from services.errors import Fault, Path, suggest
 from services.graph import Edge, endless_calls
+from services.outside import hosts_outside, is_outside
 from services.yaml_lines import Lines
 
 
@@ -19,13 +21,16 @@ def faults_of_the_whole(document: TopologyDocument, lines: Lines) -> Iterator[Fa
         names.setdefault(service.name, index)
         yield from _faults_of_replicas(("services", index), service, document)
 
+    outside = hosts_outside(document.policies)
     edges: list[Edge] = []
     reported: set[Path] = set()
     for index, service in enumerate(document.services):
         for place, call in _calls(document, index):
             if call.service in names:
                 edges.append(Edge(service.name, call.service, call.probability or 1.0, place))
-            elif place not in reported:  # a call in defaults is every service's
+            elif place not in reported and not is_outside(
+                call.service, outside
+            ):  # a call in defaults is every service's
                 reported.add(place)
                 remedy = suggest(call.service, names, "services")
                 yield Fault(place, f'no service is named "{call.service}"', remedy)
@@ -49,12 +54,9 @@ def _faults_of_replicas(place: Path, service: ServiceDocument, document: Topolog
 
 def _faults_of_entrypoints(document: TopologyDocument, lines: Lines, edges: list[Edge]) -> Iterator[Fault]:
     marked = [index for index, service in enumerate(document.services) if service.is_entrypoint]
-    if not marked:
-        called = {edge.callee for edge in edges}
-        uncalled = [service.name for service in document.services if service.name not in called]
-        best = f'"{uncalled[0]}", which nobody calls' if uncalled else f'"{document.services[0].name}"'
-        remedy = f'write "isEntrypoint: true" in one, such as {best}'
-        yield Fault(("services",), "no service is the entrypoint", remedy)
+    names = [service.name for service in document.services]
+    if not marked and len(found := uncalled(names, (edge.callee for edge in edges))) != 1:
+        yield Fault(("services",), *problem_of(names, found))
     for index in marked[1:]:
         line = lines.at(("services", marked[0], "isEntrypoint"))
         problem = f'"{document.services[marked[0]].name}" is the entrypoint already, in line {line}'

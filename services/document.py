@@ -17,6 +17,7 @@ from services.fields import (
     Headers,
     HttpPath,
     Label,
+    Labels,
     Method,
     Name,
     Part,
@@ -28,6 +29,7 @@ from services.fields import (
     Share,
     Size,
     Text,
+    TrafficMode,
     kind_of,
 )
 from services.latency import Latency
@@ -110,6 +112,7 @@ class HealthDocument(Part):
         return self
 
 
+MAX_LABELS_TEXT = 512  # all of them stand in one value of Consul's Meta, which is no longer
 # Ten questions a second cost an idle replica about one percent of a core.
 MIN_HEALTH_INTERVAL_S = 0.1
 
@@ -152,10 +155,21 @@ class ServiceDocument(SettingsDocument):
     # isotope's, without meaning here
     namespace: Any = None
     cluster: Any = None
-    labels: Any = None
+    # isotope's too: what subsets and sourceLabels of policies ask for
+    labels: Labels = Field(default_factory=dict)
     # ours
     command: Command | None = None
     port: Port | None = None
+
+    @model_validator(mode="after")
+    def _labels_of_its_own(self) -> "ServiceDocument":
+        for key in ("app", "version", "zone"):
+            if key in self.labels:
+                remedy = "leave it out: it is the service's name" if key == "app" else f'write "{key}: ..."'
+                raise FieldError(f'the label "{key}" is the mesh\'s own', remedy, "labels")
+        if len(",".join(f"{key}={value}" for key, value in self.labels.items())) > MAX_LABELS_TEXT:
+            raise FieldError("the labels are too long", "use fewer or shorter ones", "labels")
+        return self
 
     @model_validator(mode="after")
     def _command_runs_itself(self) -> "ServiceDocument":
@@ -183,6 +197,12 @@ class IngressDocument(Part):
     port: Port | None = None
 
 
+class OutboundTrafficPolicyDocument(Part):
+    """Istio's, of the whole mesh: what becomes of a host that neither the registry nor a document has."""
+
+    mode: TrafficMode
+
+
 class TopologyDocument(Part):
     """The whole file."""
 
@@ -195,6 +215,9 @@ class TopologyDocument(Part):
     policies: tuple[dict[str, Any], ...] = ()
     load: LoadDocument | None = None
     ingress: IngressDocument | None = None
+    outbound_traffic_policy: OutboundTrafficPolicyDocument | None = Field(
+        default=None, alias="outboundTrafficPolicy"
+    )
 
     @model_validator(mode="after")
     def _whole(self) -> "TopologyDocument":

@@ -20,12 +20,16 @@ MAX_REPLICAS = 1000
 _NAME = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 # The mesh's own processes, which `mesh kill` and `mesh logs` take beside instances; and the registry's entry
 # in its own catalog, to which no sidecar leads.
+# Istio's outboundTrafficPolicy.mode, the default first.
+TRAFFIC_MODES = ("REGISTRY_ONLY", "ALLOW_ANY")
 RESERVED_NAMES = frozenset({"ingress", "registry", "loadgen", "consul"})
 # RFC 9110: token, and a field value without control characters (no header may end early).
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e\xa0-\ud7ff\ue000-\uffff]{0,4000}")
 # Sidecars say it in headers, between "~" and before ",".
 _LABEL = re.compile(r"[!-+\--}]{1,253}")
+_LABEL_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9./_-]{0,316}")
+_LABEL_VALUE = re.compile(r"[A-Za-z0-9._-]{0,63}")
 # Origin-form (RFC 9112 3.2.1): visible ASCII, so that nothing can be smuggled into the request line.
 _HTTP_PATH = re.compile(r"/[!-~]{0,2000}")
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -78,6 +82,22 @@ def _label(value: object) -> str:
     if not _LABEL.fullmatch(text):
         raise FieldError(f"{text[:60]!r} cannot stand in a header", 'write letters, digits, "." and "-"')
     return text
+
+
+def _labels(value: object) -> dict[str, str]:
+    """As Kubernetes has them; a number is taken for its text, as isotope's files have `tier: 1`."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise FieldError(f"{kind_of(value)} stands where labels belong", 'write "key: value" lines')
+    for key, text in value.items():
+        number = isinstance(text, int) and not isinstance(text, bool)
+        if not (isinstance(key, str) and _LABEL_KEY.fullmatch(key)):
+            raise FieldError(f"{str(key)[:60]!r} is no label", 'write letters, digits, ".", "-", "_" and "/"')
+        if not ((isinstance(text, str) or number) and _LABEL_VALUE.fullmatch(str(text))):
+            remedy = 'write at most 63 letters, digits, ".", "-" and "_"'
+            raise FieldError(f"{key}: {str(text)[:60]!r} is no label's value", remedy)
+    return {key: str(text) for key, text in value.items()}
 
 
 def _whole(value: object, low: int, high: int) -> int:
@@ -137,10 +157,18 @@ def _command(value: object) -> tuple[str, ...]:
 
 def _type(value: object) -> str:
     if value == "grpc":
-        raise FieldError("gRPC services are not run here", 'isotope never built them either; write "http"')
+        problem = "gRPC services are not run here: this one would never answer"
+        raise FieldError(problem, 'write "http", and the same graph runs with HTTP/1.1 calls')
     if value != "http":
         raise FieldError(f"{kind_of(value)} is not a service type", 'write "http" or leave it out')
     return "http"
+
+
+def _traffic_mode(value: object) -> str:
+    if value not in TRAFFIC_MODES:
+        problem = f"{kind_of(value)} says nothing of hosts that nobody knows"
+        raise FieldError(problem, f"write {' or '.join(TRAFFIC_MODES)}")
+    return str(value)
 
 
 def _graph_kind(value: object) -> str:
@@ -166,6 +194,7 @@ def kind_of(value: object) -> str:
 Text = Annotated[str, BeforeValidator(_text)]
 Name = Annotated[str, BeforeValidator(_name)]
 Label = Annotated[str, BeforeValidator(_label)]
+Labels = Annotated[dict[str, str], BeforeValidator(_labels)]
 Flag = Annotated[bool, BeforeValidator(_flag)]
 Replicas = Annotated[int, BeforeValidator(lambda value: _whole(value, 1, MAX_REPLICAS))]
 Port = Annotated[int, BeforeValidator(lambda value: _whole(value, 1, 65535))]
@@ -179,4 +208,5 @@ Method = Annotated[str, BeforeValidator(_method)]
 Headers = Annotated[dict[str, str], BeforeValidator(_headers)]
 Command = Annotated[tuple[str, ...], BeforeValidator(_command)]
 ServiceType = Annotated[str, BeforeValidator(_type)]
+TrafficMode = Annotated[str, BeforeValidator(_traffic_mode)]
 GraphKind = Annotated[str, BeforeValidator(_graph_kind)]

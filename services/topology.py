@@ -71,6 +71,7 @@ class Service:
     replicas: int = 1
     versions: tuple[str, ...] = ("v1",)
     zones: tuple[str, ...] = ("",)
+    labels: tuple[tuple[str, str], ...] = ()
     error_rate: float = 0.0
     request_size: int = 0
     response_size: int = 0
@@ -105,6 +106,12 @@ class Instance:
     version: str
     zone: str
 
+    @property
+    def labels(self) -> dict[str, str]:
+        """What subsets and sourceLabels of policies ask for."""
+        own = {"app": self.service.name, "version": self.version, "zone": self.zone}
+        return {**dict(self.service.labels), **own}
+
 
 @dataclass(frozen=True, slots=True)
 class Topology:
@@ -120,6 +127,8 @@ class Topology:
     ingress_port: int | None
     policies: tuple[dict[str, object], ...]
     lines: Lines = field(repr=False, compare=False)
+    outbound_traffic_policy: str = "REGISTRY_ONLY"
+    notes: tuple[str, ...] = ()  # what was understood without being written
 
     @property
     def entrypoint(self) -> Service:

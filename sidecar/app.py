@@ -27,7 +27,9 @@ from .admin.app_metrics import AppMetrics
 from .admin.server import Admin
 from .app_health import AppHealth
 from .balance.endpoints import EndpointSpec
-from .config import Config
+from .balance.locality import Place
+from .boundary import Boundary, netloc
+from .config import ALLOW_ANY, Config
 from .discovery import Destinations
 from .errors import ConfigError
 from .inbound import Inbound, LocalApp
@@ -36,6 +38,7 @@ from .io.files import raise_limit
 from .io.listener import Listener
 from .io.outbox import Outbox
 from .io.tcp import TcpListener
+from .labels import own_labels
 from .listening import INBOUND, Listening
 from .loop_lag import LoopLag
 from .observe.access_log import FLUSH_S, AccessLog
@@ -51,8 +54,10 @@ from .policy.events import PolicyEvent
 from .policy.settings import ConnectionPolicy
 from .policy_wiring import make_policies
 from .registration import registration
+from .resolver import Resolver
 from .routing.compiled import Destination as Meaning
 from .stack import Upstream
+from .whereabouts import Whereabouts
 
 log = logging.getLogger("sidecar")
 
@@ -126,7 +131,13 @@ class Sidecar:
             self._tasks = await stack.enter_async_context(asyncio.TaskGroup())
             background: list[asyncio.Task[None]] = []
             self.destinations = destinations = Destinations(
-                self._client, self._make_upstream, self._spawn, self._deadlines, self.events, self.clock
+                self._client,
+                self._make_upstream,
+                self._spawn,
+                self._deadlines,
+                self.events,
+                self.clock,
+                Whereabouts(Resolver(self._spawn), Boundary(self._protected), asyncio.sleep),
             )
             for name, addresses in config.upstreams:
                 specs = [
@@ -220,14 +231,21 @@ class Sidecar:
         task.add_done_callback(self._spawned.discard)
 
     def _make_upstream(self, meaning: Meaning) -> Upstream:
+        config = self.config
         upstream = Upstream(
             meaning.key, meaning.policy, self._policy_event, self.config.name, self.clock, self.rng
         )
-        upstream.set_zone(self.config.zone)
+        upstream.set_place(Place(config.zone, own_labels(config.service, config.version, config.labels)))
         return upstream
 
     def _connection_policy(self) -> ConnectionPolicy:
         return ConnectionPolicy(connect_timeout_s=self.config.timeouts.connect)
+
+    def _protected(self) -> list[str]:
+        """Where no document and no request leads us: our own listeners, the registry, the control API."""
+        own = [] if self.snapshot is None else list(self.snapshot.addresses.values())
+        others = [netloc(each) for each in (self.config.registry, self.config.otlp) if each]
+        return own + others + [str(address) for address in self.config.protected]
 
     def _policy_version(self) -> str:
         return "" if self._policies is None else self._policies.compiled.version
@@ -285,6 +303,7 @@ class Sidecar:
             identity = (config.name, config.service, config.version)
             self.outbound = Outbound(destinations, identity, config.default_service is not None, *common)
             self.outbound.trusted_hops = config.trusted_hops
+            self.outbound.allow_any = config.outbound_traffic_policy == ALLOW_ANY
 
     # -- living ----------------------------------------------------------------------------------------
 

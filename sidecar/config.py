@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,11 +26,14 @@ DRAIN_TIMEOUT_S = 30.0
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h)")
 # These go into fields of messages as they are, set apart by "~" and ",".
 _WORD = re.compile(r"[!-+\--}]{0,253}")
+_LABEL = re.compile(r"([A-Za-z0-9][A-Za-z0-9./_-]{0,316})=([A-Za-z0-9._-]{0,63})")
 _WORDS = ("name", "service", "version", "zone", "default_service")
 # More than one for each core gains nothing, and each is a Python process.
 MAX_WORKERS = 128
 # A CDN, a cloud's load balancer, a firewall, one more of each: past this it is a typing error.
 MAX_TRUSTED_HOPS = 16
+# Istio's outboundTrafficPolicy.mode: what becomes of a host that neither the registry nor a document has.
+REGISTRY_ONLY, ALLOW_ANY = "REGISTRY_ONLY", "ALLOW_ANY"
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 EXAMPLE = """\
@@ -47,6 +51,11 @@ class Address:
     host: str
     port: int
 
+    @property
+    def is_loopback(self) -> bool:
+        """Whether it can only be on this machine."""
+        return self.host == "localhost" or self.host == "::1" or self.host.startswith("127.")
+
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
@@ -59,6 +68,7 @@ class Config:
     service: str
     version: str = "v1"
     zone: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
     inbound: Address | None = None
     advertise: str | None = None
     app: Address | None = None
@@ -77,13 +87,14 @@ class Config:
     upstreams: tuple[tuple[str, tuple[Address, ...]], ...] = ()
     default_service: str | None = None
     trusted_hops: int = 0
+    outbound_traffic_policy: str = REGISTRY_ONLY
     policies: tuple[Path, ...] = ()
     otlp: str | None = None
     trace_sample: float = 1.0
     access_log: str | None = None
     header_timeout: float = 10.0
     idle_timeout: float = 60.0
-    upstream_timeout: float = 15.0
+    upstream_timeout: float = math.inf
     drain_timeout: float = DRAIN_TIMEOUT_S
     limits: Limits = DEFAULT_LIMITS
     timeouts: Timeouts = DEFAULT_TIMEOUTS
@@ -93,6 +104,9 @@ class Config:
     max_late_uploads: int = MAX_LATE_UPLOADS
     log_level: str = "info"
     workers: int = 1
+    protected: tuple[
+        Address, ...
+    ] = ()  # of a worker: where its manager listens, as far as it is known before
     worker: int = 0  # the number of this one, set by who starts it; 0 = the only one
 
 
@@ -120,7 +134,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
             values[key], source = flag_value, "--" + key.replace("_", "-")
         elif variable in environ:
             values[key], source = environ[variable], variable
-            if key in ("upstream", "tcp", "policy"):
+            if key in ("upstream", "tcp", "policy", "label"):
                 values[key] = environ[variable].split(";")
         elif key in file:
             values[key], source = file[key], f"{path}: {key}"
@@ -146,10 +160,16 @@ def parse(argv: Sequence[str], environ: Mapping[str, str]) -> Config:
     # the variable may be a whole mesh's
     if given["trusted_hops"] is not None and not values.get("default_service"):
         raise ConfigError("--trusted-hops is for an ingress: it needs --default-service SERVICE")
+    if values.get("outbound_traffic_policy") == ALLOW_ANY and values.get("default_service"):
+        raise ConfigError(
+            "--outbound-traffic-policy: an ingress passes no stranger's host on: leave ALLOW_ANY out, or "
+            "--default-service"
+        )
     name = str(values["name"])
     values.setdefault("service", re.sub(r"-\d+$", "", name))
     values["upstreams"] = values.pop("upstream", ())
     values["policies"] = values.pop("policy", ())
+    values["labels"] = values.pop("label", ())
     limits, timeouts = take_limits(values), take_timeouts(values)
     return Config(limits=limits, timeouts=timeouts, **values)  # type: ignore[arg-type]  # converted above
 
@@ -180,7 +200,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--name", help="the instance, e.g. orders-1")
     add("--service", help="its service (default: the name without -N)")
     add("--version", help="its version (default: v1)")
-    add("--zone", help="where it runs")
+    add("--zone", help="where it runs: ZONE, or REGION/ZONE/SUBZONE as Istio's localities are written")
+    add(
+        "--label",
+        metavar="KEY=VALUE",
+        action="append",
+        help="one more label, for subsets and sourceLabels; may be repeated",
+    )
     add("--inbound", metavar="HOST:PORT", help="listen here for requests to the app")
     add(
         "--advertise",
@@ -236,10 +262,17 @@ def _parser() -> argparse.ArgumentParser:
         "Envoy's xff_num_trusted_hops, the client is the Nth address of x-forwarded-for from the right",
     )
     add(
+        "--outbound-traffic-policy",
+        metavar="MODE",
+        help="REGISTRY_ONLY (default): a host that neither the registry nor a ServiceEntry has is refused; "
+        "ALLOW_ANY: it is asked as it is, by plain HTTP, as the service PassthroughCluster",
+    )
+    add(
         "--policy",
         metavar="FILE",
         action="append",
-        help="a VirtualService, DestinationRule or Fault, besides those of the registry (may be repeated)",
+        help="a VirtualService, DestinationRule, ServiceEntry or Fault, besides those of the registry "
+        "(may be repeated)",
     )
     add("--otlp", metavar="URL", help="export traces there by OTLP over HTTP")
     add("--trace-sample", metavar="RATIO", help="share of new traces that are sampled (default: 1)")
@@ -247,7 +280,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--header-timeout", metavar="TIME", help="for a request head to arrive (default: 10s)")
     add("--idle-timeout", metavar="TIME", help="of an idle client connection (default: 60s)")
     add(
-        "--upstream-timeout", metavar="TIME", help="for an answer to begin, all tries together (default: 15s)"
+        "--upstream-timeout",
+        metavar="TIME",
+        help="for an answer to begin, all tries together (default: 0s, no limit)",
     )
     add(
         "--drain-timeout",
@@ -303,16 +338,22 @@ def _convert(key: str, value: object, source: str) -> object:
         return tuple(_parse_tcp(str(item), source) for item in _as_list(value))
     if key == "inbound_protocol" and text not in ("http", "tcp"):
         raise ConfigError(f"{source}: {text!r} is not a protocol; use http or tcp")
+    if key == "upstream_timeout" and text in ("0", "0s"):  # as in Envoy
+        return math.inf
     if key.endswith(("_timeout", "_interval")):
         return parse_duration(text, source)
     if key.endswith("_token_file"):
         return Path(text)
+    if key == "label":
+        return tuple(parse_label(str(item), source) for item in _as_list(value))
     if key == "policy":
         return tuple(Path(str(item)) for item in _as_list(value))
     if key == "upstream":
         return tuple(_parse_upstream(str(item), source) for item in _as_list(value))
     if key == "default_service":
         _not_the_registry(text, source)
+    if key == "outbound_traffic_policy" and text not in (REGISTRY_ONLY, ALLOW_ANY):
+        raise ConfigError(f"{source}: {text[:40]!r} is no mode; use {REGISTRY_ONLY} or {ALLOW_ANY}")
     if key == "trusted_hops":
         return _whole(text, source, 0, MAX_TRUSTED_HOPS)
     if key == "trace_sample":
@@ -357,6 +398,14 @@ def parse_advertised(text: str, source: str) -> Address:
     if address.host in ("0.0.0.0", "::", ""):
         raise ConfigError(f"{source}: {text!r} is nowhere for a caller; name this machine, as in orders-1")
     return address
+
+
+def parse_label(text: str, source: str) -> tuple[str, str]:
+    """KEY=VALUE, in Kubernetes' characters."""
+    found = _LABEL.fullmatch(text)
+    if found is None:
+        raise ConfigError(f"{source}: {text[:80]!r} is not KEY=VALUE, for example tier=gold")
+    return found.group(1), found.group(2)
 
 
 def parse_duration(text: str, source: str) -> float:

@@ -44,6 +44,11 @@ class Entry:
         self._slow: SlowAnswer | None = None
         self._state = _State.ADMITTED
 
+    @property
+    def holds(self) -> bool:
+        """Its caller's time runs, whatever is done to the request here."""
+        return False
+
     def begin(self) -> Target | MeshError | None:
         """Where the request goes, why it is refused, or None: its fault decides later, or has done so."""
         inbound, exchange = self._inbound, self._exchange

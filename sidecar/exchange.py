@@ -23,6 +23,7 @@ from .detour import admit, fallback, is_empty, other_arm
 from .direct import DirectAnswer
 from .errors import Flag, MeshError
 from .exchange_state import NEVER
+from .header_values import asked
 from .holding import HOLD_S
 from .io.downstream import Downstream
 from .io.flow import Hold
@@ -54,7 +55,7 @@ class Exchange(Tries):
         proxy = self.proxy
         found = proxy.route(self.head, self)
         self._limit = limit = proxy.time_limit(self.head, self.route)
-        if self._complete or proxy.deadline_covers_body(self.head):
+        if (self._complete or proxy.deadline_covers_body(self.head)) and not self._held_by_fault():
             self._deadline = self.started + limit
         if limit <= 0:
             self._fail(Flag.DT, "nothing was left of the caller's time")
@@ -76,6 +77,8 @@ class Exchange(Tries):
             return
         self.target_name = found.name
         route = self.route
+        retry = found.policy.retry if route is None or route.retry is None else route.retry
+        self._asked_retry = self.proxy.retry_policy(self.head, retry)
         if route is not None and route.mirrors:
             self._copies = self._copies_of(route)
         upload = self._upload
@@ -145,8 +148,8 @@ class Exchange(Tries):
             self._reject(rejection, found)
 
     def _other_arm_of(self, target: Target) -> bool:
-        """Its breaker turned the request away: another arm of the split may take it."""
-        if self.route is None or self.route.split is None or is_empty(target):
+        """Its breaker turned the request away: another arm may take it, if the document says so."""
+        if self.route is None or not self.route.other_arm or is_empty(target):
             return False
         other = other_arm(self.route, (target.name,), self.proxy)
         if other is not None:
@@ -164,7 +167,7 @@ class Exchange(Tries):
         copies = self._copies
         if copies is not None and self._complete:
             self._copies = None
-            copies.send(self, self._limit)
+            copies.send(self, min(self._limit, self.proxy.timeouts.stream_idle))
 
     def admitted(self) -> None:
         """A place came free for this exchange, which was the first in the queue."""
@@ -213,7 +216,12 @@ class Exchange(Tries):
 
     def request_end(self) -> None:
         self._complete = True
-        if self._limit and self._deadline == NEVER and not self.answer.committed:
+        if (
+            self._limit
+            and self._deadline == NEVER
+            and not self.answer.committed
+            and not self._held_by_fault()
+        ):
             self._deadline = self.proxy.clock() + self._limit
             if self.entry is not None:  # a fault may hold it, with no try under way
                 self._arm()
@@ -316,7 +324,7 @@ class Exchange(Tries):
             if self.entry is not None:
                 self.entry.go_on()
             else:
-                self._try()
+                self.try_again()
         elif now >= self._try_deadline:
             self._try_due()
         elif now >= self._hedge_at:
@@ -325,6 +333,20 @@ class Exchange(Tries):
             self._arm()
 
     # -- for a fault -------------------------------------------------------------------------------
+
+    def try_again(self) -> None:
+        """The backoff is over."""
+        self._try()
+
+    def time_begins(self) -> None:
+        """A fault of the caller's held the request: a route's time begins behind it, as in Envoy."""
+        if self._deadline == NEVER and (self._complete or self.proxy.deadline_covers_body(self.head)):
+            self._deadline = self.proxy.clock() + self._limit
+
+    def _held_by_fault(self) -> bool:
+        """Whether the time of the route has not begun; that of who waits for us has."""
+        entry = self.entry
+        return entry is not None and entry.holds and b"x-envoy-expected-rq-timeout-ms" not in self.head.fields
 
     @property
     def client(self) -> Downstream:
@@ -406,6 +428,8 @@ class Exchange(Tries):
             self.answer.keep_alive = False
         text = f"{self.flags}: {self._explained(detail) or flag.words}"
         fields = (*fields, *self.proxy.own_fields())
+        if self.route is not None and self.route.response_headers:
+            fields = (*fields, *asked(self.route.response_headers, self, status, flag, detail))
         self.answer.own(status, text, retry_after_s, overloaded, fields)
         self._end(flag, detail, cut=False)
 

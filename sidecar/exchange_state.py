@@ -22,9 +22,11 @@ from .wire.events import Body, RequestHead
 
 if TYPE_CHECKING:
     from .balance.endpoints import Endpoint
+    from .caller_fault import CallerFault
     from .copies import Copies
     from .direct import DirectAnswer
     from .entry import Entry
+    from .policy.retry import RetryPolicy
     from .proxy import Proxy
     from .routing.route import Route
 
@@ -35,13 +37,13 @@ class ExchangeState(ABC):
     """The state of one request and its tries; `proxy` has everything that outlives it."""
 
     __slots__ = (
-        "_client", "_client_slow", "_complete", "_connection", "_copies", "_deadline", "_failed_arms",
-        "_fell_back", "_free_tries", "_hedge_at", "_held_for", "_hold_until",
+        "_asked_retry", "_client", "_client_slow", "_complete", "_connection", "_copies", "_deadline",
+        "_failed_arms", "_fell_back", "_free_tries", "_hedge_at", "_held_for", "_hold_until",
         "_idempotent", "_kept", "_late", "_limit", "_lines", "_over", "_pick", "_pool", "_queue_until",
         "_queued",
         "_retry_at", "_retry_reason", "_sent", "_side", "_target", "_tried", "_try_deadline", "_upload",
-        "_upstream_slow", "answer", "attempts", "bytes_in", "detail", "entry", "flag", "head", "peer",
-        "proxy", "request_id", "route", "span", "started", "status", "target_name", "upstream_s",
+        "_upstream_slow", "answer", "attempts", "bytes_in", "cookie", "detail", "entry", "flag", "head",
+        "peer", "proxy", "request_id", "route", "span", "started", "status", "target_name", "upstream_s",
     )  # fmt: skip
 
     def __init__(self, proxy: Proxy, client: Downstream, head: RequestHead) -> None:
@@ -59,7 +61,7 @@ class ExchangeState(ABC):
         self.status = 0
         self.flag: Flag | None = None
         self.detail = ""
-        self.entry: Entry | None = None  # set while an inbound policy has it in its hands
+        self.entry: Entry | CallerFault | None = None  # set while a policy of either side has it in its hands
         self.bytes_in = 0
         self.upstream_s = 0.0  # from the last attempt's start to its answer's head
         self._client = client
@@ -74,12 +76,14 @@ class ExchangeState(ABC):
         self._kept = head.upgrade != b"websocket"  # the request can be sent once more
         self._upload = None if head.body is Body.NONE else Upload(head.body is Body.CHUNKED)
         self._copies: Copies | None = None  # that are still to be sent
+        self.cookie = b""  # of a consistent hash, made for a client that has none
         self._idempotent = head.method in IDEMPOTENT or b"idempotency-key" in head.fields
         # the current attempt
         self._pick: Pick | None = None
         self._pool: Pool | None = None
         self._connection: UpstreamConnection | None = None
         self._sent = False  # its head is on the way
+        self._asked_retry: RetryPolicy | None = None  # by the request itself
         self._retry_reason = ""
         self._free_tries = 0
         self._side: Hedge | None = None  # a second attempt beside it
@@ -116,6 +120,14 @@ class ExchangeState(ABC):
     def remote(self) -> str:
         """The address at the other end of the connection."""
         return self._client.peer
+
+    def client_end(self, name: str) -> tuple[str, int] | None:
+        """(host, port) of the client's connection: our end (`sockname`) or its own (`peername`)."""
+        return self._client.end_of(name)
+
+    def upstream_end(self, name: str) -> tuple[str, int] | None:
+        """The same of the connection to the backend, while there is one."""
+        return None if self._connection is None else self._connection.end_of(name)
 
     @property
     def flags(self) -> str:
@@ -195,10 +207,11 @@ class ExchangeState(ABC):
         attempt = self.attempts[-1]
         attempt.outcome = outcome
         attempt.ended = self.proxy.clock()
-        if self.answer.head is None:
+        head = self.answer.head
+        if head is None:
             self._target.settle(pick, outcome, attempt.ended - attempt.started)
         else:
-            self._target.settle(pick, outcome, self.upstream_s, retry_after(self.answer.head))
+            self._target.settle(pick, outcome, self.upstream_s, retry_after(head), head.status)
 
     def _remaining(self, now: float) -> float:
         """Seconds until the answer must have begun; all of the limit while the request is still coming."""

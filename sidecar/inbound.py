@@ -19,7 +19,7 @@ from .policy.outcome import Outcome, classify_status
 from .policy.retry import Refusal, Retry, RetryPolicy
 from .policy.settings import ConnectionPolicy, UpstreamPolicy
 from .protection import Protection
-from .proxy import Proxy
+from .proxy import Proxy, timeout_field
 from .stack import Pick, Rejection
 from .wire.forward import DROP_RESPONSE_OF_APP
 from .wire.limits import Limits
@@ -83,7 +83,12 @@ class LocalApp:
         return Pick(self._endpoint, 0, False, self._clock())
 
     def settle(
-        self, pick: Pick, outcome: Outcome, elapsed_s: float, retry_after_s: float | None = None
+        self,
+        pick: Pick,
+        outcome: Outcome,
+        elapsed_s: float,
+        retry_after_s: float | None = None,
+        status: int = 0,
     ) -> None:
         if outcome is Outcome.CONNECT_FAILURE:
             self._refused()
@@ -103,9 +108,7 @@ class LocalApp:
     ) -> Retry | Refusal:
         return RETRIES_ARE_THE_CALLERS
 
-    def per_try_timeout(
-        self, remaining_s: float, last: bool = False, policy: RetryPolicy | None = None
-    ) -> float:
+    def per_try_timeout(self, remaining_s: float, policy: RetryPolicy | None = None) -> float:
         return remaining_s
 
     def hedge_after(self, remaining_s: float) -> float | None:
@@ -119,6 +122,9 @@ class LocalApp:
 
     def reconsider(self, pick: Pick) -> float | None:
         return None
+
+    def lives(self, pick: Pick) -> None:
+        """Nobody asks."""
 
     def report(self, endpoint: Endpoint, header: bytes) -> None:
         """What an app says in the mesh's own header is not believed."""
@@ -176,7 +182,7 @@ class Inbound(Proxy):
         return lines
 
     def attempt_fields(self, number: int, remaining_s: float) -> list[bytes]:
-        return [b"x-envoy-expected-rq-timeout-ms: %d\r\n" % max(1, int(remaining_s * 1000))]
+        return timeout_field(remaining_s)
 
     def response_fields(self, exchange: ExchangeState) -> list[bytes]:
         lines = [

@@ -6,26 +6,51 @@ import functools
 from collections.abc import Callable
 
 from .admin.server import Admin
-from .attempt import Routed, Target
+from .app_process import AppProcess
 from .config import Config
 from .discovery import Destinations
-from .errors import ConfigError, MeshError
+from .errors import ConfigError
 from .exchange import Exchange
 from .inbound import Inbound
 from .io.deadlines import Deadlines
-from .io.downstream import Downstream
+from .io.downstream import Downstream, RequestHandler
 from .io.listener import Listener
 from .io.outbox import Outbox
 from .io.pool import Spawn
 from .io.tcp import TcpListener
+from .liveness import PATH
+from .liveness_answer import LivenessAnswer
 from .observe.access_log import AccessLog
 from .observe.tcp_metrics import TcpMetrics
 from .outbound import Outbound
 from .proxy import Proxy
-from .tcp import TcpService
+from .tcp import ConnectionRouter, TcpService
 from .wire.events import RequestHead
 
 INBOUND = "inbound"
+
+
+def _never() -> bool:
+    return False
+
+
+def handlers(
+    proxy: Proxy, stopped: Callable[[], bool], spawn: Spawn
+) -> Callable[[Downstream, RequestHead], RequestHandler]:
+    """What a listener makes of a request: an exchange, or the answer of this sidecar about its app.
+
+    Args:
+        stopped: whether the app is; it may block.
+    """
+    if not isinstance(proxy, Inbound):
+        return lambda connection, head: Exchange(proxy, connection, head)
+
+    def handler(connection: Downstream, head: RequestHead) -> RequestHandler:
+        if head.target == PATH:
+            return LivenessAnswer(connection, head, stopped, spawn)
+        return Exchange(proxy, connection, head)
+
+    return handler
 
 
 class Listening:
@@ -48,6 +73,9 @@ class Listening:
         self._deadlines = deadlines
         self._outbox = outbox
         self._clock = clock
+        app = config.app
+        # of an app on another machine nothing can be seen from here
+        self._stopped = AppProcess(app.port).stopped if app is not None and app.is_loopback else _never
         self.listeners: list[Listener | TcpListener] = []
 
     async def open(
@@ -73,7 +101,11 @@ class Listening:
             for service, address in config.tcp:
                 at = "tcp", address
                 listener = self._tcp_listener(
-                    f"tcp:{service}", "source", service, functools.partial(destinations.find, service)
+                    f"tcp:{service}",
+                    "source",
+                    service,
+                    functools.partial(destinations.connect, service),
+                    functools.partial(destinations.asks_for_names, service),
                 )
                 bound[listener.name] = await listener.open(address.host, address.port, reuse_port=shared)
             if config.admin is not None:
@@ -89,7 +121,12 @@ class Listening:
         return bound
 
     def _tcp_listener(
-        self, name: str, reporter: str, service: str, route: Callable[[Routed], Target | MeshError | None]
+        self,
+        name: str,
+        reporter: str,
+        service: str,
+        route: ConnectionRouter,
+        asks_for_names: Callable[[], bool] | None = None,
     ) -> TcpListener:
         tcp = TcpService(
             reporter,
@@ -101,6 +138,7 @@ class Listening:
             self._deadlines,
             self._config.timeouts,
             self._clock,
+            asks_for_names,
         )
         listener = TcpListener(name, tcp.session, tcp.refused, self._config.max_connections, self._outbox)
         self.listeners.append(listener)
@@ -109,16 +147,15 @@ class Listening:
     def _listener(self, name: str, proxy: Proxy) -> Listener | TcpListener:
         if isinstance(proxy, Inbound) and self._config.inbound_protocol == "tcp":
             app = proxy.app
-            return self._tcp_listener(name, "destination", self._config.service, lambda session: app)
+            return self._tcp_listener(
+                name, "destination", self._config.service, lambda session, port, name: app
+            )
         proxy.timeouts = self._config.timeouts
         proxy.outbox = self._outbox
 
-        def exchange(connection: Downstream, head: RequestHead) -> Exchange:
-            return Exchange(proxy, connection, head)
-
         listener = Listener(
             name,
-            exchange,
+            handlers(proxy, self._stopped, self._spawn),
             proxy.refused,
             self._deadlines,
             self._clock,

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from .attempt import Attempt
+from .caller_fault import CallerFault
 from .detour import admit
 from .direct import DirectAnswer, Fields, of_route, pairs
-from .discovery import Destinations
+from .discovery import Destinations, is_registry
 from .errors import Flag, MeshError
 from .observe.lengths import AUTHORITY
 from .observe.metrics import RequestSeries
-from .proxy import Proxy
-from .routing.table import RouteTable, host_of
+from .proxy import Proxy, timeout_field
+from .request_overrides import TIMEOUT, asked_retry, asked_timeout
+from .routing.outside import passthrough_key, port_of
+from .routing.table import RouteTable, host_of, service_name
 from .side_try import Mirror
 from .stack import Rejection, Upstream
 from .wire.forward import (
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from .attempt import Target
     from .exchange import Exchange
     from .exchange_state import ExchangeState
+    from .policy.retry import RetryPolicy
     from .routing.route import Route
     from .wire.events import RequestHead
 
@@ -46,6 +50,7 @@ class Outbound(Proxy):
 
     direction = "outbound"
     trusted_hops = 0  # proxies in front of an ingress that are believed about the client
+    allow_any = False  # a host that nobody knows is asked itself (outboundTrafficPolicy ALLOW_ANY)
 
     def __init__(
         self,
@@ -59,9 +64,11 @@ class Outbound(Proxy):
         self.destinations = destinations
         self.table = RouteTable()
         self.trusted = not edge
+        self.instance = identity[0]
         self.attempt_spans = self.recording
         self.drop_request = DROP_REQUEST if self.trusted else DROP_REQUEST_UNTRUSTED
         self.drop_response = DROP_RESPONSE if self.trusted else DROP_RESPONSE_AT_EDGE
+        self._leaves = False  # a request may go out of the mesh
         self._hosts: dict[bytes, str] = {}  # those without rules: Host -> key of the destination
         self._self_fields = [
             b"x-envoy-peer-metadata-id: %b\r\n" % "~".join(identity).encode(),
@@ -73,6 +80,7 @@ class Outbound(Proxy):
     def apply(self, table: RouteTable) -> None:
         """Route by this table from the next request on; one that has begun keeps the route it has."""
         self.table = table
+        self._leaves = self.allow_any or bool(table.outside)
         self._hosts.clear()
 
     def route(self, head: RequestHead, exchange: ExchangeState) -> Target | DirectAnswer | MeshError | None:
@@ -87,14 +95,35 @@ class Outbound(Proxy):
             if not isinstance(found, str):
                 return found
             key = found
+            route = exchange.route
+            if route is not None and route.fault is not None:
+                return CallerFault(self, cast("Exchange", exchange), key).begin(route.fault)
+        return self.reach(key, exchange)
+
+    def reach(self, key: str, exchange: ExchangeState) -> Target | MeshError | None:
+        """The destination itself; None = `exchange.routed` is called when its endpoints are known."""
         return self.destinations.get(key) or self._unready(key, exchange)
+
+    def time_limit(self, head: RequestHead, route: Route | None) -> float:
+        asked = asked_timeout(head.fields) if self.trusted else None
+        limit = super().time_limit(head, route)
+        if asked is None:
+            return limit
+        stated = head.fields.get(b"x-envoy-expected-rq-timeout-ms")
+        return asked if stated is None else min(asked, limit)
+
+    def deadline_covers_body(self, head: RequestHead) -> bool:
+        return super().deadline_covers_body(head) or (self.trusted and TIMEOUT in head.fields)
+
+    def retry_policy(self, head: RequestHead, base: RetryPolicy) -> RetryPolicy | None:
+        return asked_retry(head.fields, base) if self.trusted else None
 
     def _match(self, head: RequestHead, exchange: ExchangeState) -> str | DirectAnswer | MeshError:
         """The key of the destination; what the route wants besides is put into the exchange."""
         authority = head.host.decode("latin-1").lower()
         rules, route = self.table.resolve(authority)
         if rules:
-            fields, peer = self._believed(head), exchange.peer
+            fields, peer = self.believed(head), exchange.peer
             route = self.table.choose(rules, authority, head.method, head.target, fields, peer)
             if route is None:
                 return MeshError(Flag.NR, f"no rule of {authority[:AUTHORITY]!r} matches this request")
@@ -103,17 +132,31 @@ class Outbound(Proxy):
         elif route is None:
             if not head.host:
                 return MeshError(Flag.DPE, "no Host, so no destination")
-            return self._unknown(host_of(authority))
+            return self._elsewhere(authority) or self._unknown(host_of(authority))
         if not rules and route.plain:
             self._remember(head.host, route.upstream)
         else:
             exchange.route = route
-            direct = of_route(route, head)
+            direct = of_route(route, head, exchange)
             if direct is not None:
                 return direct
-        return route.upstream
+        outside = self.table.outside
+        if not outside or not route.upstream:
+            return route.upstream
+        host = host_of(authority)
+        key = outside.at(route.upstream, host, service_name(host), port_of(authority))
+        if key is None:
+            return MeshError(Flag.NC, f"{host[:AUTHORITY]!r} is no host that {route.upstream!r} could mean")
+        return key
 
-    def _believed(self, head: RequestHead) -> Fields:
+    def _elsewhere(self, authority: str) -> str | None:
+        """The key of a host that nobody knows, if those may be asked; never the registry's own."""
+        if not self.allow_any:
+            return None
+        host = host_of(authority)
+        return None if is_registry(service_name(host)) else passthrough_key(host, port_of(authority))
+
+    def believed(self, head: RequestHead) -> Fields:
         """The fields that a rule may match: at an ingress none that claims something."""
         if self.trusted:
             return pairs(head)
@@ -143,7 +186,7 @@ class Outbound(Proxy):
         return self.destinations.get(exchange.target_name)
 
     def destination(self, key: str) -> Target | None:
-        return self.destinations.at_once(key)
+        return self.destinations.at_once(self.table.outside.usual(key))
 
     def mirror(
         self, exchange: ExchangeState, route: Route, key: str, body: list[bytes], size: int, limit: float
@@ -168,13 +211,22 @@ class Outbound(Proxy):
         attempt = Attempt(1, pick, now, span.span_id, "mirror")
         lines = self.request_lines(exchange, route)
         lines[1] = b"host: %b-shadow\r\n" % key.partition("|")[0].encode()  # as Envoy marks copies
+        if self._leaves:  # who hears of us is the copy's destination, not the request's
+            own = self._self_fields[0]
+            lines = [line for line in lines if line is not own]
+            lines += [] if target.policy.connection.outside else [own]
         lines += span.lines(span.span_id)
         lines += self.attempt_fields(1, limit)
         copy = Mirror(exchange, span, target, pick, attempt, size, now + limit)
         copy.send([join_head(lines), *body])
 
     def request_fields(self, exchange: ExchangeState) -> list[bytes]:
-        lines = [*self._self_fields, b"x-request-id: %b\r\n" % exchange.request_id]
+        own = self._self_fields
+        if self._leaves:
+            upstream = self.destinations.get(exchange.target_name)
+            if upstream is not None and upstream.policy.connection.outside:
+                own = self._self_fields[1:]  # who we are in the mesh is none of its business
+        lines = [*own, b"x-request-id: %b\r\n" % exchange.request_id]
         return lines if self.trusted else lines + self._forwarded(exchange)
 
     def _forwarded(self, exchange: ExchangeState) -> list[bytes]:
@@ -192,10 +244,7 @@ class Outbound(Proxy):
         return lines
 
     def attempt_fields(self, number: int, remaining_s: float) -> list[bytes]:
-        return [
-            b"x-envoy-attempt-count: %d\r\n" % number,
-            b"x-envoy-expected-rq-timeout-ms: %d\r\n" % max(1, int(remaining_s * 1000)),
-        ]
+        return [b"x-envoy-attempt-count: %d\r\n" % number, *timeout_field(remaining_s)]
 
     def response_fields(self, exchange: ExchangeState) -> list[bytes]:
         lines = [b"x-envoy-upstream-service-time: %d\r\n" % int(exchange.upstream_s * 1000)]

@@ -166,6 +166,7 @@ class Policies:
         return {
             **self.state(),
             "routes": self.compiled.table.describe(),
+            "connections": self.compiled.connections.describe(),
             "documents": {
                 key: document.model_dump(mode="json", exclude_unset=True)
                 for key, document in sorted(self._documents.items())

@@ -35,7 +35,7 @@ def make_policies(
         ConfigError: when a file of `--policy` cannot be used.
     """
     service = config.service if config.app is not None else ""  # without an app: the ingress
-    identity = Identity(service, config.name, config.version, config.zone)
+    identity = Identity(service, config.name, config.version, config.zone, dict(config.labels))
     base = UpstreamPolicy(connection=connection)
 
     def known(name: str) -> bool:

@@ -6,18 +6,24 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from .copies import ROOM_BYTES, Room
+from .direct import Fields, pairs
+from .header_values import resolved
 from .holding import Holding
 from .io.deadlines import Deadlines
 from .io.outbox import AT_ONCE, Outbox
 from .io.pool import Pool, Spawn
 from .io.timeouts import DEFAULT_TIMEOUTS, Timeouts
+from .io.tls import Contexts, Files, Tls
 from .io.tunnel import RawPeer, Tunnel
+from .liveness import Question
 from .observe import trace_context
 from .observe.metrics import RequestSeries
 from .observe.trace_context import TraceContext
@@ -42,7 +48,9 @@ if TYPE_CHECKING:
     from .observe.explain import Explain
     from .observe.metrics import Metrics
     from .observe.tracing import Tracer
+    from .policy.retry import RetryPolicy
     from .policy.settings import ConnectionPolicy
+    from .policy.tls import TlsPolicy
     from .routing.route import Route
     from .side_try import Mirror
     from .stack import Upstream
@@ -66,6 +74,8 @@ class Proxy(ABC):
     timeouts: Timeouts = DEFAULT_TIMEOUTS
     limits: Limits = DEFAULT_LIMITS  # of answers
     outbox: Outbox = AT_ONCE
+    instance = ""  # whose sidecar it is
+    wall_clock: Callable[[], float] = staticmethod(lambda: datetime.now(UTC).timestamp())
 
     def __init__(
         self,
@@ -101,6 +111,7 @@ class Proxy(ABC):
         self.refusals: dict[str, int] = {}
         self.mirrored: dict[tuple[str, str], int] = {}
         self.copies_room = Room()
+        self._contexts = Contexts(clock)
         self._warn_of_copies_at = 0.0
 
     def take_limits(self, limits: Limits) -> Limits:
@@ -147,11 +158,15 @@ class Proxy(ABC):
         host = head.host or exchange.target_name.encode()
         if route is None:
             return request_lines(head, self.drop_request, host) + self.request_fields(exchange)
-        target, operations = head.target, route.request_headers
+        target, operations = head.target, resolved(route.request_headers, exchange, None)
         if route.rewrite is not None:
             host, target = route.rewrite.authority or host, route.rewrite.target(target)
         lines = request_lines(head, self.drop_request, host, target, operations.gone)
         return lines + operations.lines + self.request_fields(exchange)
+
+    def believed(self, head: RequestHead) -> Fields:
+        """The fields that a rule may go by."""
+        return pairs(head)
 
     @abstractmethod
     def request_fields(self, exchange: ExchangeState) -> list[bytes]:
@@ -204,8 +219,19 @@ class Proxy(ABC):
                 return remaining
         return limit
 
+    def question(self, endpoint: Endpoint, policy: ConnectionPolicy) -> Question:
+        """What the endpoint's sidecar is asked when nobody gets an answer there."""
+        question: Question | None = endpoint.question
+        if question is None:
+            question = endpoint.question = Question(self, endpoint, self.pool(endpoint, policy))
+        return question
+
+    def retry_policy(self, head: RequestHead, base: RetryPolicy) -> RetryPolicy | None:
+        """What the request itself asks for, above `base`; None = nothing."""
+        return None
+
     def deadline_covers_body(self, head: RequestHead) -> bool:
-        """A caller's own deadline ends the whole answer; our default one only waits for it to begin."""
+        """A caller's deadline ends the whole answer; our own limit only waits for it to begin."""
         return self.trusted and b"x-envoy-expected-rq-timeout-ms" in head.fields
 
     def pool(self, endpoint: Endpoint, policy: ConnectionPolicy) -> Pool:
@@ -220,10 +246,18 @@ class Proxy(ABC):
                 connect_timeout=policy.connect_timeout_s,
                 idle_timeout=policy.idle_timeout_s,
                 max_requests=policy.max_requests,
+                keep_alive=policy.keep_alive,
                 limits=self.limits,
                 outbox=self.outbox,
+                believed=not policy.outside,
+                tls=None if policy.tls is None else self._secured(policy.tls),
             )
         return pool
+
+    def _secured(self, policy: TlsPolicy) -> Tls:
+        by_name = not policy.names
+        files = Files(policy.ca, policy.certificate, policy.private_key, policy.crl, policy.verify, by_name)
+        return Tls(self._contexts, files, policy.server_name, policy.names)
 
     def classify(self, head: ResponseHead) -> Outcome:
         if head.status < 500 and head.status != 429:
@@ -281,3 +315,10 @@ class Proxy(ABC):
         if self._tracer is not None and exchange.span.sampled:
             series.exemplify(status, flag, seconds, exchange.span.trace_id)
             self._tracer.record(exchange, self.direction)
+
+
+def timeout_field(remaining_s: float) -> list[bytes]:
+    """The deadline, for who is asked; none where nobody named one."""
+    if remaining_s == math.inf:
+        return []
+    return [b"x-envoy-expected-rq-timeout-ms: %d\r\n" % max(1, int(remaining_s * 1000))]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from registry.client import CheckDefinition, ServiceRegistration
 
 from .config import Config, parse_advertised
+from .labels import in_meta
 
 # With a heartbeat each second, four may be lost.
 TTL_S = 5.0
@@ -30,7 +31,8 @@ def registration(config: Config, bound: Mapping[str, str]) -> ServiceRegistratio
         "version": config.version,
         "zone": config.zone,
         "instance": config.name,
-        "app": str(config.app),
+        "app_address": str(config.app),
+        **in_meta(config.labels),
     }
     if at is not None:
         meta[door] = at

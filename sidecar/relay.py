@@ -7,6 +7,7 @@ from abc import abstractmethod
 from .direct import pairs
 from .errors import Flag
 from .exchange_state import NEVER, ExchangeState
+from .header_values import Answered, resolved
 from .holding import HOLD_S
 from .io.flow import Hold
 from .policy.outcome import Outcome
@@ -118,11 +119,17 @@ class Relay(ExchangeState):
         route, fields = self.route, self.proxy.response_fields(self)
         if self._fell_back:
             fields.append(b"x-mesh-fallback: %b\r\n" % self._fell_back.encode())
+        if self.cookie:
+            fields.append(b"set-cookie: %b\r\n" % self.cookie)
         if route is None:
             self.answer.commit(fields, self._complete)
         else:
             cors = [] if route.cors is None else route.cors.answer(pairs(self.head))
-            self.answer.commit(fields, self._complete, route.response_headers, cors)
+            operations = route.response_headers
+            if operations.formatted:
+                sent = [(name, value) for name, _, value in head.headers]
+                operations = resolved(operations, self, Answered(head.status, sent, "via_upstream"))
+            self.answer.commit(fields, self._complete, operations, cors)
         if not self.proxy.deadline_covers_body(self.head) and (route is None or route.timeout_s is None):
             self._deadline = NEVER
         self._hedge_at = NEVER

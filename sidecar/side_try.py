@@ -89,7 +89,7 @@ class SideTry:
         attempt = self.attempt
         attempt.outcome = outcome
         attempt.ended = self.proxy.clock()
-        self.target.settle(pick, outcome, attempt.ended - self._started)
+        self.target.settle(pick, outcome, attempt.ended - self._started, None, attempt.status)
         return True
 
 
@@ -131,7 +131,7 @@ class Mirror(SideTry):
         assert pick is not None
         attempt = self.attempt
         attempt.ended = self.proxy.clock()
-        self.target.settle(pick, attempt.outcome, attempt.ended - self._started)
+        self.target.settle(pick, attempt.outcome, attempt.ended - self._started, None, attempt.status)
         self.pool.release(connection)
         self._done(str(attempt.status))
 

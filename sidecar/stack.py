@@ -8,21 +8,22 @@
               6 balance            only ready endpoints; then held ones; then tried ones; an open one never
     settle()  7 pending, silence   first: the verdicts below read them
               8 latency, penalty   before the breaker, so that a trip's own numbers are in the estimate
-              9 breaker            last of the charges; it may change who is ready
+              9 breaker            last of the charges; it may change who is ready; where a document has
+                                   outlierDetection, that stands in its place
              10 service window     counts attempts, whatever the breaker made of them
     may_retry 11 rules, budget     after settle: the failed endpoint is charged before the next pick
     finish()                       gives the place back
 
 A frozen endpoint (SIGSTOP: the kernel accepts, nobody answers), N = 3 at 300 requests/s, 5 ms, p99 20 ms:
 its pending attempts raise its cost at once, so 2 to 4 requests reach it; after `stall_s` (60 ms) it is passed
-over; after `hedge_s` (150 ms) each idempotent attempt there is given up (`reconsider`) and repeated
-elsewhere; the fourth is evidence enough and opens the breaker, 0.2 to 0.5 s after the freeze (an endpoint
-that just did not answer is asked again at once, one request at a time, so it takes no longer). From then on
-it gets one probe per open time (1, 2, 4, ... s), each given up after 150 ms as well: 3 probes in the first 10
-s, 0.1 % of the requests, so p99 of second 2 to 10 does not see them. A request that is slow while its
-endpoint answers others is left alone, and so is every one while no other endpoint answers (we ourselves may
-have been asleep), and when the budget is empty (the whole service became slow): giving up would only double
-the load.
+over; after `hedge_s` (150 ms) its sidecar is asked whether its app lives (`reconsider`), and when that says
+no, or nothing for 0.5 s, each idempotent attempt there is given up and repeated elsewhere; the third is
+evidence enough and opens the breaker (an endpoint that just did not answer is asked again at once, one
+request at a time, so it takes no longer). From then on it gets one probe per open time (1, 2, 4, ... s), each
+given up in the same way: 3 probes in the first 10 s, 0.1 % of the requests, so p99 of second 2 to 10 does not
+see them. A request that is slow is left alone as long as its endpoint answers others or its sidecar says that
+the app lives; and so is every one while no other endpoint answers (we ourselves may have been asleep), and
+when the budget is empty (the whole service became slow): giving up would only double the load.
 """
 
 from collections.abc import Sequence
@@ -35,15 +36,14 @@ from .balance.p2c import pick_by_cost
 from .balance.passed_over import passed_over
 from .balance.view import candidates_view, endpoint_view, reference_view
 from .policy.concurrency import ENTERED, FULL
-from .policy.deadline import per_try
 from .policy.outcome import FEEDS, Evidence, Outcome, Penalty, Share
 from .policy.rejection import Rejection, nobody, overflow, service_open
 from .policy.retry import NOBODY_READY, Refusal, Retry, RetryPolicy, decide_retry
 
 GRACE_S: Final = 0.010  # for answers that already wait in our own socket when a hedge comes due
+UNTESTED_S: Final = 1.0  # a half-open endpoint waits so long for a request that is safe to repeat
 AGAIN_S: Final = 0.050  # when to look again if nobody else could take the request
 LATE_PART: Final = 4  # of the bulkhead: three quarters stay for those who send what they have
-GATEWAY_STATUSES: Final = frozenset({502, 503, 504})
 
 __all__ = ["Pick", "Rejection", "Upstream"]
 
@@ -94,18 +94,20 @@ class Upstream(Members):
     ) -> Pick | Rejection:
         """The endpoint for the next attempt; its pending count is already raised.
 
-        `probe_ok`: this request may test a half-open endpoint (idempotent, or otherwise safe to repeat).
+        `probe_ok`: this request may test a half-open endpoint at once (idempotent, or otherwise safe to
+        repeat); any other may after `UNTESTED_S`.
         """
         now = self._clock()
         if now >= self._due_at:
             self._advance(now)
-        if probe_ok and not tried:
-            if self._probing:
-                return self._pick_probe(now)
-            if self._suspects:
-                suspect = self._pick_suspect(now)
-                if suspect is not None:
-                    return suspect
+        if self._probing and not tried:
+            probing = self._probing if probe_ok else self._long_untested(now)
+            if probing:
+                return self._pick_probe(probing, now)
+        if probe_ok and self._suspects and not tried:
+            suspect = self._pick_suspect(now)
+            if suspect is not None:
+                return suspect
         ready = self._ready
         if len(ready) == 1 and not tried:
             endpoint: Endpoint | None = ready[0]
@@ -122,8 +124,14 @@ class Upstream(Members):
         endpoint.pending += 1
         return Pick(endpoint, endpoint.breaker.epoch, False, now)
 
-    def _pick_probe(self, now: float) -> Pick:
-        endpoint = self._probing[0] if len(self._probing) == 1 else self._rng.choice(self._probing)
+    def _long_untested(self, now: float) -> list[Endpoint]:
+        """No request that is safe to repeat came to test them: any may, or a service that is only called by
+        POST (JSON-RPC, GraphQL, webhooks) would never be closed again.
+        """
+        return [each for each in self._probing if now - each.breaker.since >= UNTESTED_S]
+
+    def _pick_probe(self, probing: list[Endpoint], now: float) -> Pick:
+        endpoint = probing[0] if len(probing) == 1 else self._rng.choice(probing)
         breaker = endpoint.breaker
         breaker.start_probe(now)
         self._outlier.touch(breaker)
@@ -166,7 +174,7 @@ class Upstream(Members):
     ) -> None:
         """The attempt ended; `elapsed_s` to the first byte of the answer, or to the failure.
 
-        `status` of a failed answer matters only to a policy that counts gateway errors apart.
+        `status`: of the answer, 0 = there was none.
         """
         now = self._clock()
         endpoint = pick.endpoint
@@ -178,7 +186,7 @@ class Upstream(Members):
         if answered:
             endpoint.answered_at = endpoint.silent_since = self._answered_at = now
         if evidence:  # anything but GOOD
-            evidence = self._weigh(pick, evidence, slow, status, now)
+            evidence = self._weigh(pick, evidence, slow, now)
             if share is Share.FAILED:
                 endpoint.failures += 1
         if latency:
@@ -189,7 +197,9 @@ class Upstream(Members):
             penalise(endpoint, penalty == Penalty.SOFT, elapsed_s, retry_after_s, reference, now)
         breaker = endpoint.breaker
         breaker.record(evidence, slow, pick.epoch, pick.probe, now, pick.started)
-        if breaker.certain_run:
+        if self._outlier.detector is not None:
+            self._outlier.detect(breaker, outcome, status, now)
+        if breaker.certain_run and breaker.policy.enabled:
             if endpoint not in self._suspects and endpoint in self._ready:
                 self._suspects.append(endpoint)
         elif self._suspects and endpoint in self._suspects:
@@ -201,14 +211,12 @@ class Upstream(Members):
         if share:
             self._counted.record(now, share - 1, 0)
 
-    def _weigh(self, pick: Pick, evidence: int, slow: bool, status: int, now: float) -> int:
+    def _weigh(self, pick: Pick, evidence: int, slow: bool, now: float) -> int:
         """Turn the conditional kinds of evidence into plain ones."""
         if evidence == Evidence.BY_SILENCE:
             return Evidence.SILENT if silence(pick, self.reference, now) >= 0.0 else Evidence.LATE
         if evidence == Evidence.IF_SLOW:
             return Evidence.LATE if slow else Evidence.NEUTRAL
-        if status in GATEWAY_STATUSES and self.policy.breaker.gateway_certain:
-            return Evidence.CERTAIN
         return evidence
 
     # ---- what next ---------------------------------------------------------------------------------
@@ -250,14 +258,12 @@ class Upstream(Members):
             rng=self._rng,
         )
 
-    def per_try_timeout(
-        self, remaining_s: float, last: bool = False, policy: RetryPolicy | None = None
-    ) -> float:
-        """Seconds for one attempt. `last`: no other can follow (not idempotent, or attempts are used up)."""
-        return per_try(remaining_s, (policy or self.policy.retry).per_try_s, last)
+    def per_try_timeout(self, remaining_s: float, policy: RetryPolicy | None = None) -> float:
+        """Seconds for one attempt."""
+        return min(remaining_s, (policy or self.policy.retry).per_try_s)
 
     def hedge_after(self, remaining_s: float) -> float | None:
-        """For an idempotent attempt that may be followed by another: when to call `reconsider` if no head
+        """For an attempt that may be followed by another, or a probe: when to call `reconsider` if no head
         came.
         """
         if not self.policy.early_hedge or len(self.endpoints) < 2:
@@ -285,8 +291,12 @@ class Upstream(Members):
         return others and self.budget.withdraw()
 
     def reconsider(self, pick: Pick) -> float:
-        """The attempt has no head yet: 0.0 = give it up now (settle TIMEOUT_TRY, then `may_retry` will
-        agree), more = ask again after that many seconds.
+        """The attempt has no head yet: 0.0 = ask the endpoint's sidecar whether its app lives, for it has
+        been silent while others answer, and another try could follow; more = ask us again after so many
+        seconds.
+
+        Silence alone proves nothing: an answer may take 30 s. If the sidecar is silent too, or says that the
+        app is stopped, give the attempt up (settle TIMEOUT_TRY, then `may_retry` will agree); else `lives`.
         """
         now = self._clock()
         reference = self.reference
@@ -300,6 +310,15 @@ class Upstream(Members):
             pick.looked = True  # nobody answered lately: perhaps it was we who slept
             return GRACE_S
         return 0.0
+
+    def lives(self, pick: Pick) -> None:
+        """Its sidecar says that the app is at work: it is slow, not dead. A probe there gets more time."""
+        endpoint, now = pick.endpoint, self._clock()
+        endpoint.silent_since = now
+        if pick.probe:
+            endpoint.breaker.extend_probe(pick.started, pick.epoch, now)
+            self._outlier.touch(endpoint.breaker)
+            self._find_due()
 
     # ---- what others see ---------------------------------------------------------------------------
 
@@ -321,6 +340,12 @@ class Upstream(Members):
             "reference": reference_view(self.reference),
             "endpoints": [endpoint_view(each, passed_over(each, everyone)) for each in everyone],
         }
+
+    def recent(self) -> tuple[int, int]:
+        """(attempts, failed ones) of the last seconds."""
+        window = self._counted
+        window.rotate(self._clock())
+        return window.total, window.bad
 
     def explain(self, limit: int) -> list[dict[str, object]]:
         """The first `limit` endpoints as a pick would see them now; for sampled requests only."""

@@ -16,8 +16,10 @@ from .errors import Flag, MeshError
 from .exchange_state import NEVER
 from .io.flow import Hold
 from .io.upstream import UpstreamConnection
+from .liveness import FRESH_S
+from .policy.hash_key import hash_of
 from .policy.outcome import Outcome
-from .policy.retry import Refusal
+from .policy.retry import Refusal, RetryPolicy
 from .relay import Relay
 from .side_try import Hedge
 from .stack import Pick, Rejection
@@ -112,12 +114,28 @@ class Tries(Relay):
             [
                 *lines,
                 *self.span.lines(attempt.span_id),
-                *self.proxy.attempt_fields(attempt.number, self._remaining(now)),
+                *self.proxy.attempt_fields(attempt.number, self._stated(now)),
             ]
         )
 
+    def _stated(self, now: float) -> float:
+        """What the callee is told of the time: a deadline of a document or of the caller, for that covers the
+        whole answer; our own limit is over when the answer begins, and would cut a stream there.
+        """
+        route = self.route
+        if (route is None or route.timeout_s is None) and not self.proxy.deadline_covers_body(self.head):
+            return NEVER
+        return self._remaining(now)
+
     def _hash(self, key: HashKey) -> int | None:
-        return key.of(self.head.target, pairs(self.head), self.peer)
+        found = key.of(self.head.target, pairs(self.head), self.peer)
+        if found is not None or key.new is None:
+            return found
+        # the same for all requests of a connection, of which several may be under way (Envoy's rule)
+        ends = self.client_end("peername"), self.client_end("sockname")
+        value = b"%016x" % hash_of(repr(ends).encode())
+        self.cookie = key.new.field(key.name, value)
+        return hash_of(value)
 
     def connect_failed(self, error: MeshError) -> None:
         if error.flag is Flag.UO:  # our own queue is full or slow, which says nothing about the endpoint
@@ -171,7 +189,7 @@ class Tries(Relay):
 
     def _refused(self, head: ResponseHead, *, complete: bool) -> bool:
         """Whether this answer is a failure that another try may better; if so, that try is under way."""
-        if head.status < 500 and head.status != 429:
+        if not may_better(head) and not (head.status >= 400 and self._retry_policy().names(head.status)):
             return False
         outcome = self.proxy.classify(head)
         endpoint = self.attempts[-1].endpoint
@@ -184,7 +202,7 @@ class Tries(Relay):
         detail = f"{endpoint.id}: answered {head.status}"
         hedged = self._side is not None and self._covers(outcome, head.status)
         if not (hedged and self._hedge_takes_over()) and not self._retry(
-            outcome, FLAG_OF[outcome], detail, retry_after(head), head.status
+            outcome, FLAG_OF.get(outcome, Flag.URX), detail, retry_after(head), head.status
         ):
             self._connection, self.answer = connection, answer
             return False
@@ -208,7 +226,7 @@ class Tries(Relay):
         assert target is not None
         now = self.proxy.clock()
         other = None
-        if route is not None and route.split is not None:  # who gets the next try pays for it
+        if route is not None and route.other_arm:  # who gets the next try pays for it
             other = other_arm(route, (*self._failed_arms, target.name), self.proxy)
         verdict = (target if other is None else other[1]).may_retry(
             outcome,
@@ -219,7 +237,7 @@ class Tries(Relay):
             self._remaining(now),
             retry_after_s,
             status=status,
-            policy=None if route is None else route.retry,
+            policy=self._retry_policy(),
         )
         if isinstance(verdict, Refusal):
             if other is not None:
@@ -239,16 +257,13 @@ class Tries(Relay):
         return True
 
     def _covers(self, outcome: Outcome, status: int) -> bool:
-        """Whether the policy, the route's or the destination's, calls this a failure."""
-        target, route = self._target, self.route
-        assert target is not None
-        policy = target.policy.retry if route is None or route.retry is None else route.retry
-        return policy.covers(outcome, status)
+        """Whether the policy calls this a failure."""
+        return self._retry_policy().covers(outcome, status)
 
     def _take_other_arm(self) -> bool:
-        """The destination has nobody to ask: is there another one in the route's split?"""
+        """The destination has nobody to ask: is there another one in the split, and may it be taken?"""
         route, target = self.route, self._target
-        if route is None or route.split is None or target is None or is_empty(target):
+        if route is None or not route.other_arm or target is None or is_empty(target):
             return False
         other = other_arm(route, (*self._failed_arms, target.name), self.proxy)
         if other is not None:
@@ -276,7 +291,14 @@ class Tries(Relay):
         if committed and self._client_slow:
             self._abandon(Outcome.CANCELLED)
             self._end(Flag.SI, "the client did not take the answer", cut=True)
-        elif complete or committed:
+        elif committed:
+            self._abandon(Outcome.TIMEOUT_TRY)
+            self._end(Flag.SI, "no more of the answer came", cut=True)
+        elif complete and self._retry_policy().per_try_s > self.proxy.timeouts.stream_idle:
+            self._abandon(Outcome.TIMEOUT_TOTAL)
+            words = f"no answer for {self.proxy.timeouts.stream_idle:g} s"
+            self._reply(Flag.UT.status, Flag.SI, words)  # 504, as Envoy's: no client has stopped
+        elif complete:
             self._try_failed(Outcome.TIMEOUT_TRY, Flag.UT, "no answer within the time of one try")
         elif self._upstream_slow or (self._expects and self._pick is not None):
             self._try_failed(Outcome.TIMEOUT_TRY, Flag.UT, "the request body was not taken")
@@ -286,7 +308,7 @@ class Tries(Relay):
 
     def _hedge_due(self, now: float) -> None:
         """No head yet, and later than usual: a second attempt beside this one, if a policy wants hedges; else
-        give it up early if its endpoint seems to be dead.
+        ask whether its endpoint is dead, if that seems so.
         """
         self._hedge_at = NEVER
         target = self._target
@@ -295,13 +317,45 @@ class Tries(Relay):
                 self._hedge(target, self._pick, now)
                 self._arm()
                 return
-            again = target.reconsider(self._pick)
+            pick, again = self._pick, target.reconsider(self._pick)
             if again == 0.0:
-                self._try_failed(Outcome.TIMEOUT_TRY, Flag.UT, "silent, while others answer")
+                question = self.proxy.question(pick.endpoint, target.policy.connection)
+                question.ask(lambda lives: self._lives(pick, lives))
                 return
             if again is not None:
                 self._hedge_at = now + again
         self._arm()
+
+    def _lives(self, pick: Pick, lives: bool) -> None:
+        """Its endpoint's sidecar says that the app lives; or it does not, or says nothing either."""
+        target = self._target
+        if self._pick is not pick or self.answer.head is not None or target is None:
+            return
+        now = self.proxy.clock()
+        if lives:
+            target.lives(pick)
+            self._hedge_at = now + FRESH_S
+        elif self._last_try():  # a probe: its breaker hears of it by the probe's own time
+            self._hedge_at = NEVER
+        elif again := target.reconsider(pick):  # meanwhile nobody else can take it
+            self._hedge_at = now + again
+        else:
+            self._try_failed(Outcome.TIMEOUT_TRY, Flag.UT, "silent, and not at work as far as can be known")
+            return
+        self._arm()
+
+    def _retry_policy(self) -> RetryPolicy:
+        """The request's own, else the route's, else the destination's."""
+        if self._asked_retry is not None:
+            return self._asked_retry
+        target, route = self._target, self.route
+        assert target is not None
+        return target.policy.retry if route is None or route.retry is None else route.retry
+
+    def _last_try(self) -> bool:
+        """Whether no other try can follow this one."""
+        tries = len(self.attempts) - self._free_tries
+        return not (self._idempotent and self._kept) or tries >= self._retry_policy().max_attempts
 
     def _hedge(self, target: Target, first: Pick, now: float) -> None:
         """Ask another endpoint too; who answers first wins."""
@@ -356,15 +410,10 @@ class Tries(Relay):
         assert target is not None
         self._hedge_at = NEVER
         if self._complete:
-            remaining = self._remaining(now)
-            policy = target.policy if self.route is None else self.route
-            retry = policy.retry or target.policy.retry
-            last = (
-                not (self._idempotent and self._kept)
-                or len(self.attempts) - self._free_tries >= retry.max_attempts
-            )
-            self._try_deadline = now + target.per_try_timeout(remaining, last, retry)
-            if last:
+            remaining, pick = self._remaining(now), self._pick
+            limit = target.per_try_timeout(remaining, self._retry_policy())
+            self._try_deadline = now + min(limit, self.proxy.timeouts.stream_idle)
+            if self._last_try() and not (pick is not None and pick.probe):
                 delay = None
             elif target.policy.hedge.enabled:
                 delay = target.hedge_delay(remaining) if len(self.attempts) == 1 else None

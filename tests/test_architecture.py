@@ -32,6 +32,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "sidecar.routing": ("sidecar.policy", "registry.regexp"),
     "sidecar.io": ("sidecar.wire", "sidecar.errors"),
     "sidecar.stack": ("sidecar.policy", "sidecar.balance"),
+    # `/stats?filter=`: whoever asks must not stop the process
+    "sidecar.admin": ("sidecar", "guard", "registry.regexp"),
     # where policy meets I/O, and what an exchange is made of
     "sidecar": ("sidecar", "registry.client", "guard"),
 }

@@ -16,9 +16,11 @@ def graph_of(
     can be cut off from the network, processes cannot.
     """
     calls: dict[tuple[str, str], None] = {(INGRESS, topology.entrypoint.name): None}
+    names = {service.name for service in topology.services}
     for service in topology.services:
         for call in service.calls():
-            calls[service.name, call.service] = None
+            if call.service in names:  # a host outside has its place once it is called
+                calls[service.name, call.service] = None
     return {
         "name": name,
         "ingress": INGRESS,

@@ -22,6 +22,7 @@ from mesh.control.inbox import Inbox, Message
 from mesh.control.journal import Event, Journal
 from mesh.control.listeners import Listeners
 from mesh.control.operator import Observed
+from mesh.control.outside import outside_graph
 from mesh.control.picture import INGRESS, picture
 from mesh.traces import MAX_NAME, Arrival, TraceStore
 
@@ -61,7 +62,7 @@ class Hub:
         self.detection = Detection()
         self.history = History()
         self.ceiling = Ceiling()
-        self.graph = dict(graph)
+        self.graph = self._topology = dict(graph)
         self._observed = observed
         self._traces = traces
         self._wall_clock = wall_clock
@@ -143,7 +144,8 @@ class Hub:
         """The topology is another one now: every page begins anew."""
         calls = [tuple(call) for call in graph["calls"]]
         self._former = (self._former | set(self._calls)) - set(calls)
-        self.graph, self._calls = dict(graph), calls
+        self.graph = self._topology = dict(graph)
+        self._calls = calls
         names = {INGRESS, *(service["name"] for service in graph["services"])}
         self.history.keep(names)
         self.ceiling.forget()
@@ -183,6 +185,10 @@ class Hub:
         self._tell_time_left(found, now)
         found["load"]["ceiling"] = self.ceiling.rate
         self._picture = found
+        graph = outside_graph(self._topology, found)
+        if graph != self.graph:  # a host outside is called for the first time, or its document is gone
+            self.graph = graph
+            self._begin_anew()
         self._notice_states(found)
         if self._pages:
             self._send_changes(found)
@@ -250,7 +256,7 @@ class Hub:
                 if self._sent.get((group, name)) != text:
                     self._sent[group, name] = text
                     change.setdefault(group, {})[name] = document
-        for key in ("phase", "parts", "load"):
+        for key in ("phase", "parts", "load", "warnings"):
             text = json.dumps(found[key], separators=(",", ":"))
             if self._sent.get((key, "")) != text:
                 self._sent[key, ""] = text

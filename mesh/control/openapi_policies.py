@@ -6,8 +6,9 @@ Document = dict[str, Any]
 
 _ERROR = {"$ref": "#/components/responses/Error"}
 _REFUSED = {"$ref": "#/components/responses/Refused"}
-_KIND = {"enum": ["VirtualService", "DestinationRule", "Fault"]}
+_KIND = {"enum": ["VirtualService", "DestinationRule", "ServiceEntry", "Fault"]}
 _NAME = {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9.]{0,60}[a-z0-9])?$"}
+_NAMESPACE = {"type": "string", "pattern": "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$", "default": "default"}
 _DURATION = {"type": "string", "pattern": "^[1-9][0-9]?(ms|s)$"}
 _PERCENT = {"type": "number", "minimum": 0, "maximum": 100}
 
@@ -37,7 +38,11 @@ def components() -> Document:
                 "properties": {
                     "apiVersion": {"enum": ["networking.istio.io/v1", "mesh/v1"]},
                     "kind": _KIND,
-                    "metadata": {"type": "object", "required": ["name"], "properties": {"name": _NAME}},
+                    "metadata": {
+                        "type": "object",
+                        "required": ["name"],
+                        "properties": {"name": _NAME, "namespace": _NAMESPACE},
+                    },
                     "spec": {"type": "object"},
                 },
             },
@@ -90,6 +95,7 @@ _WAIT = {"name": "wait", "in": "query", "schema": {"type": "integer", "minimum":
 _DRY_RUN = {"name": "dry_run", "in": "query", "schema": {"type": "boolean"}}
 _BY_KIND = {"name": "kind", "in": "path", "required": True, "schema": _KIND}
 _BY_NAME = {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+_IN_NAMESPACE = {"name": "namespace", "in": "query", "schema": _NAMESPACE}
 _BY_TRACE = {
     "name": "trace_id",
     "in": "path",
@@ -116,9 +122,13 @@ def paths() -> Document:
         "schema": {
             "type": "array",
             "minItems": 1,
-            "items": {"type": "string", "pattern": "^(VirtualService|DestinationRule|Fault)/[a-z]{1,9}$"},
+            "items": {
+                "type": "string",
+                "pattern": "^(VirtualService|DestinationRule|ServiceEntry|Fault)/[a-z]{1,9}$",
+            },
         },
     }
+    by_name: list[Document] = [_BY_KIND, _BY_NAME, _IN_NAMESPACE]
     cleared = _object("cleared", "sidecars")
     kind = {"name": "kind", "in": "query", "schema": _KIND}
     return {
@@ -131,19 +141,19 @@ def paths() -> Document:
                 parameters=[_WAIT, _DRY_RUN], body=many, refused=True,
             ),
             "delete": _op(
-                "deletePolicies", "Remove documents by Kind/name, all or none", changed, "404", "409",
+                "deletePolicies", "Remove documents by Kind/[namespace/]name", changed, "404", "409",
                 parameters=[key, _WAIT, _DRY_RUN], refused=True,
             ),
         },
         "/api/policies/{kind}/{name}": {
-            "get": _op("policy", "One policy", listed, "400", "404", parameters=[_BY_KIND, _BY_NAME]),
+            "get": _op("policy", "One policy", listed, "400", "404", parameters=by_name),
             "put": _op(
                 "putPolicy", "Put one policy", changed, "409", "413",
-                parameters=[_BY_KIND, _BY_NAME, _WAIT, _DRY_RUN], body=one, refused=True,
+                parameters=[*by_name, _WAIT, _DRY_RUN], body=one, refused=True,
             ),
             "delete": _op(
                 "deletePolicy", "Remove one policy", changed, "404", "409",
-                parameters=[_BY_KIND, _BY_NAME, _WAIT, _DRY_RUN], refused=True,
+                parameters=[*by_name, _WAIT, _DRY_RUN], refused=True,
             ),
         },
         "/api/faults": {

@@ -7,6 +7,8 @@ sidecars cannot be added up: where a number is of several callers it is the slow
 from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
+from mesh.control.outside import locations, outside_node
+
 INGRESS = "ingress"
 # Below this share of failed answers a service is not worth a person's eye; Kiali's "degraded" begins above 0.
 DEGRADED_SHARE = 0.01
@@ -45,12 +47,18 @@ def picture(
         node["instances"].append(_instance(instance, snapshots.get(instance["name"])))
     for node in nodes.values():
         node.update(_together(node["instances"]))
+    edges = _edges(snapshots, service_of, calls, former)
+    for name, location in locations(snapshots).items():
+        called = [edge for key, edge in edges.items() if key.partition(">")[2] == name]
+        if called and name not in nodes:
+            nodes[name] = outside_node(location, called)
     load = dict(status.get("load") or {})
     return {
         "phase": status.get("phase"),
         "nodes": nodes,
-        "edges": _edges(snapshots, service_of, calls, former),
+        "edges": edges,
         "parts": [_instance(each) for each in status.get("extras", ()) if each["name"] != INGRESS],
+        "warnings": list(status.get("warnings", ())),
         "load": {key: load[key] for key in _LOAD_KEYS if key in load},
     }
 

@@ -2,7 +2,7 @@
 second for thousands of routes: it runs off the loop.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from mesh.policies import Stored
 
 if TYPE_CHECKING:
     from mesh.policy_set import Change, Policy
+    from sidecar.routing.lint_subsets import Instances
 
 Plan = Callable[[list["Policy"]], tuple[list["Change"], list["Policy"]]]
 """The documents that are there -> what is done to each, and the documents then."""
@@ -26,9 +27,7 @@ class Checked:
     warnings: list[str]
 
 
-def check_change(
-    stored: Sequence[Stored], plan: Plan, replicas: Mapping[str, int], *, removing: bool
-) -> Checked:
+def check_change(stored: Sequence[Stored], plan: Plan, instances: "Instances", *, removing: bool) -> Checked:
     """Raises DocumentsRefused when the set after it would be wrong; what is wrong already may be removed."""
     from mesh import policy_set
 
@@ -46,18 +45,18 @@ def check_change(
         problems = [problem for problem in problems if problem not in known]
     if problems:
         raise DocumentsRefused(problems)
-    return Checked(changes, policy_set.version(after), _warnings(before, after, mended, replicas))
+    return Checked(changes, policy_set.version(after), _warnings(before, after, mended, instances))
 
 
 def _warnings(
-    before: "list[Policy]", after: "list[Policy]", mended: set[str], replicas: Mapping[str, int]
+    before: "list[Policy]", after: "list[Policy]", mended: set[str], instances: "Instances"
 ) -> list[str]:
     """Of the documents that are put, and of others what is new."""
     from mesh import policy_set
 
-    known = set(policy_set.warnings_of([policy.document for policy in before], replicas))
+    known = set(policy_set.warnings_of([policy.document for policy in before], instances))
     return [
         warning
-        for warning in policy_set.warnings_of([policy.document for policy in after], replicas)
+        for warning in policy_set.warnings_of([policy.document for policy in after], instances)
         if warning.split(":")[0] in mended or warning not in known
     ]

@@ -19,9 +19,11 @@ from mesh.control.policy_change import Plan, check_change
 from mesh.control.policy_rows import Document, check_there, report_of, told, understood, unknown_policy
 from mesh.errors import ActionRefused
 from mesh.policies import PolicyStore, Stored
+from mesh.policy_names import HOME, split_key
 
 if TYPE_CHECKING:
     from mesh.policy_set import Change, Policy
+    from sidecar.routing.lint_subsets import Instances
 
 # Somebody else may write to the same registry between our look and our transaction, but not for ever.
 TRIES = 3
@@ -30,30 +32,35 @@ Told = Callable[[str, str, Document], object]
 
 
 class PolicyDesk:
-    """One for a mesh. `tell(by, kind, fields)` keeps an event."""
+    """One for a mesh. `tell(by, kind, fields)` keeps an event; `wall_clock` is seconds since the epoch."""
 
     def __init__(
         self,
         store: PolicyStore,
         observed: Observed,
         session: aiohttp.ClientSession,
+        wall_clock: Callable[[], float],
         tell: Told | None = None,
     ) -> None:
         self._store = store
         self._observed = observed
         self._sidecars = Acknowledged(observed, session)
+        self._wall_clock = wall_clock
         self._tell = tell
         self._changing = asyncio.Lock()
         self._off_loop = OffLoop()
 
     # asking
 
-    async def documents(self, kind: str | None = None, name: str | None = None) -> Document:
+    async def documents(
+        self, kind: str | None = None, name: str | None = None, namespace: str = HOME
+    ) -> Document:
         """All policies or those of a kind or name, and how many sidecars act on the set."""
         stored = await self._store.read()
         rows, version, problems = await self._off_loop.run(partial(report_of, stored))
         found = [row for row in rows if kind in (None, row["kind"])]
         if name is not None:
+            found = [row for row in found if row["namespace"] == namespace]
             names = [row["name"] for row in found]
             found = [row for row in found if row["name"] == name]
             if not found:
@@ -80,7 +87,8 @@ class PolicyDesk:
         put = await self._off_loop.run(partial(policy_set.read_policies, raws))
 
         def plan(before: "list[Policy]") -> "tuple[list[Change], list[Policy]]":
-            return policy_set.changes(before, put), policy_set.merged(before, put)
+            made = policy_set.stamped(before, put, self._wall_clock())
+            return policy_set.changes(before, made), policy_set.merged(before, made)
 
         return await self._change(plan, by, dry_run=dry_run, wait_s=wait_s)
 
@@ -109,7 +117,7 @@ class PolicyDesk:
             for _ in range(TRIES):
                 stored = await self._store.read()
                 check_there(removed, stored)
-                check = partial(check_change, stored, plan, self._replicas(), removing=bool(removed))
+                check = partial(check_change, stored, plan, self._instances(), removing=bool(removed))
                 checked = await self._off_loop.run(check)
                 changes = checked.changes
                 if dry_run:
@@ -137,7 +145,7 @@ class PolicyDesk:
         for change in changes:
             if change.word == "unchanged":
                 continue
-            kind, _, name = change.key.partition("/")
+            kind, _, name = split_key(change.key)
             fields: Document = {"action": change.word, "document": change.key, "version": version}
             spec = (change.after or change.before or {}).get("spec")
             if kind == "Fault" and isinstance(spec, Mapping):
@@ -146,8 +154,9 @@ class PolicyDesk:
                 fields["action"] = "ended" if change.word == "deleted" else "began"
             self._tell(by, "fault" if kind == "Fault" else "policy", fields)
 
-    def _replicas(self) -> dict[str, int]:
-        found: dict[str, int] = {}
+    def _instances(self) -> "Instances":
+        found: dict[str, list[dict[str, str]]] = {}
         for each in self._observed.status()["instances"]:
-            found[each["service"]] = found.get(each["service"], 0) + 1
+            own = {"app": each["service"], "version": each["version"], "zone": each["zone"]}
+            found.setdefault(each["service"], []).append({**each.get("labels", {}), **own})
         return found

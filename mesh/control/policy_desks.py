@@ -29,5 +29,5 @@ def make_desks(
     tell: Told | None = None,
 ) -> Desks:
     """`tell(by, kind, fields)` keeps an event of what was changed."""
-    policies = PolicyDesk(store, observed, session, tell)
+    policies = PolicyDesk(store, observed, session, wall_clock, tell)
     return Desks(policies, FaultDesk(policies, store, observed, wall_clock), observed, session)

@@ -6,7 +6,7 @@ from mesh.control.fault_desk import FaultDesk
 from mesh.control.policy_desk import PolicyDesk
 from mesh.control.requests import client, flag, json_body, json_object, wait_s
 from mesh.errors import UsageError
-from mesh.policy_names import kind_of
+from mesh.policy_names import HOME, key_of, kind_of, split_key
 
 MAX_DOCUMENTS = 200
 
@@ -19,7 +19,8 @@ def add(app: web.Application, desk: PolicyDesk, faults: FaultDesk) -> None:
         return web.json_response(await desk.documents(None if word is None else kind_of(word)))
 
     async def one(request: web.Request) -> web.Response:
-        return web.json_response(await desk.documents(*_named(request)))
+        kind, name = _named(request)
+        return web.json_response(await desk.documents(kind, name, _namespace(request)))
 
     async def put(request: web.Request) -> web.Response:
         body = await json_body(request)
@@ -36,9 +37,13 @@ def add(app: web.Application, desk: PolicyDesk, faults: FaultDesk) -> None:
         kind, name = _named(request)
         document = await json_object(request)
         metadata = document.get("metadata")
-        given = metadata.get("name") if isinstance(metadata, dict) else None
-        if (document.get("kind"), given) != (kind, name):
-            raise UsageError(f"the document is not {kind}/{name}: its kind and metadata.name say otherwise")
+        metadata = metadata if isinstance(metadata, dict) else {}
+        key = key_of(kind, name, _namespace(request))
+        own = metadata.get("namespace", HOME), metadata.get("name")
+        if (document.get("kind"), *own) != (kind, _namespace(request), name):
+            raise UsageError(
+                f"the document is not {key}: its kind, metadata.name or .namespace say otherwise"
+            )
         return await _apply(request, [document])
 
     async def _apply(request: web.Request, documents: list[object]) -> web.Response:
@@ -53,7 +58,8 @@ def add(app: web.Application, desk: PolicyDesk, faults: FaultDesk) -> None:
         return await _delete(request, keys)
 
     async def delete_one(request: web.Request) -> web.Response:
-        return await _delete(request, ["/".join(_named(request))])
+        kind, name = _named(request)
+        return await _delete(request, [key_of(kind, name, _namespace(request))])
 
     async def _delete(request: web.Request, keys: list[str]) -> web.Response:
         dry_run = flag(request.query, "dry_run")
@@ -87,8 +93,13 @@ def _named(request: web.Request) -> tuple[str, str]:
     return kind_of(request.match_info["kind"]), request.match_info["name"]
 
 
+def _namespace(request: web.Request) -> str:
+    """`?namespace=prod` of a policy that its path names."""
+    return request.query.get("namespace", HOME)
+
+
 def _key(word: str) -> str:
-    kind, slash, name = word.partition("/")
-    if not slash or not name:
-        raise UsageError(f'key: "{word[:60]}" is not Kind/name')
-    return f"{kind_of(kind)}/{name}"
+    kind, namespace, name = split_key(word)
+    if not namespace or not name:
+        raise UsageError(f'key: "{word[:60]}" is not Kind/name, or Kind/namespace/name')
+    return key_of(kind_of(kind), name, namespace)

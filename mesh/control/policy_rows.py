@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from mesh.errors import DocumentsRefused
 from mesh.policies import Stored
+from mesh.policy_names import split_key
 from mesh.words import UnknownName, unknown_name
 
 if TYPE_CHECKING:
@@ -49,9 +50,8 @@ def check_there(keys: Sequence[str], stored: Sequence[Stored]) -> None:
     for key in keys:
         if key not in there:
             kind, _, name = key.partition("/")
-            raise unknown_policy(
-                kind, name, [one.partition("/")[2] for one in there if one.startswith(f"{kind}/")]
-            )
+            known = [one.partition("/")[2] for one in there if one.startswith(f"{kind}/")]
+            raise unknown_policy(kind, name, known)
 
 
 def unknown_policy(kind: str, name: str, known: Sequence[str]) -> UnknownName:
@@ -63,9 +63,10 @@ def unknown_policy(kind: str, name: str, known: Sequence[str]) -> UnknownName:
 
 def told(change: "Change") -> Document:
     """What became of one document."""
-    kind, _, name = change.key.partition("/")
+    kind, namespace, name = split_key(change.key)
     return {
         "kind": kind,
+        "namespace": namespace,
         "name": name,
         "change": change.word,
         "before": change.before,
@@ -77,12 +78,13 @@ def _row(stored: Stored, policy: "Policy | None", problems: Sequence[str]) -> Do
     """One document with the hosts that it is about, since when it is there, and what is wrong with it."""
     from mesh import policy_set
 
-    kind, _, name = stored.key.partition("/")
+    kind, namespace, name = split_key(stored.key)
     return {
         "kind": kind,
+        "namespace": namespace,
         "name": name,
         "hosts": [] if policy is None else policy_set.hosts_of(policy.document),
-        "at": stored.at,
+        "at": stored.at if policy is None else policy_set.created_at(policy, stored.at),
         "problem": "; ".join(problems),
         "document": stored.raw,
     }

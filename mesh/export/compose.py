@@ -11,7 +11,7 @@ from textwrap import indent
 from mesh.errors import UsageError
 from mesh.export import images, template
 from mesh.plan import DRAIN_S, SIDECAR_END_S
-from services.script import Instance, Topology, shipped_topologies
+from services.script import Instance, Service, Topology, shipped_topologies
 
 # Traffic for a topology that says nothing of it, as in `mesh up`.
 DEFAULT_RATE = 20.0
@@ -32,6 +32,7 @@ def compose_file(topology: Topology, name: str, directory: Path, drain_s: float 
     values = {
         "command": _command(name, drain_s),
         "drain": f"{drain_s:g}s",
+        "traffic_policy": _traffic_policy(topology),
         "grace": f"{math.ceil(drain_s + SIDECAR_END_S)}s",
         "name": topology_name(name),
         "topology": name if shipped else TOPOLOGY_IN_CONTAINER,
@@ -55,6 +56,12 @@ def compose_file(topology: Topology, name: str, directory: Path, drain_s: float 
     if not shipped:
         parts.append(f"\nconfigs:\n  topology: {{file: {_relative(topology.file, directory)}}}\n")
     return "".join(parts)
+
+
+def _traffic_policy(topology: Topology) -> str:
+    """Of all sidecars but the ingress; nothing where it is the default."""
+    mode = topology.outbound_traffic_policy
+    return "" if mode == "REGISTRY_ONLY" else f"\n      SIDECAR_OUTBOUND_TRAFFIC_POLICY: {mode}"
 
 
 def _command(name: str, drain_s: float) -> str:
@@ -89,10 +96,17 @@ def _instance_values(instance: Instance) -> dict[str, str]:
         "service": service.name,
         "version": instance.version,
         "zone": instance.zone,
+        "labels": _labels(service),
         "health_path": service.health.path or "",
         "health_interval": f"{service.health.interval:g}s",
         "about": ", ".join(_about(instance)),
     }
+
+
+def _labels(service: Service) -> str:
+    """A line of its own, where there are any."""
+    text = ";".join(f"{key}={value}" for key, value in service.labels)
+    return f'\n      SIDECAR_LABEL: "{text}"' if text else ""
 
 
 def _about(instance: Instance) -> Iterator[str]:

@@ -105,10 +105,10 @@ INSTANCE = """\
       SIDECAR_NAME: <instance>
       SIDECAR_SERVICE: <service>
       SIDECAR_VERSION: <version>
-      SIDECAR_ZONE: "<zone>"
+      SIDECAR_ZONE: "<zone>"<labels>
       SIDECAR_APP_HEALTH: <health_path>
       SIDECAR_APP_HEALTH_INTERVAL: <health_interval>
-      SIDECAR_ADVERTISE: ${COMPOSE_PROJECT_NAME}-<instance>-sidecar
+      SIDECAR_ADVERTISE: ${COMPOSE_PROJECT_NAME}-<instance>-sidecar<traffic_policy>
     labels: {mesh.instance: <instance>, mesh.part: sidecar, mesh.kind: service, mesh.service: <service>, mesh.version: <version>, mesh.zone: "<zone>"}
   <instance>-app:
     <<: *app

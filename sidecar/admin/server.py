@@ -17,6 +17,9 @@ from guard.gate import Gate, bearer
 from guard.token import Token
 
 from ..observe.events import MAX_LISTENERS, EventLog
+from .clusters import clusters_text
+from .server_info import listeners_json, listeners_text, server_info
+from .stats import Query, Stats, WrongQuery, stats_json, stats_text
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
@@ -33,7 +36,7 @@ class Exchanges(Protocol):
 
 
 class Admin:
-    """`GET /ready /metrics /clusters /config_dump /snapshot /explain /events`, `POST` for changes.
+    """Envoy's paths: `GET /` lists them; what changes something is a POST.
 
     Args:
         ready: why not, or None.
@@ -83,11 +86,13 @@ class Admin:
         get("/ready", self._get_ready)
         get("/healthz/ready", self._get_ready)
         get("/metrics", self._metrics)
-        get("/stats", self._metrics)
+        get("/stats", self._stats)
         get("/stats/prometheus", self._metrics)
         if self._app_metrics is not None:
             get("/app/metrics", self._app_metrics)
         get("/clusters", self._clusters)
+        get("/listeners", self._listeners)
+        get("/server_info", self._server_info)
         get("/config_dump", self._get_config)
         get("/snapshot", self._get_snapshot)
         get("/explain", self._get_explain)
@@ -162,13 +167,32 @@ class Admin:
                     ]
                 }
             )
-        lines = []
-        for name, upstream in upstreams.items():
-            for endpoint in upstream["endpoints"]:
-                for key, value in endpoint.items():
-                    if key != "address":
-                        lines.append(f"{name}::{endpoint['address']}::{key}::{value}")
-        return web.Response(text="\n".join(lines) + "\n")
+        return web.Response(text=clusters_text(upstreams))
+
+    async def _stats(self, request: web.Request) -> web.Response:
+        given = request.query
+        form = given.get("format", "text")
+        if form == "prometheus":
+            return await self._metrics(request)
+        if form not in ("text", "json"):
+            return web.Response(status=400, text=f"format={form[:40]!r}: use text, json or prometheus\n")
+        try:
+            query = Query(given.get("filter", ""), "usedonly" in given, given.get("type", "All"))
+        except WrongQuery as error:
+            return web.Response(status=400, text=f"{error}\n")
+        stats = Stats(self._snapshot(), self._registry.collect())
+        if form == "json":
+            return _json(stats_json(stats, query))
+        return web.Response(text=stats_text(stats, query))
+
+    async def _listeners(self, request: web.Request) -> web.Response:
+        addresses = self._snapshot()["addresses"]
+        if request.query.get("format") == "json":
+            return _json(listeners_json(addresses))
+        return web.Response(text=listeners_text(addresses))
+
+    async def _server_info(self, request: web.Request) -> web.Response:
+        return _json(server_info(self._snapshot(), self._config_dump().get("bootstrap", {})))
 
     async def _get_config(self, request: web.Request) -> web.Response:
         return _json(self._config_dump())

@@ -1,7 +1,8 @@
-"""The balancers that a policy can ask for instead of the default, and preference of the own zone with any of
+"""The balancers that a policy can ask for instead of the default, and preference of what is near with any of
 them.
 
-`choose` answers as `p2c.pick_by_cost` does. The default (peak EWMA, no zones) does not come through here.
+`choose` answers as `p2c.pick_by_cost` does. The default (peak EWMA, no localities) does not come through
+here.
 """
 
 import random
@@ -10,30 +11,34 @@ from collections.abc import Sequence
 from ..policy.hash_key import RING_MIN
 from ..policy.settings import BalancePolicy
 from .endpoints import Endpoint
-from .locality import split
+from .locality import Group, Place, groups
+from .maglev import Maglev
 from .p2c import pick_by_cost
 from .reference import Reference
 from .ring_hash import RingHash
 from .round_robin import RoundRobin
 
 RANDOM_DRAWS = 16
+SCANNING = ("peak_ewma", "least_request")  # those that `p2c.pick_by_cost` decides
 
 
 class Chooser:
     """`rebuild` after every change of who may be picked, then `choose`."""
 
-    __slots__ = ("_away", "_flat", "_here", "_kept", "_ring", "_rng", "_turns", "policy", "zone")
+    __slots__ = ("_flat", "_groups", "_ring", "_rng", "_turns", "place", "policy")
 
-    def __init__(self, policy: BalancePolicy, zone: str, rng: random.Random) -> None:
+    def __init__(self, policy: BalancePolicy, place: Place, rng: random.Random) -> None:
         self.policy = policy
-        self.zone = zone
+        self.place = place
         self._rng = rng
-        self._here: list[Endpoint] = []
-        self._away: list[Endpoint] = []
-        self._kept = 0.0  # share of requests that stays in the own zone
+        self._groups: list[Group] = []  # the nearest first
         size = policy.hash_key.minimum_ring_size if policy.hash_key is not None else RING_MIN
-        self._ring = RingHash(size, rng) if policy.kind == "ring_hash" else None
-        self._turns = (RoundRobin(rng), RoundRobin(rng)) if policy.kind == "round_robin" else None
+        self._ring: RingHash | Maglev | None = None
+        if policy.kind == "ring_hash":
+            self._ring = RingHash(size, rng)
+        elif policy.kind == "maglev" and policy.hash_key is not None:
+            self._ring = Maglev(policy.hash_key.table_size, rng)
+        self._turns: list[RoundRobin] = []  # one for each group
         self._flat: Reference | None = None
         if policy.kind == "least_request":
             self._flat = Reference()
@@ -41,35 +46,51 @@ class Chooser:
 
     def rebuild(self, everyone: Sequence[Endpoint], ready: Sequence[Endpoint]) -> None:
         """Who is there, and who may be picked."""
-        if self.policy.prefer_zone:
-            self._here, self._away, self._kept = split(self.zone, everyone, ready)
+        if self.policy.locality is not None:
+            self._groups = groups(self.policy.locality, self.place, everyone, ready)
         else:
-            self._here, self._away, self._kept = [], list(ready), 0.0
+            self._groups = [Group(list(ready), 1.0)] if ready else []
         if self._ring is not None:
             self._ring.rebuild(everyone)
-        if self._turns is not None:
-            self._turns[0].rebuild(self._here)
-            self._turns[1].rebuild(self._away)
+        if self.policy.kind == "round_robin":
+            while len(self._turns) < len(self._groups):
+                self._turns.append(RoundRobin(self._rng))
+            for turns, group in zip(self._turns, self._groups, strict=False):
+                turns.rebuild(group.ready)
 
     def choose(
         self, tried: Sequence[Endpoint], key: int | None, reference: Reference, now: float
     ) -> Endpoint | None:
         """The endpoint for the next attempt, none of `tried`; None if no other is there."""
-        near = bool(self._here) and (self._kept >= 1.0 or self._rng.random() < self._kept)
-        found = self._of(near, tried, key, reference, now)
-        return found if found is not None else self._of(not near, tried, key, reference, now)
+        drawn = self._draw() if len(self._groups) > 1 else 0
+        if drawn < len(self._groups):
+            found = self._of(drawn, tried, key, reference, now)
+            if found is not None:
+                return found
+        for number in range(len(self._groups)):
+            found = None if number == drawn else self._of(number, tried, key, reference, now)
+            if found is not None:
+                return found
+        return None
+
+    def _draw(self) -> int:
+        """A group, by its share."""
+        dice = self._rng.random()
+        for number, group in enumerate(self._groups):
+            dice -= group.share
+            if dice < 0.0:
+                return number
+        return 0
 
     def _of(
-        self, near: bool, tried: Sequence[Endpoint], key: int | None, reference: Reference, now: float
+        self, number: int, tried: Sequence[Endpoint], key: int | None, reference: Reference, now: float
     ) -> Endpoint | None:
-        ready = self._here if near else self._away
-        if not ready:
-            return None
+        ready = self._groups[number].ready
         found: Endpoint | None = None
         if self._ring is not None:
             return self._ring.pick(ready, tried, key)
-        if self._turns is not None:
-            found = self._turns[0 if near else 1].pick(tried, reference, now)
+        if self._turns:
+            found = self._turns[number].pick(tried, reference, now)
         elif self.policy.kind == "random":
             found = self._random(ready, tried)
         if self._flat is not None:
@@ -86,8 +107,10 @@ class Chooser:
         return None
 
 
-def chooser_for(policy: BalancePolicy, zone: str, rng: random.Random) -> Chooser | None:
+def chooser_for(policy: BalancePolicy, place: Place, rng: random.Random) -> Chooser | None:
     """None = the default balancer, which the stack calls itself."""
-    if policy.kind == "peak_ewma" and not (policy.prefer_zone and zone):
+    locality = policy.locality
+    near = locality is not None and bool(place.locality or locality.failover_priority)
+    if policy.kind == "peak_ewma" and not near:
         return None
-    return Chooser(policy, zone, rng)
+    return Chooser(policy, place, rng)

@@ -58,19 +58,21 @@ class Endpoint:
     """An instance as this caller sees it. Attributes, not methods: the pick reads them a hundred thousand
     times.
 
-    `pool` and `meters` belong to the edge: None until it sets them, never touched here.
+    `pool`, `meters` and `question` belong to the edge: None until it sets them, never touched here.
     """
 
     __slots__ = (
         "answered_at", "breaker", "ewma", "ewma_at", "failures", "gate", "health", "host", "id", "latency",
-        "measured", "meta", "meters", "passed_from", "passed_over", "pending", "pool", "port", "report",
-        "report_raw", "reported", "requests", "share", "silent_since", "spec", "version", "weight", "zone",
+        "measured", "meta", "meters", "passed_from", "passed_over", "pending", "pool", "port", "question",
+        "report", "report_raw", "reported", "requests", "share", "silent_since", "spec", "version",
+        "weight", "zone",
     )  # fmt: skip
 
     def __init__(self, spec: EndpointSpec, breaker: Breaker, now: float) -> None:
         self.breaker = breaker
         self.pool: Any = None
         self.meters: Any = None
+        self.question: Any = None
         self.pending = 0  # attempts in flight
         self.requests = 0
         self.failures = 0

@@ -18,9 +18,10 @@ from ..policy.retry_budget import RetryBudget
 from ..policy.service_breaker import ServiceBreaker
 from ..policy.settings import UpstreamPolicy
 from ..policy.trip_rules import Verdict
-from .chooser import chooser_for
+from .chooser import SCANNING, chooser_for
 from .endpoints import Diff, Endpoint, EndpointSet, EndpointSpec, Memory
 from .health import factor_of, parse_report
+from .locality import Place
 from .passed_over import note_open
 from .reference import Reference
 from .shares import assign
@@ -30,9 +31,30 @@ class Members:
     """The endpoints of one destination with all state about them; `stack.Upstream` is what requests see."""
 
     __slots__ = (
-        "_answered_at", "_bulkhead", "_caller", "_chooser", "_clock", "_counted", "_due_at", "_held",
-        "_known", "_listener", "_memory", "_outlier", "_probing", "_ready", "_rng", "_suspects", "_zone",
-        "budget", "endpoints", "last_good", "name", "policy", "reference", "service",
+        "_answered_at",
+        "_bulkhead",
+        "_caller",
+        "_chooser",
+        "_clock",
+        "_counted",
+        "_due_at",
+        "_held",
+        "_known",
+        "_listener",
+        "_memory",
+        "_outlier",
+        "_place",
+        "_probing",
+        "_ready",
+        "_rng",
+        "_suspects",
+        "budget",
+        "endpoints",
+        "last_good",
+        "name",
+        "policy",
+        "reference",
+        "service",
     )  # fmt: skip
 
     def __init__(
@@ -51,11 +73,12 @@ class Members:
         self.budget = RetryBudget(policy.budget, clock)
         self._bulkhead = Bulkhead(policy.bulkhead)
         self._outlier = Outlier(name, policy.breaker, listener, self._rebuild, clock)
+        self._outlier.set_detection(policy.outlier)
         self.service = ServiceBreaker(name, policy.admission, self._outlier.all_bad, listener, clock, rng)
         self.last_good = last_good_for(policy.fallback, clock)
         self._counted = self.service.admission.window
-        self._chooser = chooser_for(policy.balance, "", rng)
-        self._zone = ""
+        self._chooser = chooser_for(policy.balance, Place(), rng)
+        self._place = Place()
         self._memory = Memory()
         self._ready: list[Endpoint] = []  # closed, with a share of normal traffic
         self._held: list[Endpoint] = []  # closed, but dead as far as we know
@@ -134,7 +157,7 @@ class Members:
     def set_policy(self, policy: UpstreamPolicy) -> None:
         """New settings; latency, breakers, counts and the budget's window stay."""
         if policy.balance != self.policy.balance:
-            self._chooser = chooser_for(policy.balance, self._zone, self._rng)
+            self._chooser = chooser_for(policy.balance, self._place, self._rng)
         if policy.fallback != self.policy.fallback:
             self.last_good = last_good_for(policy.fallback, self._clock)
         self.policy = policy
@@ -143,12 +166,13 @@ class Members:
         self._counted = self.service.admission.window
         self._bulkhead.policy = policy.bulkhead
         self._outlier.set_policy(policy.breaker)
+        self._outlier.set_detection(policy.outlier)
         self._rebuild()
 
-    def set_zone(self, zone: str) -> None:
-        """The caller's own zone, for policies that prefer it."""
-        self._zone = zone
-        self._chooser = chooser_for(self.policy.balance, zone, self._rng)
+    def set_place(self, place: Place) -> None:
+        """Where the caller is, for policies that prefer what is near."""
+        self._place = place
+        self._chooser = chooser_for(self.policy.balance, place, self._rng)
         self._rebuild()
 
     def report(self, endpoint: Endpoint, header: bytes) -> None:
@@ -225,8 +249,11 @@ class Members:
     def _rebuild(self) -> None:
         """Who may be picked; after every change of membership, policy, breaker, ramp or reported health."""
         note_open(self.endpoints.all)
-        factor = self.policy.balance.warning_factor
-        self._ready, self._held = ready, _ = assign(self.endpoints.all, self._outlier.gate, factor)
+        balance = self.policy.balance
+        scans = balance.ramp_weighs and balance.kind in SCANNING
+        self._ready, self._held = ready, _ = assign(
+            self.endpoints.all, self._outlier.gate, balance.warning_factor, scans
+        )
         self._suspects = [endpoint for endpoint in self._suspects if endpoint in ready]
         self._find_probing()
         self._find_due()

@@ -2,18 +2,16 @@
 
 The ring holds all endpoints, also those that may not be picked now: an open breaker moves only its own keys
 (to the next endpoint clockwise), and they come back when it closes. Points per endpoint are proportional to
-its weight; at least `minimum_ring_size` in all, so that shares differ by a few percent only.
+its weight, and at least `minimum_ring_size` in all, as in Envoy: the more, the less shares differ.
 """
 
+import math
 import random
 from bisect import bisect_left
 from collections.abc import Sequence
-from typing import Final
 
 from ..policy.hash_key import hash_of
 from .endpoints import Endpoint
-
-POINTS_MAX: Final = 1024  # of one endpoint: a ring of two needs no more
 
 
 class RingHash:
@@ -34,11 +32,13 @@ class RingHash:
         if shape == self._shape and all(a is b for a, b in zip(everyone, self._members(), strict=False)):
             return
         self._shape = shape
+        # the lightest has a whole number of points, from which the others' follow
         total = sum(endpoint.weight for endpoint in everyone)
+        lightest = min((endpoint.weight for endpoint in everyone), default=1)
+        least = math.ceil(lightest * self._minimum / total) if total else 0
         points: list[tuple[int, Endpoint]] = []
         for endpoint in everyone:
-            share = endpoint.weight / total
-            count = max(1, min(POINTS_MAX, round(share * max(self._minimum, 100 * len(everyone)))))
+            count = round(endpoint.weight * least / lightest)
             name = endpoint.id.encode()
             points.extend((hash_of(b"%s#%d" % (name, index)), endpoint) for index in range(count))
         points.sort(key=lambda point: point[0])

@@ -25,6 +25,11 @@ class Connection(asyncio.Protocol):
         self.transport = transport = cast(asyncio.Transport, transport)  # uvloop's is one by shape only
         transport.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
 
+    def end_of(self, name: str) -> tuple[str, int] | None:
+        """(host, port) of our end (`sockname`) or the other one (`peername`)."""
+        found = None if self.transport is None else self.transport.get_extra_info(name)
+        return (found[0], found[1]) if isinstance(found, tuple) else None
+
     def write(self, pieces: list[bytes]) -> None:
         """Send; nothing happens on a connection that is gone, for its loss is told separately."""
         self.outbox.write(self.transport, pieces)

@@ -83,7 +83,10 @@ class Outbox:
         """Send the end of the stream after what was written; nothing happens on a connection that is gone."""
         self.flush()
         if transport is not None and not transport.is_closing():
-            transport.write_eof()
+            if transport.can_write_eof():
+                transport.write_eof()
+            else:
+                transport.close()  # TLS has no half-close here
 
     def close(self, transport: asyncio.Transport | None) -> None:
         """Close after what was written has gone out."""

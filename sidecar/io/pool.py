@@ -16,7 +16,9 @@ from typing import Any, Protocol, TypeAlias
 from ..errors import Flag, MeshError
 from ..wire.limits import DEFAULT_LIMITS, Limits
 from .deadlines import Deadlines, Timer
+from .keepalive import KeepAlive, keep_alive
 from .outbox import AT_ONCE, Outbox
+from .tls import Tls
 from .upstream import UpstreamConnection
 
 log = logging.getLogger(__name__)
@@ -59,9 +61,10 @@ class Pool:
     """
 
     __slots__ = (
-        "_clock", "_closed", "_connecting", "_deadlines", "_idle", "_limits", "_outbox", "_spawn", "_timer",
-        "_wait_timer", "_waiters", "active", "connect_timeout", "host", "idle_timeout", "max_connections",
-        "max_requests", "max_wait", "max_waiting", "port", "tunnels",
+        "_believed", "_clock", "_closed", "_connecting", "_deadlines", "_idle", "_limits", "_outbox",
+        "_spawn", "_timer", "_tls", "_wait_timer", "_waiters", "active", "connect_timeout", "host",
+        "idle_timeout", "keep_alive", "max_connections", "max_requests", "max_wait", "max_waiting",
+        "port", "tunnels",
     )  # fmt: skip
 
     def __init__(
@@ -79,8 +82,13 @@ class Pool:
         idle_timeout: float = IDLE_TIMEOUT_S,
         connect_timeout: float = CONNECT_TIMEOUT_S,
         max_requests: int = 0,
+        keep_alive: KeepAlive | None = None,
         outbox: Outbox = AT_ONCE,
+        believed: bool = True,
+        tls: Tls | None = None,
     ) -> None:
+        self._tls = tls  # None = plain
+        self._believed = believed  # what is there may speak in the mesh's name
         self.host = host
         self.port = port
         self.max_connections = max_connections
@@ -89,6 +97,7 @@ class Pool:
         self.idle_timeout = idle_timeout
         self.connect_timeout = connect_timeout
         self.max_requests = max_requests  # of one connection; 0 = the protocol's own cap
+        self.keep_alive = keep_alive
         self.active = 0
         self.tunnels = 0
         self._spawn = spawn
@@ -191,11 +200,19 @@ class Pool:
     def tunnel_over(self) -> None:
         self.tunnels -= 1
 
-    def limit(self, *, connect_timeout: float, idle_timeout: float, max_requests: int) -> None:
+    def limit(
+        self,
+        *,
+        connect_timeout: float,
+        idle_timeout: float,
+        max_requests: int,
+        keep_alive: KeepAlive | None = None,
+    ) -> None:
         """Other limits from now on; connections that are there stay."""
         self.connect_timeout = connect_timeout
         self.idle_timeout = idle_timeout
         self.max_requests = max_requests
+        self.keep_alive = keep_alive
 
     def close(self) -> None:
         """Close what idles; what is in use goes on to its end."""
@@ -257,9 +274,19 @@ class Pool:
         flag, reason = Flag.UF, "closed as soon as it was open"
         try:
             async with asyncio.timeout(self.connect_timeout):
-                _, connection = await loop.create_connection(
-                    lambda: UpstreamConnection(self, self._limits, self._outbox), self.host, self.port
+                options: dict[str, Any] = {}
+                if self._tls is not None:
+                    options["ssl"] = await self._tls.context()
+                    options["server_hostname"] = self._tls.server_name
+                transport, made = await loop.create_connection(
+                    lambda: UpstreamConnection(self, self._limits, self._outbox, self._believed),
+                    self.host,
+                    self.port,
+                    **options,
                 )
+            if self._tls is not None:
+                self._check(self._tls, transport, made)
+            connection = made
         except TimeoutError:
             reason = f"not connected within {self.connect_timeout:g} s"
         except (OSError, ValueError) as error:  # ValueError: a name that no resolver takes
@@ -272,6 +299,8 @@ class Pool:
             self.active += 1
             connection.adopted = True
             connection.born = self._clock()
+            if self.keep_alive is not None:
+                keep_alive(connection.transport, self.keep_alive)
             if self._closed and not self._waiters:
                 connection.close_raw()
             else:
@@ -280,6 +309,14 @@ class Pool:
             waiter, _ = self._waiters.popleft()
             self._tell(waiter, MeshError(flag, f"{self.host}:{self.port}: {reason}"))
         self._fill()
+
+    @staticmethod
+    def _check(tls: Tls, transport: asyncio.BaseTransport, made: UpstreamConnection) -> None:
+        try:
+            tls.check(transport)
+        except OSError:
+            made.abort()  # not a byte of a request went there
+            raise
 
     @staticmethod
     def _tell(waiter: Waiter, error: MeshError) -> None:

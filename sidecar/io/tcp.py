@@ -32,14 +32,21 @@ class Session(Protocol):
 class TcpSide(Connection):
     """One side of a relay; what is read before it has its `tunnel` is kept, one read at most."""
 
-    __slots__ = ("_early", "_early_end", "_lost", "tunnel")
+    __slots__ = ("_early", "_early_end", "_lost", "_peek", "tunnel")
 
     def __init__(self, lost: Callable[[TcpSide], None], outbox: Outbox) -> None:
         super().__init__(outbox)
         self._lost = lost
         self._early = b""
         self._early_end = False
+        self._peek: Callable[[bytes, bool], bool] | None = None
         self.tunnel: Tunnel | None = None
+
+    def peek(self, look: Callable[[bytes, bool], bool]) -> None:
+        """Show it what comes, and whether that is all there will be, until it has seen enough (True); it
+        stays unread.
+        """
+        self._peek = look
 
     def begin(self, tunnel: Tunnel) -> None:
         """From here on bytes are relayed."""
@@ -58,14 +65,22 @@ class TcpSide(Connection):
             self.tunnel.data(self, data)
         else:
             self._early += data
-            self.read_raw(False)  # uvloop forgets a pause that comes before its first read
+            self._look()
+            if self._peek is None and self.tunnel is None:
+                self.read_raw(False)  # uvloop forgets a pause that comes before its first read
 
     def eof_received(self) -> bool:
         if self.tunnel is not None:
             self.tunnel.ended(self)
         else:
             self._early_end = True
+            self._look()
         return True
+
+    def _look(self) -> None:
+        look = self._peek
+        if look is not None and look(self._early, self._early_end):
+            self._peek = None
 
     def connection_lost(self, error: Exception | None) -> None:
         self.transport = None

@@ -6,6 +6,7 @@ import logging
 from typing import Protocol
 
 from ..wire.events import END, Header, ProtocolError, RequestHead, ResponseHead, Trailers
+from ..wire.forward import disbelieve
 from ..wire.framing import is_plain
 from ..wire.limits import Limits
 from ..wire.response_parser import ResponseParser
@@ -47,12 +48,13 @@ class UpstreamConnection(Connection):
     """A backend connection. `begin` an exchange on it, `write`, and give it back to the pool."""
 
     __slots__ = (
-        "_limits", "_paused", "_pool", "_tunnel", "adopted", "born", "handler", "idle_since", "keep_alive",
-        "parser", "request_done", "reset", "used",
+        "_believed", "_limits", "_paused", "_pool", "_tunnel", "adopted", "born", "handler", "idle_since",
+        "keep_alive", "parser", "request_done", "reset", "used",
     )  # fmt: skip
 
-    def __init__(self, pool: ConnectionOwner, limits: Limits, outbox: Outbox) -> None:
+    def __init__(self, pool: ConnectionOwner, limits: Limits, outbox: Outbox, believed: bool = True) -> None:
         super().__init__(outbox)
+        self._believed = believed  # it may speak in the mesh's name
         self._pool = pool
         self._limits = limits
         self.parser = ResponseParser(limits)
@@ -141,6 +143,8 @@ class UpstreamConnection(Connection):
                     head: ResponseHead = event  # type: ignore[assignment]  # just checked, without isinstance
                     if not (head.interim or head.keep_alive):
                         self.keep_alive = False
+                    if not self._believed:
+                        disbelieve(head)
                     handler.response_head(head)
                 elif kind is bytes:
                     handler.response_body(event)  # type: ignore[arg-type]  # just checked

@@ -7,6 +7,7 @@ kind are kept: when everything fails, the first ones of each second say why.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -118,8 +119,8 @@ class Explain:
             "flag": exchange.flags,
             "detail": exchange.detail[:MAX_WORDS],
             "duration_ms": round(seconds * 1000, 3),
-            "limit_ms": round(limit * 1000, 3),
-            "remaining_ms": round(remaining * 1000, 3),
+            "limit_ms": _limited(limit),
+            "remaining_ms": _limited(remaining),
             "budget": None if upstream is None else upstream.budget.snapshot(),
             "kept": kind,
             "candidates": [] if upstream is None else upstream.explain(CANDIDATES),
@@ -140,3 +141,8 @@ class Explain:
                 for attempt in exchange.attempts
             ],
         }
+
+
+def _limited(seconds: float) -> float | None:
+    """Milliseconds; None where nobody set a limit."""
+    return None if seconds == math.inf else round(seconds * 1000, 3)

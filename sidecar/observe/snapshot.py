@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,7 @@ class Snapshot:
             "service": config.service,
             "version": config.version,
             "zone": config.zone,
+            "labels": dict(config.labels),
             "state": "draining" if sidecar.draining else "serving",
             "inbound_closed": sidecar.inbound_closed,
             "uptime_s": round(sidecar.clock() - self._started, 3),
@@ -69,7 +71,7 @@ class Snapshot:
             "bootstrap": {
                 name: _plain(getattr(config, name))
                 for name in config.__slots__
-                if name not in ("registry_token", "admin_token", "upstreams", "policies")
+                if name not in ("registry_token", "admin_token", "upstreams", "policies", "protected")
             },
             "addresses": self.addresses,
             "inbound": _policies(self._sidecar.inbound) if self._sidecar.inbound else None,
@@ -114,6 +116,8 @@ def _plain(value: object) -> object:
     """A setting as JSON can say it: addresses as HOST:PORT, groups of settings by name."""
     if isinstance(value, (Limits, Timeouts)):
         return dataclasses.asdict(value)
+    if value == math.inf:
+        return None  # no limit
     return value if value is None or isinstance(value, (str, int, float)) else str(value)
 
 

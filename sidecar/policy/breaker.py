@@ -54,9 +54,9 @@ class Breaker(Sightings):
     """
 
     __slots__ = (
-        "_clean_samples", "_clean_since", "_machine", "_numbers", "_pool", "_probes", "_ramp_step", "_rng",
-        "due_at", "epoch", "forced", "good_run", "held", "key", "level", "offset", "opens", "probe_deadline",
-        "ramp", "reason", "score", "since", "state", "until",
+        "_clean_samples", "_clean_since", "_late_from", "_machine", "_numbers", "_pool", "_probes",
+        "_ramp_step", "_rng", "due_at", "ejected", "epoch", "forced", "good_run", "held", "key", "level",
+        "offset", "opens", "probe_deadline", "ramp", "reason", "score", "since", "state", "until",
     )  # fmt: skip
 
     def __init__(
@@ -67,6 +67,7 @@ class Breaker(Sightings):
         self.offset = offset
         self.state = State.CLOSED
         self.held = False
+        self.ejected = False  # open by outlier detection: there is no half-open state behind it
         self.forced: State | None = None
         self.epoch = 0
         self.level = 0  # the open time has doubled this often
@@ -78,6 +79,7 @@ class Breaker(Sightings):
         self.ramp = 1.0
         self.good_run = 0  # while probing or held
         self._probes: list[float] = []  # when those in flight were sent, the oldest first
+        self._late_from = 0.0  # a probe's answer was last known to be under way
         self.probe_deadline = NEVER
         self.due_at = NEVER
         self._ramp_step = 0
@@ -165,8 +167,21 @@ class Breaker(Sightings):
     def start_probe(self, now: float) -> None:
         """A pick took a permit."""
         self._probes.append(now)
-        self.probe_deadline = self._probes[0] + self.policy.probe_deadline_s
+        self._find_probe_deadline()
         self._schedule()
+
+    def extend_probe(self, started: float, epoch: int, now: float) -> None:
+        """Its answer is known to be under way: it has its whole time anew."""
+        probes = self._probes
+        if epoch == self.epoch and started in probes:
+            self._late_from = max(self._late_from, now)
+            self._find_probe_deadline()
+            self._schedule()
+
+    def _find_probe_deadline(self) -> None:
+        probes = self._probes
+        begun = max(probes[0], self._late_from) if probes else NEVER
+        self.probe_deadline = begun + self.policy.probe_deadline_s
 
     def _probe_ended(self, started: float) -> None:
         """Its permit is free, and its deadline is gone with it; those of the others stay."""
@@ -175,11 +190,12 @@ class Breaker(Sightings):
             probes.remove(started)
         elif probes:
             del probes[0]
-        self.probe_deadline = probes[0] + self.policy.probe_deadline_s if probes else NEVER
+        self._find_probe_deadline()
 
     def _forget_probes(self) -> None:
         """Whatever becomes of them, it is about a time that is over."""
         self._probes.clear()
+        self._late_from = 0.0
         self.probe_deadline = NEVER
         self.good_run = 0
 
@@ -228,6 +244,29 @@ class Breaker(Sightings):
         self._numbers = {**verdict.numbers, "open_s": round(self.until - now, 3), "level": self.level}
         self._reset(now)
         self._machine.open()
+
+    def eject(self, now: float, until: float, reason: str) -> None:
+        """Closed -> open until a time, by outlier detection."""
+        self.ejected = True
+        self.held = False
+        self.ramp = 1.0
+        self.opens += 1
+        self.reason = reason
+        self.score = 1.0
+        self.until = until
+        self._numbers = {"open_s": round(until - now, 3)}
+        self._reset(now)
+        self._machine.open()
+
+    def uneject(self, now: float, reason: str) -> None:
+        """Ejected -> closed, at once for all of its share, as Envoy has it."""
+        self.ejected = False
+        self.reason = reason
+        self.score = 0.0
+        self.until = 0.0
+        self._numbers = {}
+        self._reset(now)
+        self._machine.close()
 
     def half_open(self, now: float) -> None:
         """Open -> half-open: `policy.permits` probes at a time, `policy.need` good ones in a row."""
@@ -286,7 +325,7 @@ class Breaker(Sightings):
             raise PolicyError("force.state", "only open and closed can be forced")
         check_range("force.ttl_s", ttl_s, 0.1, FORCED_TTL_MAX_S)
         self.forced = state
-        self.held = False
+        self.held = self.ejected = False
         self.ramp = 1.0
         self.reason = f"forced {WORDS[state]} by an operator for {ttl_s:g} s"
         self._numbers = {"ttl_s": ttl_s}
@@ -315,6 +354,9 @@ class Breaker(Sightings):
         """
         if self.forced is not None:
             return
+        if self.ejected:  # for Envoy a host that left and came back is another one
+            self.uneject(now, "came back")
+            return
         self._reset(now)
         if self.state is State.CLOSED and not self.held:
             self.slow_start(now, "came back")
@@ -329,7 +371,7 @@ class Breaker(Sightings):
         What it did before the news says little: a probe that comes too early for a process that is just
         getting up costs the shortest open time, not the next step of a backoff that others earned.
         """
-        if self.forced is None and (self.state is State.OPEN or self.held):
+        if self.forced is None and not self.ejected and (self.state is State.OPEN or self.held):
             self.level = 0
             self.until = now
             self._schedule()
@@ -344,7 +386,9 @@ class Breaker(Sightings):
             if now >= self.until:
                 self._unpin(now, "the pin ran out")
             return
-        if now >= self.probe_deadline:
+        if self.ejected:
+            self.uneject(now, "the time of its ejection is over")
+        elif now >= self.probe_deadline:
             self._relapse(now, f"a probe had no answer for {self.policy.probe_deadline_s:g} s")
         elif self.state is State.OPEN:
             self.half_open(now)

@@ -1,8 +1,4 @@
-"""Time left: one deadline per request, every attempt within it.
-
-An attempt that may be followed by another gets at most half of what is left, so that the other has a chance;
-the last one gets all.
-"""
+"""Time left: one deadline per request, every attempt within it; none where nobody named one."""
 
 from typing import Final
 
@@ -16,11 +12,3 @@ def parse_remaining(value: bytes) -> float | None:
     if not value or len(value) > 9 or not value.isdigit():
         return None
     return min(int(value), HEADER_MAX_MS) / 1000.0
-
-
-def per_try(remaining_s: float, limit_s: float, last: bool) -> float:
-    """Seconds for one attempt."""
-    if last:
-        return remaining_s
-    half = remaining_s / 2
-    return half if half < limit_s else limit_s

@@ -21,6 +21,8 @@ from typing import Final
 from .breaker import NEVER, Breaker
 from .events import Listener, PolicyEvent
 from .machine import WORDS, State
+from .outcome import Outcome
+from .outlier_detection import OutlierDetector, OutlierPolicy
 from .trip_rules import BreakerPolicy, Verdict
 
 SWAP_MARGIN: Final = 0.2  # how much worse one must be to take the place of an open one
@@ -38,7 +40,7 @@ class Outlier:
 
     __slots__ = (
         "_breakers", "_clock", "_listener", "_on_change", "_opened", "_slow_check_at", "_timed", "_upstream",
-        "due_at", "policy", "refusals",
+        "detector", "due_at", "policy", "refusals",
     )  # fmt: skip
 
     def __init__(
@@ -51,6 +53,7 @@ class Outlier:
     ) -> None:
         self.policy = policy
         self.due_at = NEVER
+        self.detector: OutlierDetector | None = None  # of a document
         self.refusals = 0  # trips that the floor turned into a hold
         self._upstream = upstream
         self._breakers: dict[str, Breaker] = {}
@@ -73,6 +76,8 @@ class Outlier:
     def remove(self, endpoint_id: str) -> Breaker | None:
         """It counts no longer; its own state stays as it is."""
         breaker = self._breakers.pop(endpoint_id, None)
+        if self.detector is not None:
+            self.detector.forget(endpoint_id)
         self._timed.pop(endpoint_id, None)
         self._opened.pop(endpoint_id, None)
         self._find_due()
@@ -84,6 +89,26 @@ class Outlier:
         for breaker in self._breakers.values():
             breaker.set_policy(policy)
         self.enforce_floor()
+
+    def set_detection(self, policy: OutlierPolicy | None) -> None:
+        """A document's rules from now on, or none; other rules than before begin with nobody ejected."""
+        if policy == (None if self.detector is None else self.detector.policy):
+            return
+        now = self._clock()
+        self.detector = None if policy is None else OutlierDetector(policy, now)
+        for breaker in self._breakers.values():
+            if breaker.ejected:
+                breaker.uneject(now, "other rules")
+
+    def detect(self, breaker: Breaker, outcome: Outcome, status: int, now: float) -> None:
+        """An attempt ended; only called with a `detector`."""
+        detector = self.detector
+        assert detector is not None
+        reason = detector.record(breaker.key, outcome, status)
+        if not reason or breaker.state is not State.CLOSED or breaker.forced is not None:
+            return
+        if self._breakers.get(breaker.key) is breaker and detector.admits(len(self._breakers)):
+            breaker.eject(now, detector.eject(breaker.key, now), f"outlier detection: {reason}")
 
     @property
     def floor(self) -> int:
@@ -130,6 +155,9 @@ class Outlier:
         """Recount, tell, and let the stack rebuild its list of candidates."""
         if self._breakers.get(breaker.key) is not breaker:
             return  # removed: an answer still in flight must not speak for it
+        detector = self.detector
+        if detector is not None and breaker.key in detector.ejected and not breaker.ejected:
+            detector.returned(breaker.key, self._clock())
         self.touch(breaker)
         self._on_change()
         if kind:
@@ -155,7 +183,7 @@ class Outlier:
             self._timed[key] = breaker
         else:
             self._timed.pop(key, None)
-        if breaker.state is not State.CLOSED and breaker.forced is None:
+        if breaker.state is not State.CLOSED and breaker.forced is None and not breaker.ejected:
             self._opened[key] = breaker
         else:
             self._opened.pop(key, None)
@@ -165,17 +193,24 @@ class Outlier:
 
     def all_bad(self) -> bool:
         """Nobody is left that no rule has condemned."""
-        return bool(self._breakers) and not any(
-            breaker.state is State.CLOSED and not breaker.held for breaker in self._breakers.values()
+        return (
+            bool(self._breakers)
+            and not self._panics()
+            and not any(
+                breaker.state is State.CLOSED and not breaker.held for breaker in self._breakers.values()
+            )
         )
 
     def gate(self, breaker: Breaker) -> float:
         """What part of its normal traffic the endpoint may have: 0 = none but probes."""
         if breaker.state is not State.CLOSED or breaker.dead:
-            return 0.0
+            return 1.0 if breaker.ejected and self._panics() else 0.0
         if breaker.held:
             return max(PARTIAL_SHARE_MIN, 1.0 - breaker.score)
         return breaker.ramp
+
+    def _panics(self) -> bool:
+        return self.detector is not None and self.detector.panics(len(self._breakers))
 
     def describe(self) -> str:
         """Asserted in tests: the count of each state."""

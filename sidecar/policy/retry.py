@@ -5,6 +5,7 @@ outcome one that may be repeated, is it safe (idempotent, or no byte was process
 hop below already retry, does the wait fit into the time left, and last: does the budget pay.
 """
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from .backoff import BackoffPolicy, after_hint, full_jitter
 from .errors import PolicyError, check_range
 from .outcome import FEEDS, Outcome, RetryRule
 
+MAX_ATTEMPTS: Final = 10
 MAX_RETRY_AFTER_S: Final = 30.0  # a longer hint means "not now": the caller should hear it
 # Conditions in Envoy's words -> outcomes. 'gateway-error', 'retriable-status-codes' narrow APP_FAILURE by
 # status.
@@ -45,7 +47,8 @@ class RetryPolicy:
 
     A failed connect may go on to `max_connect_attempts` endpoints, because nothing was processed anywhere.
     `statuses` belong to 'retriable-status-codes'. `unsafe_too` retries also what is not idempotent: only the
-    owner of a service can know that. `per_try_s` bounds one attempt.
+    owner of a service can know that. `per_try_s` bounds each attempt, the last too; none unless a document
+    names one, for a slow answer is no failure.
 
     Three tries, as in Istio, not two: one kill can cost a request two of them, the connection that is reset
     and the next one, accepted by a process that is about to be gone. What bounds a storm is the budget.
@@ -55,19 +58,23 @@ class RetryPolicy:
     max_connect_attempts: int = 3
     retry_on: frozenset[str] = frozenset({"connect-failure", "reset", "5xx"})
     statuses: frozenset[int] = frozenset()
-    per_try_s: float = 2.0
+    per_try_s: float = math.inf
     unsafe_too: bool = False
     backoff: BackoffPolicy = field(default_factory=BackoffPolicy)
 
     def __post_init__(self) -> None:
-        check_range("retry.max_attempts", self.max_attempts, 1, 10)
-        check_range("retry.max_connect_attempts", self.max_connect_attempts, 1, 10)
-        check_range("retry.per_try_s", self.per_try_s, 0.001, 3600.0)
+        check_range("retry.max_attempts", self.max_attempts, 1, MAX_ATTEMPTS)
+        check_range("retry.max_connect_attempts", self.max_connect_attempts, 1, MAX_ATTEMPTS)
+        check_range("retry.per_try_s", self.per_try_s, 0.001, math.inf)
         unknown = self.retry_on - CONDITIONS
         if unknown:
             raise PolicyError(
                 "retry.retry_on", f"unknown {sorted(unknown)}; known are {', '.join(sorted(CONDITIONS))}"
             )
+
+    def names(self, status: int) -> bool:
+        """Whether a document names this very status, be it one that is usually no failure."""
+        return status in self.statuses and "retriable-status-codes" in self.retry_on
 
     def covers(self, outcome: Outcome, status: int) -> bool:
         """Is `outcome` (and `status`, 0 = none) among the conditions."""
@@ -138,7 +145,9 @@ def decide_retry(
     if not replayable:
         return BODY_GONE
     rule = FEEDS[outcome].retry
-    if rule == RetryRule.NEVER or not policy.covers(outcome, status):
+    if not policy.covers(outcome, status):
+        return NOT_RETRYABLE
+    if rule == RetryRule.NEVER and not (outcome == Outcome.CLIENT_ERROR and policy.names(status)):
         return NOT_RETRYABLE
     if rule != RetryRule.ALWAYS and not (idempotent or policy.unsafe_too):
         return NOT_IDEMPOTENT

@@ -2,9 +2,10 @@
 
 - `certain_run` (3) attempts in a row that the endpoint did not answer at all: refused or reset. At 300
   requests/s a killed replica of three gets 3 more attempts, all of them retried.
-- `silent_run` (4) of them, if the last was silence: attempts given up after 150 ms while others answered. The
-  fourth comes one give-up later than the first three, so a pause of a process below 300 ms opens nothing (a
-  scheduler on a busy laptop makes those), and a frozen one is open after 0.2 to 0.5 s.
+- `silent_run` (3) of them, if the last was silence: attempts given up while others answered, because the
+  endpoint's sidecar was silent for half a second too, or said that its app is stopped. A pause of a process
+  below 600 ms opens nothing (a scheduler on a busy laptop makes those); at 300 requests/s a frozen one is
+  open after 0.7 to 1.3 s, and is passed over from the first 60 ms on.
 - `failure_run` (7) failures of any kind in a run, where a success takes back half a failure (`forgive`). A
   strict run is the same with `forgive` infinite, and blind to 50 %: it needs 254 attempts on average,
   this needs 24, and at 10 % failures both are wrong less than once in 180,000 (50/s for an hour). It is a
@@ -38,7 +39,7 @@ class BreakerPolicy:
 
     enabled: bool = True
     certain_run: int = 3
-    silent_run: int = 4
+    silent_run: int = 3
     failure_run: int = 7
     forgive: float = 0.5  # failures of the run that one success takes back; math.inf = strictly in a row
     failure_ratio: float = 0.2
@@ -52,7 +53,6 @@ class BreakerPolicy:
     ramp: tuple[float, ...] = (0.05, 0.10, 0.25, 0.50)
     ramp_s: float = 10.0
     window_s: float = 10.0  # of the ratio rules
-    gateway_certain: bool = False  # 502, 503 and 504 count as no answer at all (consecutiveGatewayErrors)
     min_ready: float = 0.5  # share of endpoints, rounded up and at least one, that is never opened
 
     def __post_init__(self) -> None:

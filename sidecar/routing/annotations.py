@@ -122,9 +122,11 @@ _RULE: Final[dict[str, Any]] = {
 _SERVICE: Final[dict[str, Any]] = {
     "mesh/rate-limit": RateLimitNote,
     "mesh/retry-unsafe": bool,
+    "mesh/retry-other-arm": bool,
+    "mesh/fault-at": Literal["caller", "callee"],
     "mesh/mirror-max-body": Annotated[Size, Field(ge=0, le=MIRROR_MAX_BODY_MOST)],
 }
-KNOWN: Final = {"DestinationRule": _RULE, "VirtualService": _SERVICE, "Fault": {}}
+KNOWN: Final = {"DestinationRule": _RULE, "VirtualService": _SERVICE, "ServiceEntry": {}, "Fault": {}}
 
 
 def read_annotation(kind: str, name: str, text: str) -> Any:

@@ -9,36 +9,50 @@ import hashlib
 import json
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Final
 
 from ..policy.adaptive import AdaptivePolicy
 from ..policy.errors import PolicyError
 from ..policy.fault import Action, Delay, FaultRule, Shape
-from ..policy.hash_key import HashKey
 from ..policy.rate_limit import Rate, RateLimitPolicy
 from ..policy.settings import UpstreamPolicy
 from .annotations import ConcurrencyNote, RateLimitNote, RateNote
+from .compile_entry import compile_entries, places_of
 from .compile_match import compile_match
-from .compile_rule import compile_rule, limits_requests
+from .compile_rule import compile_rule, limits_requests, ports_of
 from .compile_service import ServiceCompiler, names_a_gateway
-from .compiled import VERSION_DIGITS, Compiled, Destination, Identity, Inbound, RateLimitRule
+from .compiled import (
+    ROUTES_MAX,
+    VERSION_DIGITS,
+    Compiled,
+    Destination,
+    Identity,
+    Inbound,
+    RateLimitRule,
+    Rules,
+    outside_base,
+)
+from .connection_table import ConnectionRule, ConnectionTable
+from .delegation import Delegation
 from .destination_rule import DestinationRule
 from .documents import Document
 from .errors import DocumentError, Problem
 from .fault_document import FaultDocument
 from .fields import PROGRAMS_MAX
 from .match import Match
-from .route import MIRROR_MAX_BODY
+from .merge import in_force, in_order, is_seen, join_rules, rule_host
+from .outside import Outside
+from .service_entry import ServiceEntry
 from .table import RouteTable, Rule, service_name
 from .virtual_service import VirtualService
 
-ROUTES_MAX: Final = 50_000
-"""Of a set: an arm for each match of its rule, and a rule for each host of its document. Half a second."""
-
 
 def version_of(documents: Sequence[Document]) -> str:
-    """12 hex digits; the same for the same set in any order."""
-    parts = sorted(json.dumps(document.model_dump(mode="json"), sort_keys=True) for document in documents)
+    """12 hex digits; the same for the same documents created in the same order, whenever that was."""
+    when = {"metadata": {"creationTimestamp"}}
+    parts = [
+        json.dumps(document.model_dump(mode="json", exclude=when), sort_keys=True)
+        for document in in_order(documents)
+    ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:VERSION_DIGITS]
 
 
@@ -54,22 +68,28 @@ def compile_documents(
 
     `identity` None compiles what any sidecar would, all at once: what that raises nothing for, all will take.
     """
-    problems = list(_too_large(documents))
+    delegation = Delegation(documents, ROUTES_MAX)
+    problems = delegation.problems or list(_too_large(delegation.documents))
     if problems:
         raise DocumentError(problems)
-    base = base or UpstreamPolicy()
+    version = version_of(documents)
     problems = list(_duplicates(documents))
-    destinations = _destinations(documents, base, problems)
+    documents = delegation.documents
+    acting = in_force(documents)
+    base = base or UpstreamPolicy()
+    outside = compile_entries([each for each in acting if isinstance(each, ServiceEntry)], problems)
+    destinations = _destinations(documents, acting, base, outside, problems)
+    settings = Rules(destinations)
+    # a host outside has ports of its own: `Compiled.destination` finds their settings
+    ports = {key: at for key, at in ports_of(destinations).items() if not outside.has(key.partition("|")[0])}
     rules: dict[str, tuple[Rule, ...]] = {}
     bound: dict[str, tuple[Rule, ...]] = {}  # what an ingress lets a host choose
+    connections: dict[str, list[ConnectionRule]] = {}
     inbound_too = identity is None or identity.service
     faults: list[FaultRule] = []
     rate_limits: list[RateLimitRule] = []
     concurrency: AdaptivePolicy | None = None
     pooled = False
-
-    def hash_key_of(key: str) -> HashKey | None:
-        return destinations[key].policy.balance.hash_key if key in destinations else None
 
     def mine(key: str) -> bool:
         if identity is None:
@@ -77,79 +97,94 @@ def compile_documents(
         service, _, subset = key.partition("|")
         if service != identity.service or not service:
             return False
-        labels = destinations[key].labels if subset and key in destinations else {}
+        found = settings.find(key)
+        if found is None and subset:
+            return False
+        labels = {} if found is None else found.labels
         own = identity.labels()
         return all(own.get(name) == value for name, value in labels.items())
 
-    for document in documents:
+    # what no sidecar sees is judged all the same
+    unseen = [each for each in documents if isinstance(each, VirtualService) and not is_seen(each)]
+    for document in (*acting, *unseen):
         try:
             if isinstance(document, VirtualService):
-                extra = document.notes
                 compiler = ServiceCompiler(
                     document,
                     None if identity is None else identity.labels(),
                     identity is None or not identity.service or default_service is not None,
-                    bool(extra.get("mesh/retry-unsafe", False)),
-                    extra.get("mesh/mirror-max-body", MIRROR_MAX_BODY),
-                    destinations.__contains__,
-                    hash_key_of,
+                    settings.get,
+                    outside,
+                    ports,
                 )
-                compiled = tuple(compiler.rules())
-                for index, host in enumerate(document.spec.hosts):
+                compiled, connected = tuple(compiler.rules()), compiler.connections()
+                problems.extend(compiler.problems)
+                names = [_host(host, document, i, problems) for i, host in enumerate(document.spec.hosts)]
+                if not is_seen(document):
+                    continue
+                for name in names if compiled else ():  # what is not for this sidecar stands in nobody's way
                     # shared, not copied: hosts times rules may be many
-                    name = _host(host, document, index, problems)
                     rules.setdefault(name, compiled)
                     if default_service is not None and names_a_gateway(document.spec.gateways):
-                        bound.setdefault(name, compiled)
-                if inbound_too:
+                        bound[name] = join_rules(bound[name], compiled) if name in bound else compiled
+                for name in names if connected else ():
+                    connections.setdefault(name, connected)
+                beaten = compiled and all(rules[name] is not compiled for name in names)
+                if inbound_too and not (beaten and not names_a_gateway(document.spec.gateways)):
                     faults.extend(compiler.faults(mine))
                     rate_limits.extend(_limits_of_service(document, compiler, mine))
-                problems.extend(compiler.problems)
             elif isinstance(document, DestinationRule):
                 extra = document.notes
-                if inbound_too and mine(service_name(document.spec.host)):
+                if inbound_too and _covers(document, settings, identity):
                     if "mesh/rate-limit" in extra:
                         limit = _rate_limit(extra["mesh/rate-limit"])
-                        rate_limits.append(RateLimitRule(document.metadata.name, (), limit))
+                        rate_limits.append(RateLimitRule(document.metadata.title, (), limit))
                     if "mesh/concurrency" in extra:
                         concurrency = _concurrency(extra["mesh/concurrency"])
                     pooled = limits_requests(document)
-            else:
+            elif isinstance(document, FaultDocument):
                 faults[:0] = _fault_document(document, identity)  # an operator's fault comes first
         except PolicyError as error:
             problems.append(Problem(document.key, error.field, error.problem))
     if problems:
         raise DocumentError(problems)
-    hash_keys = {
-        key: destination.policy.balance.hash_key
-        for key, destination in destinations.items()
-        if destination.policy.balance.hash_key is not None
-    }
-    version = version_of(documents)
     table = RouteTable(
-        {host: found for host, found in rules.items() if found},
+        rules,
         default_service,
         version,
         known,
         rng,
-        hash_keys,
-        {host: found for host, found in bound.items() if found},
+        settings,
+        bound,
+        outside,
+        ports,
     )
     inbound = Inbound(tuple(faults), tuple(rate_limits), concurrency, pooled)
-    return Compiled(version, table, inbound, base, destinations)
+    connected_to = ConnectionTable(connections, ports, rng)
+    return Compiled(version, table, inbound, base, destinations, outside, connected_to)
 
 
 def _too_large(documents: Sequence[Document]) -> Iterator[Problem]:
     """Before any work: what the whole set would take, told at the document that is too much."""
-    routes = rules = programs = 0
+    routes = rules = programs = places = 0
     for document in documents:
         if isinstance(document, VirtualService):
             blocks = document.spec.http
             routes += sum(max(1, len(block.match)) * max(1, len(block.route)) for block in blocks)
             rules += len(document.spec.hosts) * len(blocks)
+            routes += sum(
+                max(1, len(block.matches())) * len(block.route)
+                for _, block in document.spec.connection_rules()
+            )
         if max(routes, rules) > ROUTES_MAX:
             yield Problem(document.key, "spec.http", f"the set has more than {ROUTES_MAX:,} routes with it")
             return
+        if isinstance(document, ServiceEntry):
+            places += places_of(document.spec)
+            if places > ROUTES_MAX:
+                words = f"the set has more than {ROUTES_MAX:,} hosts and endpoints by port with it"
+                yield Problem(document.key, "spec.endpoints", words)
+                return
         programs += document.programs
         if programs > PROGRAMS_MAX:
             words = f"the expressions of the set take more than {PROGRAMS_MAX:,} instructions with its own"
@@ -157,63 +192,86 @@ def _too_large(documents: Sequence[Document]) -> Iterator[Problem]:
             return
 
 
-def _duplicates(documents: Sequence[Document]) -> list[Problem]:
-    """One VirtualService per host and one DestinationRule per service: two would depend on their order."""
-    problems: list[Problem] = []
-    seen: dict[tuple[str, str], str] = {}
+def _duplicates(documents: Sequence[Document]) -> Iterator[Problem]:
+    """Two documents of one name: only one of them can be meant."""
     keys: set[str] = set()
     for document in documents:
         if document.key in keys:
-            problems.append(Problem(document.key, "metadata.name", "is there twice"))
+            yield Problem(document.key, "metadata.name", "is there twice; keep one")
         keys.add(document.key)
-        if isinstance(document, VirtualService):
-            hosts = [(f"spec.hosts[{i}]", service_name(h)) for i, h in enumerate(document.spec.hosts)]
-        elif isinstance(document, DestinationRule):
-            hosts = [("spec.host", service_name(document.spec.host))]
-        else:
-            continue
-        for path, host in hosts:
-            other = seen.setdefault((document.kind, host), document.key)
-            if other != document.key:
-                problems.append(
-                    Problem(document.key, path, f"{host!r} has rules in {other} already; merge them")
-                )
-    return problems
+
+
+def _covers(rule: DestinationRule, settings: Rules, identity: Identity | None) -> bool:
+    """Whether a rule is about the service of this sidecar, or some sidecar."""
+    if identity is None:
+        return True
+    service, host = identity.service, rule_host(rule)
+    return service != "" and host in (service, settings.pattern_of(service))
 
 
 def _destinations(
-    documents: Sequence[Document], base: UpstreamPolicy, problems: list[Problem]
+    documents: Sequence[Document],
+    acting: Sequence[Document],
+    base: UpstreamPolicy,
+    outside: Outside,
+    problems: list[Problem],
 ) -> dict[str, Destination]:
+    """Each document is judged alone, also where others leave nothing of it; those that act are kept."""
     found: dict[str, Destination] = {}
+    alone: dict[int, list[Destination]] = {}
     for document in documents:
         if not isinstance(document, DestinationRule):
             continue
-        if "*" in document.spec.host:
-            problems.append(Problem(document.key, "spec.host", "must name one service, not a pattern"))
+        host = document.spec.host
+        pattern = host == "*" or (host.startswith("*.") and "*" not in host[1:])
+        if "*" in host and not pattern and not outside.has(service_name(host)):
+            words = f"{host!r}: only * and *.domain are patterns; name one service"
+            problems.append(Problem(document.key, "spec.host", words))
             continue
         try:
-            for destination in compile_rule(document, base):
-                found[destination.key] = destination
+            alone[id(document)] = _of_rule(document, base, outside)
         except PolicyError as error:
             problems.append(Problem(document.key, error.field, error.problem))
-    for document in documents:
+    if problems:
+        return found
+    for document in acting:
         if isinstance(document, DestinationRule):
+            made = alone.get(id(document)) or _of_rule(document, base, outside)
+            found.update((destination.key, destination) for destination in made)
             problems.extend(_fallback_problems(document, found))
+            problems.extend(_tls_problems(document, found, outside))
     return found
 
 
+def _of_rule(rule: DestinationRule, base: UpstreamPolicy, outside: Outside) -> list[Destination]:
+    """For a host outside, the base has the times of what may be far away."""
+    external = outside.external(service_name(rule.spec.host))
+    return compile_rule(rule, outside_base(base) if external else base)
+
+
+def _tls_problems(
+    document: DestinationRule, found: Mapping[str, Destination], outside: Outside
+) -> Iterator[Problem]:
+    """All hosts of a pattern share connections where a document says where they are: to whom is not known."""
+    service = service_name(document.spec.host)
+    if "*" not in service or not outside.has(service) or outside.is_dynamic(service):
+        return
+    for destination in found.values():  # of the service, its subsets, their ports
+        tls = destination.policy.connection.tls if destination.service == service else None
+        if tls is not None and tls.verify and not tls.server_name and not tls.names:
+            words = "is needed for a pattern with endpoints: whose certificate it must be is not known else"
+            yield Problem(document.key, "spec.trafficPolicy.tls.sni", words)
+            return
+
+
 def _fallback_problems(document: DestinationRule, found: Mapping[str, Destination]) -> list[Problem]:
-    """A fallback must exist and must not be the service itself."""
-    own = found.get(service_name(document.spec.host))
+    """A fallback must not be the service itself."""
+    own = found.get(rule_host(document))
     fallback = own.policy.fallback if own is not None else None
-    if fallback is None or fallback.upstream is None or own is None:
+    if fallback is None or own is None or fallback.upstream != own.key:
         return []
     path = "metadata.annotations[mesh/fallback]"
-    if fallback.upstream == own.key:
-        return [Problem(document.key, path, "is the service itself")]
-    if "|" in fallback.upstream and fallback.upstream not in found:
-        return [Problem(document.key, path, f"no DestinationRule defines {fallback.upstream!r}")]
-    return []
+    return [Problem(document.key, path, "is the service itself; name another host, or a static answer")]
 
 
 def _host(host: str, document: VirtualService, index: int, problems: list[Problem]) -> str:
@@ -234,7 +292,7 @@ def _limits_of_service(
         note = extra.get(f"mesh/rate-limit.{block.name or index}", extra.get("mesh/rate-limit"))
         if note is None or not any(mine(key) for key in compiler.keys(block)):
             continue
-        name = f"{document.metadata.name}/{block.name or index}"
+        name = f"{document.metadata.title}/{block.name or index}"
         found.append(RateLimitRule(name, tuple(compiler.matches_below(block)), _rate_limit(note)))
     return found
 
@@ -270,7 +328,7 @@ def _fault_document(document: FaultDocument, identity: Identity | None) -> list[
     delay = None if spec.delay is None else Delay(spec.delay.duration, Shape(spec.delay.shape))
     return [
         FaultRule(
-            name=document.metadata.name if len(matches) == 1 else f"{document.metadata.name}#{index}",
+            name=document.metadata.title if len(matches) == 1 else f"{document.metadata.title}#{index}",
             match=match,
             delay=delay,
             delay_percent=0.0 if spec.delay is None else spec.delay.percentage,

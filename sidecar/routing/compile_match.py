@@ -5,11 +5,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
+from .connection_routes import L4MatchAttributes
 from .fields import StringMatch
 from .match import Match, Text
 from .virtual_service import HTTPMatchRequest, HTTPRoute
 
 PEER_HEADER: Final = b"x-envoy-peer-metadata-id"  # instance~service~version
+NAMESPACE: Final = "default"
 NOBODY: Final = Text("exact", b"\n")  # no field of a head has a line break in it
 
 
@@ -22,15 +24,23 @@ def compile_match(request: HTTPMatchRequest) -> Match:
         headers=_named(request.headers, lower=True),
         without=_named(request.withoutHeaders, lower=True),
         query=_named(request.queryParams, lower=False),
+        port=request.port,
     )
 
 
 def compile_below(request: HTTPMatchRequest, block: HTTPRoute) -> Match:
     """The same as the called service sees it: rewritten, its caller by the header that a sidecar sends."""
     match = _as_rewritten(compile_match(request), block)
+    if not same_namespace(request):
+        return replace(match, headers=(*match.headers, (PEER_HEADER, NOBODY)))
     if not request.sourceLabels:
         return match
     return replace(match, headers=(*match.headers, (PEER_HEADER, _peer(request.sourceLabels))))
+
+
+def same_namespace(request: HTTPMatchRequest | L4MatchAttributes) -> bool:
+    """Whether its callers are of the namespace that there is."""
+    return request.sourceNamespace in ("", NAMESPACE)
 
 
 def compile_text(match: StringMatch, ignore_case: bool = False) -> Text:
@@ -55,6 +65,8 @@ def _given(match: StringMatch | None, ignore_case: bool = False) -> Text | None:
 
 def _as_rewritten(match: Match, block: HTTPRoute) -> Match:
     """The match as the called service sees the request, after the caller rewrote its path."""
+    if block.rewrite is not None and block.rewrite.authority is not None:
+        match = replace(match, port=None)  # it went with the host
     if block.rewrite is None or match.path is None:
         return match
     if block.rewrite.uri is None or match.path.kind == "regex":

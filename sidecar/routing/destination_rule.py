@@ -1,41 +1,65 @@
 """Istio's DestinationRule: the fields that are honoured, and by name those that are not."""
 
-from typing import ClassVar, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from .fields import Base, Duration, EverySidecar, IstioVersion, Metadata, Share, Whole
-from .words import HeaderName, HostName, Name
+from ..policy.hash_key import RING_MAX, RING_MIN, TABLE_MAX, TABLE_SIZE, is_prime
+from .client_tls import ClientTLS
+from .fields import Base, Duration, ExportTo, IstioVersion, Metadata, Port, Share, Whole
+from .words import CookieText, HeaderName, HostName, Name
 
+PORTS_MAX: Final = 64  # of a policy: each is a destination of its own, for each subset
 COUNT_MAX: Final = 2**31 - 1  # Envoy's limits are UInt32, Istio's int32
 
 
-class HTTPCookie(Base):
-    """The cookie that is hashed; a request without it goes anywhere."""
+class CookieAttribute(Base):
+    """`SameSite: Strict`, or a name alone."""
 
-    not_honoured: ClassVar[dict[str, str]] = {
-        "ttl": "no cookie is made for a client that has none",
-        "path": "no cookie is made for a client that has none",
-    }
     name: HeaderName
+    value: CookieText = ""
+
+
+class HTTPCookie(Base):
+    """The cookie that is hashed; with a `ttl` it is made for a client that has none, without, such a request
+    goes anywhere. ttl 0s: until the browser ends.
+    """
+
+    name: HeaderName
+    ttl: Duration | None = None
+    path: CookieText = ""
+    attributes: list[CookieAttribute] = Field(default_factory=list, max_length=16)
 
 
 class RingHashSpec(Base):
     """Points on the ring, at least."""
 
-    minimumRingSize: int = Field(default=1024, ge=1, le=65_536)
+    minimumRingSize: int = Field(default=RING_MIN, ge=1, le=RING_MAX)
+
+
+class MaglevSpec(Base):
+    """Places of the table, a prime."""
+
+    tableSize: int = Field(default=TABLE_SIZE, ge=2, le=TABLE_MAX)
+
+    @field_validator("tableSize")
+    @classmethod
+    def _prime(cls, value: int) -> int:
+        if not is_prime(value):
+            raise ValueError("must be a prime, like 65537")
+        return value
 
 
 class ConsistentHash(Base):
-    """Exactly one thing to hash."""
+    """Exactly one thing to hash; on a ring, or by `maglev`."""
 
-    not_honoured: ClassVar[dict[str, str]] = {"maglev": "use ringHash"}
     httpHeaderName: HeaderName | None = None
     httpCookie: HTTPCookie | None = None
     useSourceIp: bool | None = None
     httpQueryParameterName: Name | None = None
-    minimumRingSize: int | None = Field(default=None, ge=1, le=65_536)
-    ringHash: RingHashSpec = RingHashSpec()
+    minimumRingSize: int | None = Field(default=None, ge=1, le=RING_MAX)
+    ringHash: RingHashSpec | None = None
+    maglev: MaglevSpec | None = None
 
     @model_validator(mode="after")
     def _one_key(self) -> "ConsistentHash":
@@ -44,26 +68,63 @@ class ConsistentHash(Base):
             raise ValueError(
                 "give exactly one of httpHeaderName, httpCookie, useSourceIp, httpQueryParameterName"
             )
+        if self.maglev is not None and (self.ringHash is not None or self.minimumRingSize is not None):
+            raise ValueError("give ringHash or maglev, not both")
         return self
 
 
-class LocalityLb(Base):
-    """Prefer the caller's own zone, spill over as it gets ill. Here it must be switched on."""
+_PART = r"[A-Za-z0-9._*-]+"
+Locality = Annotated[str, Field(max_length=253, pattern=rf"^{_PART}(/{_PART}){{0,2}}$")]
+PriorityLabel = Annotated[str, Field(max_length=317, pattern=r"^[A-Za-z0-9./_-]+(=[A-Za-z0-9._-]*)?$")]
 
-    not_honoured: ClassVar[dict[str, str]] = {
-        "distribute": "zones are preferred or not",
-        "failover": "what is not in the own zone is equal",
-        "failoverPriority": "what is not in the own zone is equal",
-    }
+
+class LocalityDistribute(Base):
+    """Where the requests of callers in a locality go: shares that are 100 in all."""
+
+    from_: Locality = Field(alias="from")
+    to: dict[Locality, int] = Field(min_length=1, max_length=100)
+
+    @model_validator(mode="after")
+    def _whole(self) -> "LocalityDistribute":
+        if min(self.to.values()) < 1 or sum(self.to.values()) != 100:
+            raise ValueError(
+                f"to: the shares must be 100 in all, each 1 or more; they are {sum(self.to.values())}"
+            )
+        return self
+
+
+class LocalityFailover(Base):
+    """The region that comes next to a caller's own."""
+
+    from_: Locality = Field(alias="from")
+    to: Locality
+
+
+class LocalityLb(Base):
+    """Who is near comes first, and spills over as it gets ill. It is on wherever this block is given, and
+    with outlierDetection.
+    """
+
     enabled: bool = True
+    distribute: list[LocalityDistribute] = Field(default_factory=list, max_length=100)
+    failover: list[LocalityFailover] = Field(default_factory=list, max_length=100)
+    failoverPriority: list[PriorityLabel] = Field(default_factory=list, max_length=32)
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "LocalityLb":
+        if self.distribute and (self.failover or self.failoverPriority):
+            raise ValueError("give distribute, or failover and failoverPriority: not both, as in Istio")
+        return self
 
 
 class Warmup(Base):
-    """Slow start of new endpoints, by steps."""
+    """Slow start: after a part t of `duration` a new endpoint has t ^ (1 / aggression) of its share, and
+    `minimumPercent` at least. 1 is a straight line, more climbs faster at first.
+    """
 
-    not_honoured: ClassVar[dict[str, str]] = {"aggression": "the ramp goes by steps, see mesh/breaker"}
     duration: Duration
     minimumPercent: Share = 10.0
+    aggression: float = Field(default=1.0, gt=0.0, le=1000.0)
 
 
 class LoadBalancer(Base):
@@ -71,6 +132,7 @@ class LoadBalancer(Base):
     does.
     """
 
+    not_honoured: ClassVar[dict[str, str]] = {"zoneAwareLbSetting": "use localityLbSetting: {enabled: true}"}
     simple: (
         Literal[
             "UNSPECIFIED", "LEAST_REQUEST", "LEAST_CONN", "RANDOM", "ROUND_ROBIN", "PASSTHROUGH", "PEAK_EWMA"
@@ -91,16 +153,24 @@ class LoadBalancer(Base):
         return self
 
 
+class TCPKeepalive(Base):
+    """Probes of a silent connection; what is not given (or 0) is the system's own."""
+
+    probes: int = Field(default=0, ge=0, le=127)
+    time: Duration = Field(default=0.0, ge=0.0, le=32_767.0)
+    interval: Duration = Field(default=0.0, ge=0.0, le=32_767.0)
+
+
 class TCPSettings(Base):
     """With HTTP/1.1 a connection carries one request at a time, so maxConnections bounds active requests."""
 
     not_honoured: ClassVar[dict[str, str]] = {
-        "tcpKeepalive": "idle connections are closed after seconds",
         "maxConnectionDuration": "use http.maxRequestsPerConnection",
     }
     maxConnections: int | None = Field(default=None, ge=1, le=COUNT_MAX)
     connectTimeout: Duration | None = None
     idleTimeout: Duration | None = None
+    tcpKeepalive: TCPKeepalive | None = None
 
 
 class HTTPSettings(Base):
@@ -108,10 +178,11 @@ class HTTPSettings(Base):
 
     not_honoured: ClassVar[dict[str, str]] = {
         "maxRetries": "retries have a budget: trafficPolicy.retryBudget",
-        "h2UpgradePolicy": "sidecars speak HTTP/1.1",
-        "useClientProtocol": "sidecars speak HTTP/1.1",
-        "maxConcurrentStreams": "sidecars speak HTTP/1.1",
     }
+    no_effect: ClassVar[dict[str, str]] = dict.fromkeys(
+        ("h2UpgradePolicy", "useClientProtocol", "maxConcurrentStreams", "http2KeepAlive"),
+        "sidecars speak HTTP/1.1 to each other",
+    )
     http1MaxPendingRequests: int | None = Field(default=None, ge=0, le=COUNT_MAX)
     http2MaxRequests: int | None = Field(default=None, ge=1, le=COUNT_MAX)
     maxRequestsPerConnection: int | None = Field(default=None, ge=0, le=COUNT_MAX)
@@ -126,31 +197,20 @@ class ConnectionPool(Base):
 
 
 class OutlierDetection(Base):
-    """When an endpoint is ejected. `interval` is the window of the ratio rules; runs are counted at once."""
+    """When an endpoint is ejected, by Envoy's rules; our own breaker is off where this is given."""
 
     not_honoured: ClassVar[dict[str, str]] = {
         "consecutiveErrors": "use consecutive5xxErrors",
         "outlierDetectionHttpErrorCodes": "5xx are failures",
     }
     consecutive5xxErrors: int | None = Field(default=None, ge=0, le=10_000)
-    consecutiveGatewayErrors: int | None = Field(default=None, ge=0, le=1000)
-    consecutiveLocalOriginFailures: int | None = Field(default=None, ge=1, le=1000)
+    consecutiveGatewayErrors: int | None = Field(default=None, ge=0, le=10_000)
+    consecutiveLocalOriginFailures: int | None = Field(default=None, ge=0, le=10_000)
     splitExternalLocalOriginErrors: bool = False
     interval: Duration | None = Field(default=None, ge=0.1, le=3600.0)
     baseEjectionTime: Duration | None = Field(default=None, ge=0.001, le=3600.0)
     maxEjectionPercent: int | None = Field(default=None, ge=0, le=100)
     minHealthPercent: int | None = Field(default=None, ge=0, le=100)
-
-    @model_validator(mode="after")
-    def _split(self) -> "OutlierDetection":
-        if self.consecutiveLocalOriginFailures is not None and not self.splitExternalLocalOriginErrors:
-            raise ValueError("consecutiveLocalOriginFailures needs splitExternalLocalOriginErrors: true")
-        if self.consecutiveGatewayErrors and self.consecutiveLocalOriginFailures is not None:
-            raise ValueError(
-                "give consecutiveGatewayErrors or consecutiveLocalOriginFailures: "
-                "both count answers that never came from the service"
-            )
-        return self
 
 
 class RetryBudgetSpec(Base):
@@ -163,17 +223,20 @@ class RetryBudgetSpec(Base):
     budgetInterval: Duration = Field(default=10.0, ge=0.0, le=60.0)
 
 
-class ClientTLS(Base):
-    """Only what changes nothing: sidecars speak plain HTTP on one machine."""
+class PortTrafficPolicy(Base):
+    """In the place of the policy, for requests to one port; what it does not say is as if nobody said it."""
 
-    mode: Literal["DISABLE"]
+    port: Port
+    loadBalancer: LoadBalancer | None = None
+    connectionPool: ConnectionPool | None = None
+    outlierDetection: OutlierDetection | None = None
+    tls: ClientTLS | None = None
 
 
 class TrafficPolicy(Base):
     """How callers treat the service, or one subset of it."""
 
     not_honoured: ClassVar[dict[str, str]] = {
-        "portLevelSettings": "a service has one port here",
         "tunnel": "there are no tunnels",
         "proxyProtocol": "sidecars know each other by headers",
     }
@@ -182,6 +245,15 @@ class TrafficPolicy(Base):
     outlierDetection: OutlierDetection | None = None
     retryBudget: RetryBudgetSpec | None = None
     tls: ClientTLS | None = None
+    portLevelSettings: list[PortTrafficPolicy] = Field(default_factory=list, max_length=PORTS_MAX)
+
+    @model_validator(mode="after")
+    def _once(self) -> "TrafficPolicy":
+        ports = [entry.port.number for entry in self.portLevelSettings]
+        for port in ports:
+            if ports.count(port) > 1:
+                raise ValueError(f"portLevelSettings: port {port} is there twice")
+        return self
 
 
 class Subset(Base):
@@ -201,7 +273,7 @@ class DestinationRuleSpec(Base):
     host: HostName
     trafficPolicy: TrafficPolicy | None = None
     subsets: list[Subset] = Field(default_factory=list)
-    exportTo: EverySidecar = Field(default_factory=list)
+    exportTo: ExportTo = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _unique(self) -> "DestinationRuleSpec":
@@ -216,7 +288,6 @@ class DestinationRuleSpec(Base):
 class DestinationRule(Whole):
     """The whole document."""
 
-    not_honoured: ClassVar[dict[str, str]] = {"status": "it is Kubernetes' own, delete it"}
     apiVersion: IstioVersion
     kind: Literal["DestinationRule"]
     metadata: Metadata
@@ -224,5 +295,5 @@ class DestinationRule(Whole):
 
     @property
     def key(self) -> str:
-        """Kind/name."""
-        return f"{self.kind}/{self.metadata.name}"
+        """Kind/name; Kind/namespace/name from another namespace than the mesh's."""
+        return self.metadata.key(self.kind)

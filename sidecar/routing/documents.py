@@ -1,32 +1,39 @@
 """Documents in: text or parsed YAML -> validated documents, or every problem at once, each with its field's
 path.
 
-Three kinds of wrong keys are told apart: unknown ones (with the nearest known name), ones that Istio knows
-and this mesh does not honour (with what to do instead), and wrong values (pydantic's words).
+Keys that a model does not have are told apart: unknown ones (with the nearest known name), ones that Istio
+knows and this mesh refuses (with what to do instead), and ones that change nothing here (with a warning).
+Wrong values are told in pydantic's words.
 """
 
 import difflib
 import functools
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any, Final, Union, get_args, get_origin
+from typing import Any, Final, NamedTuple, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from .annotations import KNOWN, model_of, read_annotation, read_note
 from .destination_rule import DestinationRule
+from .entries import Entry, read_entries
 from .errors import DocumentError, Problem
 from .fault_document import FaultDocument
-from .fields import Base, Budget
-from .plain import NotPlain, check, read_yaml
+from .fields import HOME, Base, Budget
+from .foreign import refusal
+from .kubernetes import without_server_fields
+from .names import qualified, qualified_note
+from .plain import NotPlain, check
+from .service_entry import ServiceEntry
 from .virtual_service import VirtualService
 from .words import NAME_MAX
 
-Document = VirtualService | DestinationRule | FaultDocument
-KINDS: Final[dict[str, type[VirtualService] | type[DestinationRule] | type[FaultDocument]]] = {
+Document = VirtualService | DestinationRule | ServiceEntry | FaultDocument
+KINDS: Final[dict[str, type[Document]]] = {
     "VirtualService": VirtualService,
     "DestinationRule": DestinationRule,
+    "ServiceEntry": ServiceEntry,
     "Fault": FaultDocument,
 }
 SET_BYTES_MAX: Final = 2 * 1024 * 1024
@@ -34,40 +41,32 @@ SET_BYTES_MAX: Final = 2 * 1024 * 1024
 anew after every change, in two seconds.
 """
 
-DOCUMENTS_MAX: Final = 200
 PROBLEMS_MAX: Final = 50  # of one document: who wrote more of them reads no further either
 ERRORS_MAX: Final = 1000  # wrong values of one document, beyond which none is named
 SHOWN_MAX: Final = 80  # characters of a value, in a line about it
 
 
-def read_text(text: str, source: str = "document") -> list[object]:
-    """The documents of a YAML (or JSON) text as they stand there; `source` names it in errors."""
-    try:
-        raw = [entry for entry in read_yaml(text) if entry is not None]
-    except NotPlain as error:
-        where = error.path if error.line is None else f"line {error.line}"
-        raise DocumentError([Problem(source, where, error.problem)]) from None
-    if not raw:
-        raise DocumentError([Problem(source, "", "holds no document")])
-    if len(raw) > DOCUMENTS_MAX:
-        raise DocumentError([Problem(source, "", f"holds more than {DOCUMENTS_MAX} documents")])
-    return raw
-
-
 def parse_text(text: str, source: str = "document") -> list[Document]:
-    """All documents of such a text, validated."""
-    raw = read_text(text, source)
+    """All documents of a YAML (or JSON) text, validated; `source` names it in errors, before the line."""
     budget = Budget()
     found: list[Document] = []
     problems: list[Problem] = []
-    for index, entry in enumerate(raw):
+    for entry in read_entries(text, source):
         try:
-            found.append(parse_document(entry, f"{source}[{index}]" if len(raw) > 1 else source, budget))
+            found.append(parse_entry(entry, budget))
         except DocumentError as error:
             problems.extend(error.problems)
     if problems:
         raise DocumentError(problems)
     return found
+
+
+def parse_entry(entry: Entry, budget: Budget) -> Document:
+    """One document of a text; problems know their line."""
+    try:
+        return parse_document(entry.raw, "", budget)
+    except DocumentError as error:
+        raise DocumentError([entry.placed(problem) for problem in error.problems]) from None
 
 
 def parse_document(raw: object, source: str = "document", budget: Budget | None = None) -> Document:
@@ -82,32 +81,45 @@ def parse_document(raw: object, source: str = "document", budget: Budget | None 
         raise DocumentError([Problem(source, "", f"must be a mapping, not {type(raw).__name__}")])
     kind = raw.get("kind")
     model = KINDS.get(kind) if isinstance(kind, str) else None
+    label = label_of(raw) or source or str(kind)[:SHOWN_MAX]
     if model is None:
-        shown = _shown(kind)
-        hint = _near(shown, KINDS)
-        known = ", ".join(sorted(KINDS))
-        raise DocumentError(
-            [Problem(source, "kind", f"{shown} is not honoured here{hint}; known are {known}")]
-        )
-    metadata = raw.get("metadata")
-    name = metadata.get("name") if isinstance(metadata, Mapping) else None
-    named = isinstance(name, str) and name.isprintable() and len(name) <= NAME_MAX
-    label = f"{kind}/{name}" if named else source
-    found = _check_keys(model, raw, "")
+        raise DocumentError([Problem(label, "kind", refusal(raw, KINDS))])
+    plain = without_server_fields(raw)
+    metadata = plain.get("metadata")
+    unheeded: list[Unheeded] = []
+    found = _check_keys(model, plain, "", unheeded)
     problems = [Problem(label, path, text) for path, text in islice(found, PROBLEMS_MAX)]
+    if unheeded:
+        plain = _without(plain, {(id(each.holder), each.key) for each in unheeded})
+    namespace = metadata.get("namespace") if isinstance(metadata, Mapping) else None
+    if isinstance(namespace, str) and namespace != HOME:
+        plain = qualified(plain, namespace)
     budget = budget or Budget()
     before = budget.left
     document: Document | None = None
     try:
-        document = model.model_validate(raw, context=budget)
+        document = model.model_validate(plain, context=budget)
     except ValidationError as error:
         problems.extend(islice(_from_pydantic(label, "", error), PROBLEMS_MAX))
     if document is not None:
         document._programs = before - budget.left
+        document._unheeded = tuple((each.path, each.why) for each in unheeded)
         problems.extend(islice(_read_annotations(document), PROBLEMS_MAX))
     if problems or document is None:
         raise DocumentError(problems)
     return document
+
+
+def label_of(raw: object) -> str:
+    """`Kind/name` of whatever may be a document; "" for what has no name."""
+    if not isinstance(raw, Mapping):
+        return ""
+    metadata = raw.get("metadata")
+    metadata = metadata if isinstance(metadata, Mapping) else {}
+    kind, name, namespace = raw.get("kind"), metadata.get("name"), metadata.get("namespace")
+    words = [kind, name] if namespace in (None, HOME) else [kind, namespace, name]
+    plain = all(isinstance(word, str) and word.isprintable() and 0 < len(word) <= NAME_MAX for word in words)
+    return "/".join(map(str, words)) if plain else ""
 
 
 def json_schema() -> dict[str, Any]:
@@ -128,42 +140,68 @@ def json_schema() -> dict[str, Any]:
 # ---- keys --------------------------------------------------------------------------------------------
 
 
-def _check_keys(model: type[BaseModel], raw: object, path: str) -> Iterator[tuple[str, str]]:
+class Unheeded(NamedTuple):
+    """A field that is taken and changes nothing: in which mapping it stands, and why."""
+
+    holder: object
+    key: str
+    path: str
+    why: str
+
+
+def _check_keys(
+    model: type[BaseModel], raw: object, path: str, unheeded: list[Unheeded]
+) -> Iterator[tuple[str, str]]:
     """(path, problem) of every key that the model does not have, however deep."""
     if not isinstance(raw, Mapping):
         return
     refused: Mapping[str, str] = model.not_honoured if issubclass(model, Base) else {}
     for key, value in raw.items():
         here = f"{path}.{str(key)[:SHOWN_MAX]}".removeprefix(".")
-        inside = _models_of(model).get(str(key))
+        inside = models_in_fields(model).get(str(key))
         if inside is None:
             if key in refused:
-                yield here, f"is known to Istio and not honoured here: {refused[key]}"
+                yield here, f"is known to Istio and not honoured here; {refused[key]}"
+            elif issubclass(model, Base) and key in model.no_effect:
+                unheeded.append(Unheeded(raw, key, here, model.no_effect[key]))
             else:
-                known = [*model.model_fields, *refused]
+                fields = list(models_in_fields(model))
+                known = [*fields, *refused]
                 yield (
                     here,
-                    f"is unknown{_near(str(key), known) or '; known are ' + ', '.join(model.model_fields)}",
+                    f"is unknown{_near(str(key), known) or '; known are ' + ', '.join(fields)}",
                 )
             continue
         for inner, wraps in inside:
-            yield from _check_below(inner, wraps, value, here)
+            yield from _check_below(inner, wraps, value, here, unheeded)
 
 
-def _check_below(inner: type[BaseModel], wraps: str, value: object, here: str) -> Iterator[tuple[str, str]]:
+def _check_below(
+    inner: type[BaseModel], wraps: str, value: object, here: str, unheeded: list[Unheeded]
+) -> Iterator[tuple[str, str]]:
     if wraps == "list" and isinstance(value, Sequence) and not isinstance(value, str):
         for index, item in enumerate(value):
-            yield from _check_keys(inner, item, f"{here}[{index}]")
+            yield from _check_keys(inner, item, f"{here}[{index}]", unheeded)
     elif wraps == "dict" and isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _check_keys(inner, item, f"{here}.{str(key)[:SHOWN_MAX]}")
+            yield from _check_keys(inner, item, f"{here}.{str(key)[:SHOWN_MAX]}", unheeded)
     elif not wraps:
-        yield from _check_keys(inner, value, here)
+        yield from _check_keys(inner, value, here, unheeded)
+
+
+def _without(raw: Any, gone: Collection[tuple[int, str]]) -> Any:
+    """A copy without some keys, each by its mapping's id; what has none of them in it is shared."""
+    if isinstance(raw, Mapping):
+        return {key: _without(item, gone) for key, item in raw.items() if (id(raw), key) not in gone}
+    return [_without(item, gone) for item in raw] if isinstance(raw, list) else raw
 
 
 @functools.cache
-def _models_of(model: type[BaseModel]) -> dict[str, tuple[tuple[type[BaseModel], str], ...]]:
-    return {name: tuple(_models_in(field.annotation)) for name, field in model.model_fields.items()}
+def models_in_fields(model: type[BaseModel]) -> dict[str, tuple[tuple[type[BaseModel], str], ...]]:
+    """Field, by its name in documents -> (model, 'list' | 'dict' | '') of each model that it holds."""
+    return {
+        field.alias or name: tuple(_models_in(field.annotation)) for name, field in model.model_fields.items()
+    }
 
 
 def _models_in(annotation: Any, wraps: str = "") -> Iterator[tuple[type[BaseModel], str]]:
@@ -207,12 +245,29 @@ def _from_pydantic(label: str, prefix: str, error: ValidationError) -> Iterator[
             path += (
                 f"[{part}]" if isinstance(part, int) else f".{part[:SHOWN_MAX]}" if path else part[:SHOWN_MAX]
             )
-        text = entry["msg"].removeprefix("Value error, ")
-        if entry["type"] == "missing":
-            text = "is missing"
+        text = entry["msg"].removeprefix("Value error, ").replace("Input should be", "must be", 1)
+        if entry["type"] in _REMEDIES:
+            text = _REMEDIES[entry["type"]]
         elif isinstance(entry["input"], str | int | float) and _shown(entry["input"]) not in text:
             text = f"{text[0].lower()}{text[1:]}, got {_shown(entry['input'])}"
         yield Problem(label, path, text)
+
+
+_REMEDIES: Final = {
+    "missing": "is missing; write it",
+    "list_type": "must be a list, like [a, b]",
+    "dict_type": "must be a mapping, like {key: value}",
+    "model_type": "must be a mapping, like {key: value}",
+    "model_attributes_type": "must be a mapping, like {key: value}",
+    "string_type": "must be text; write it in quotes",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+}
 
 
 def _base_name(kind: str, name: str) -> str:
@@ -235,12 +290,15 @@ def _read_annotations(document: Document) -> Iterator[Problem]:
             yield Problem(document.key, path, f"is unknown{hint}")
             continue
         try:
-            document._notes[name] = read_annotation(kind, base, text)
+            note = read_annotation(kind, base, text)
+            document._notes[name] = qualified_note(note, document.metadata.namespace)
         except ValidationError as error:
             model = model_of(kind, base)
             if model is not None:
                 raw = read_note(kind, base, text)
-                yield from (Problem(document.key, f"{path}.{p}", t) for p, t in _check_keys(model, raw, ""))
+                yield from (
+                    Problem(document.key, f"{path}.{p}", t) for p, t in _check_keys(model, raw, "", [])
+                )
             yield from _from_pydantic(document.key, path, error)
         except ValueError as error:
             yield Problem(document.key, path, str(error))

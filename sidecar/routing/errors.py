@@ -19,15 +19,15 @@ def printable(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """`document` is Kind/name, `path` the field (`spec.http[0].route[1].weight`)."""
+    """`document` is Kind/name, `path` the field (`spec.http[0].route[1].weight`), `place` file:line."""
 
     document: str
     path: str
     problem: str
+    place: str = ""
 
     def __str__(self) -> str:
-        words = (self.document, self.path, self.problem) if self.path else (self.document, self.problem)
-        text = ": ".join(words)
+        text = ": ".join(filter(None, (self.place, self.document, self.path, self.problem)))
         return printable(text if len(text) <= LINE_MAX else f"{text[: LINE_MAX - 1]}…")
 
 

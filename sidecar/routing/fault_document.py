@@ -2,10 +2,11 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from .fields import Base, Duration, Metadata, Share, Whole
-from .virtual_service import HTTPMatchRequest, Status
+from .direct_response import Status
+from .fields import HOME, Base, Duration, Metadata, Share, Whole
+from .virtual_service import HTTPMatchRequest
 from .words import HostName, Name
 
 
@@ -46,7 +47,13 @@ class FaultDocument(Whole):
     metadata: Metadata
     spec: FaultSpec
 
+    @model_validator(mode="after")
+    def _of_this_mesh(self) -> "FaultDocument":
+        if self.metadata.namespace != HOME:
+            raise ValueError("a fault is at a service of this mesh; leave metadata.namespace out")
+        return self
+
     @property
     def key(self) -> str:
-        """Kind/name."""
-        return f"{self.kind}/{self.metadata.name}"
+        """Kind/name; Kind/namespace/name from another namespace than the mesh's."""
+        return self.metadata.key(self.kind)

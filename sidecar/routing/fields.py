@@ -18,6 +18,8 @@ from pydantic import (
 
 from registry import regexp
 
+from .kubernetes import parse_time
+
 _DURATION: Final = re.compile(r"(?:[0-9]{1,15}(?:\.[0-9]{1,15})?(?:ms|s|m|h|us)){1,5}")
 _PART: Final = re.compile(r"([0-9.]+)(ms|s|m|h|us)")
 _UNITS: Final = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -70,13 +72,14 @@ Share = Annotated[float, Field(ge=0.0, le=100.0)]
 
 
 class Base(BaseModel):
-    """Unknown keys are errors. `not_honoured`: keys that Istio knows and we do not act on, with what to do
-    instead.
+    """Unknown keys are errors. `not_honoured`: keys that Istio knows and we refuse, with what to do instead.
+    `no_effect`: those that are taken, change nothing here, and are told in a warning, with why.
     """
 
     # what is no number in a document is not made one of its text: "inf", "1e999"
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     not_honoured: ClassVar[dict[str, str]] = {}
+    no_effect: ClassVar[dict[str, str]] = {}
 
 
 class Whole(Base):
@@ -84,6 +87,12 @@ class Whole(Base):
 
     _programs: int = PrivateAttr(default=0)
     _notes: dict[str, Any] = PrivateAttr(default_factory=dict)
+    _unheeded: tuple[tuple[str, str], ...] = PrivateAttr(default=())
+
+    @property
+    def unheeded(self) -> tuple[tuple[str, str], ...]:
+        """(path, why) of each field that it has and that changes nothing here."""
+        return self._unheeded
 
     @property
     def programs(self) -> int:
@@ -160,24 +169,37 @@ class PresentMatch(StringMatch):
 
 
 class Port(Base):
-    """A port by number. Services of the mesh have one port each: the number chooses nothing (a warning says
-    so).
+    """A port by number. Services of the mesh have one port each: the number chooses among port-level settings
+    and nothing else (a warning says so).
     """
 
     number: int = Field(ge=1, le=65535)
 
 
-class Metadata(Base):
-    """`name` is the document's identity within its kind."""
+Time = Annotated[str, BeforeValidator(parse_time), WithJsonSchema({"type": "string", "format": "date-time"})]
+HOME: Final = "default"
+"""The namespace that the services of the mesh, and so its sidecars, are in."""
 
-    not_honoured: ClassVar[dict[str, str]] = dict.fromkeys(
-        ("uid", "creationTimestamp", "resourceVersion", "generation", "managedFields", "ownerReferences"),
-        "it is Kubernetes' own, delete it",
-    )
+_NAMESPACE: Final = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+
+
+class Metadata(Base):
+    """`name` and `namespace` are the document's identity within its kind; the oldest comes first."""
+
     name: str = Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")
-    namespace: Literal["default"] = "default"
+    namespace: str = Field(default=HOME, pattern=f"^{_NAMESPACE}$")
     labels: dict[str, str] = Field(default_factory=dict)
     annotations: dict[str, str] = Field(default_factory=dict)
+    creationTimestamp: Time = ""
+
+    @property
+    def title(self) -> str:
+        """`orders`, or `orders.prod` from another namespace."""
+        return self.name if self.namespace == HOME else f"{self.name}.{self.namespace}"
+
+    def key(self, kind: str) -> str:
+        """Kind/name, or Kind/namespace/name."""
+        return f"{kind}/{self.name}" if self.namespace == HOME else f"{kind}/{self.namespace}/{self.name}"
 
 
 API_VERSIONS: Final = (
@@ -188,5 +210,5 @@ API_VERSIONS: Final = (
 IstioVersion = Literal[
     "networking.istio.io/v1", "networking.istio.io/v1beta1", "networking.istio.io/v1alpha3"
 ]
-EXPORT_REMEDY: Final = "every sidecar sees every document"
-EverySidecar = Annotated[list[Literal["*", "."]], Field(max_length=1)]
+ExportTo = list[Annotated[str, Field(pattern=rf"^(\*|\.|~|{_NAMESPACE})$")]]
+"""Namespaces whose sidecars see a document: `*` all, `.` its own, `~` none; nothing is all."""

@@ -10,6 +10,7 @@ from urllib.parse import unquote_to_bytes
 from registry import regexp
 
 Headers = Sequence[tuple[bytes, bytes]]
+HTTP_PORT = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class Match:
     headers: tuple[tuple[bytes, Text], ...] = ()
     without: tuple[tuple[bytes, Text], ...] = ()
     query: tuple[tuple[bytes, Text], ...] = ()
+    port: int | None = None
 
     def matches(self, method: bytes, path: bytes, headers: Headers, authority: bytes = b"") -> bool:
         """`path` is the origin-form target with its query; the path condition sees it without."""
@@ -61,6 +63,8 @@ class Match:
         if self.method is not None and not self.method.test(method):
             return False
         if self.authority is not None and not self.authority.test(authority):
+            return False
+        if self.port is not None and self.port != port_of(authority):
             return False
         for name, text in self.headers:
             value = value_of(headers, name)
@@ -84,6 +88,7 @@ class Match:
             _wider(self.path, other.path)
             and (self.method is None or self.method == other.method)
             and (self.authority is None or self.authority == other.authority)
+            and (self.port is None or self.port == other.port)
             and set(self.headers) <= set(other.headers)
             and set(self.without) <= set(other.without)
             and set(self.query) <= set(other.query)
@@ -98,6 +103,12 @@ def _wider(wide: Text | None, narrow: Text | None) -> bool:
     return (
         wide.kind == "prefix" and narrow.kind in ("prefix", "exact") and narrow.value.startswith(wide.value)
     )
+
+
+def port_of(authority: bytes) -> int:
+    """The port that `host[:port]` names; 80 if none, as HTTP has it."""
+    _, colon, port = authority.rpartition(b":")
+    return int(port) if colon and port.isdigit() and len(port) <= 5 else HTTP_PORT
 
 
 def value_of(headers: Headers, wanted: bytes) -> bytes | None:

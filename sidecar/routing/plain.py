@@ -29,6 +29,8 @@ SCALAR_MAX: Final = 64
 
 _TAG: Final = "tag:yaml.org,2002:"
 
+_Lines = dict[tuple[str | int, ...], int]
+
 Place = tuple[Any, ...]
 """(outer place, key), () for the top: written out only where something is wrong."""
 
@@ -130,6 +132,17 @@ def _constant(word: str) -> Any:
 
 def read_yaml(text: str) -> list[Any]:
     """The documents of a YAML (or JSON) text; raises NotPlain, with the line where one is known."""
+    return [value for value, _ in _read(text, lambda _: {})]
+
+
+def read_yaml_lines(text: str) -> list[tuple[Any, dict[tuple[str | int, ...], int]]]:
+    """The same, and for each document the line of every key and item by its path; what came by an alias or a
+    merge has none of its own.
+    """
+    return _read(text, _lines)
+
+
+def _read(text: str, lines: Callable[[Any], _Lines]) -> list[tuple[Any, _Lines]]:
     import yaml
 
     if len(text) > TEXT_MAX:
@@ -138,7 +151,7 @@ def read_yaml(text: str) -> list[Any]:
     try:
         _flat_enough(yaml, text, loader)
         builder = _Builder(yaml)
-        found = [builder.value(node, 0) for node in yaml.compose_all(text, Loader=loader)]
+        found = [(builder.value(node, 0), lines(node)) for node in yaml.compose_all(text, Loader=loader)]
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "cannot be read"
@@ -151,8 +164,26 @@ def read_yaml(text: str) -> list[Any]:
         if isinstance(error, NotPlain):
             raise
         raise NotPlain(f"is no YAML: {error}") from None
-    for value in found:
+    for value, _ in found:
         check(value)
+    return found
+
+
+def _lines(root: Any) -> _Lines:
+    """Of a tree that was built already, so it is no deeper and no larger than it may be."""
+    found: _Lines = {(): root.start_mark.line + 1}
+    pending: list[tuple[Any, tuple[str | int, ...]]] = [(root, ())]
+    seen: set[int] = set()
+    while pending:
+        node, path = pending.pop()
+        if id(node) in seen or isinstance(node.value, str):
+            continue
+        seen.add(id(node))
+        for index, item in enumerate(node.value):
+            key, value = item if isinstance(item, tuple) else (item, item)
+            here = (*path, key.value if isinstance(item, tuple) else index)
+            found[here] = key.start_mark.line + 1
+            pending.append((value, here))
     return found
 
 
@@ -200,7 +231,10 @@ class _Builder:
                     for key, item in self.value(source, depth + 1).items():
                         merged.setdefault(key, item)
             else:
-                given[self._scalar(key_node)] = self.value(value_node, depth + 1)
+                key = self._scalar(key_node)
+                if key in given:
+                    raise self._wrong(key_node, f"has the key {str(key)[:60]!r} twice; keep one")
+                given[key] = self.value(value_node, depth + 1)
         return merged | given
 
     def _merged(self, node: Any) -> Iterator[Any]:

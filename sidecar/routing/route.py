@@ -4,14 +4,16 @@ up.
 
 import random
 from bisect import bisect_right
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
 
 from ..policy.hash_key import HashKey
+from ..policy.http_fault import HttpFault
 from ..policy.retry import RetryPolicy
 from .cors import Cors
 from .headers import NONE, HeaderOps
+from .ports import port_named
 from .substitution import Substitution
 
 SPLIT_BITS = 32
@@ -91,8 +93,10 @@ class Mirror:
 class Route:
     """`upstream` is the key of a destination (`orders`, `orders|v2`), '' with `redirect` or `direct`.
 
-    `timeout_s` None = the program's default; `retry` None = the upstream's. `arms` are the routes of all
-    backends of the same split, this one among them, with `weights`; empty if there is one backend.
+    `timeout_s` None = the program's default; `retry` None = the upstream's. `split` has the routes of all
+    backends of the same rule, this one among them; None if there is one backend. `other_arm`: a retry may
+    draw it anew; else who drew a broken backend sees that, as in Istio. `by_port`: the route of requests that
+    name such a port, or none.
     """
 
     name: str
@@ -108,15 +112,25 @@ class Route:
     mirrors: tuple[Mirror, ...] = ()
     mirror_max_body: int = MIRROR_MAX_BODY
     hash_key: HashKey | None = None
+    fault: HttpFault | None = None
+    other_arm: bool = False
     split: "Split | None" = None
+    by_port: "Mapping[int | None, Route]" = field(default_factory=dict, compare=False)
     plain: bool = field(init=False, default=True, compare=False)
     """Nothing but an upstream: the request goes there as it came."""
 
     def __post_init__(self) -> None:
-        extras = (self.retry, self.rewrite, self.redirect, self.direct, self.cors, self.hash_key, self.split)
+        extras = (
+            self.retry, self.rewrite, self.redirect, self.direct, self.cors, self.hash_key, self.fault,
+            self.split,
+        )  # fmt: skip
         plain = self.timeout_s is None and all(extra is None for extra in extras) and not self.mirrors
         plain = plain and not (self.request_headers or self.response_headers)
         object.__setattr__(self, "plain", plain)
+
+    def at(self, authority: str) -> "Route":
+        """The route of requests to this `host[:port]`."""
+        return self.by_port.get(port_named(authority), self) if self.by_port else self
 
     def again(self, failed: Collection[str], rng: random.Random) -> "Route":
         """The route of a retry: drawn anew, without the arms that failed this request if there are others."""

@@ -110,4 +110,6 @@ def _conditions(match: Match) -> list[Condition]:
         found.append(("method", match.method))
     if match.authority is not None:
         found.append(("authority", match.authority))
+    if match.port is not None:
+        found.append(("port", match.port))
     return found

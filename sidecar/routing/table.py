@@ -16,16 +16,20 @@ by that one's rules.
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from ..policy.hash_key import HashKey
 from .match import Headers, Match
+from .outside import Outside, parts_of, port_of
+from .ports import Ports, key_at, port_named
 from .route import Route
 
 HOSTS_CACHED: Final = 1024  # hosts come from callers: what is remembered of them must not grow with them
 HOST_LENGTH: Final = 260  # of those that are remembered: a DNS name and a port
-# A service's other names: Kubernetes' in the namespace `default`, which is the one that there is, and ours.
-SUFFIXES: Final = (".default.svc.cluster.local", ".default.svc", ".default", ".mesh")
+# A service's other names: Kubernetes', and ours. The mesh's own services are in the namespace `default`; one
+# of another namespace is called by both names, `orders.prod`.
+CLUSTER: Final = (".svc.cluster.local", ".svc")
+OWN: Final = (".default", ".mesh")
 # RFC 6761: always this machine, so a browser can be sent to a listener here by a service's name.
 LOCALHOST: Final = ".localhost"
 
@@ -44,7 +48,11 @@ def host_of(authority: str) -> str:
 def service_name(host: str) -> str:
     """The service that a host without a port is another name of; any other host stays whole."""
     host = host.lower().rstrip(".")
-    for suffix in SUFFIXES:
+    for suffix in CLUSTER:
+        if host.endswith(suffix) and "." in host[1 : -len(suffix)]:
+            host = host.removesuffix(suffix)
+            break
+    for suffix in OWN:
         if host.endswith(suffix) and host != suffix:
             return host.removesuffix(suffix)
     return host
@@ -87,12 +95,22 @@ class Hosts:
         return {host: [rule.name for rule in rules] for host, rules in pairs}
 
 
+class HashKeys(Protocol):
+    """What is hashed to choose an endpoint, by service."""
+
+    def get(self, key: str, /) -> HashKey | None: ...
+
+
+NO_HASH: Final[Mapping[str, HashKey]] = {}
+
+
 class RouteTable:
     """`match` finds the route; None = no route (NR).
 
     `rules`: by host as documents name it (`orders`, `*.shop.example`, `*`). `known(name)`: is there a service
     of that name (None = every host is taken as one). `default_service` makes it an ingress' table, `bound`
-    are the rules that are bound to that.
+    are the rules that are bound to that. `outside`: hosts that documents have, and the registry has not.
+    `ports`: the keys of a service's ports that have their own settings.
     """
 
     __slots__ = (
@@ -100,9 +118,11 @@ class RouteTable:
         "_hash_keys",
         "_hosts",
         "_known",
+        "_ports",
         "_rng",
         "_rules",
         "default_service",
+        "outside",
         "version",
     )
 
@@ -113,10 +133,14 @@ class RouteTable:
         version: str = "",
         known: Callable[[str], bool] | None = None,
         rng: random.Random | None = None,
-        hash_keys: Mapping[str, HashKey] | None = None,
+        hash_keys: HashKeys = NO_HASH,
         bound: Mapping[str, Sequence[Rule]] | None = None,
+        outside: Outside | None = None,
+        ports: Mapping[str, Ports] | None = None,
     ) -> None:
-        self._hash_keys = hash_keys or {}
+        self.outside = outside or Outside()
+        self._ports = ports or {}
+        self._hash_keys = hash_keys
         self.default_service = default_service
         self.version = version
         self._known = known
@@ -150,7 +174,7 @@ class RouteTable:
         for rule in rules:
             for match, route in zip(rule.matches, rule.routes, strict=True):
                 if match.matches(method, path, headers, host.encode("latin-1", "replace")):
-                    return self._draw(route, path, headers, source)
+                    return self._draw(route.at(host), path, headers, source)
         return None
 
     def _draw(self, route: Route, path: bytes, headers: Headers, source: str) -> Route:
@@ -163,13 +187,22 @@ class RouteTable:
         host = host_of(authority)
         service = self.default_service
         if service is None:
-            service = self._service_of(host)
-            rules = self._rules.find(host, service or "")
+            named, outside = service_name(host), self.outside
+            if outside and host and outside.host(host, named) is not None:
+                service = outside.find(host, named, port_of(authority))  # before the registry's word
+            else:
+                service = self._service_of(host)
+            known = parts_of(service).service if service else host
+            rules = self._rules.find(host, known if known != host else named)
         else:
-            rules = self._bound.find(host, service_name(host)) or self._rules.find(service, service)
+            bound = self._bound
+            rules = bound.find(host, service_name(host)) or bound.find(service, service)
+            rules = rules or self._rules.find(service, service)
         default = None
         if service is not None:
-            default = Route(f"default/{service}", service, hash_key=self._hash_keys.get(service))
+            ported, own = self._ports.get(service, {}), self.default_service is None
+            key = key_at(service, ported, port_named(authority), own)
+            default = Route(f"default/{service}", key, hash_key=self._hash_keys.get(parts_of(key).base))
         if default is not None or rules:  # an unknown host may be known in a moment: it is not remembered
             if len(self._hosts) >= HOSTS_CACHED:
                 self._hosts.clear()
@@ -194,14 +227,30 @@ class RouteTable:
         """Every destination that a rule names, for a share of the traffic, a copy or a retry."""
         found = [*self._rules.all(), *self._bound.all()]
         routes = [route for rules in found for rule in rules for route in rule.routes]
+        routes += [ported for route in routes for ported in route.by_port.values()]
         arms = [arm for route in routes if route.split is not None for arm in route.split.arms]
         named = {route.upstream for route in (*routes, *arms)}
         named |= {mirror.upstream for route in routes for mirror in route.mirrors}
         return frozenset(named - {""})
 
     def reaches(self, key: str) -> bool:
-        """Whether requests go to a destination by default: a whole service whose name has no rules."""
-        return "|" not in key and key not in self._rules.exact
+        """Whether requests go to a destination by default: a whole service whose name has no rules, at any
+        port or at one with settings of its own.
+        """
+        parts = parts_of(key)
+        whole = not parts.subset or key in self._ports.get(parts.service, {}).values()
+        return whole and (parts.service not in self._rules.exact or bool(parts.host))
+
+    def arms(self) -> dict[str, tuple[str, float]]:
+        """Of each destination that a rule splits its requests among: (rule, percent of them)."""
+        found: dict[str, tuple[str, float]] = {}
+        for rules in (*self._rules.all(), *self._bound.all()):
+            for split in {route.split for rule in rules for route in rule.routes if route.split is not None}:
+                total = sum(split.weights)
+                for arm, weight in zip(split.arms, split.weights, strict=True):
+                    if 0 < weight < total:
+                        found.setdefault(arm.upstream, (arm.name, 100.0 * weight / total))
+        return found
 
     def describe(self) -> Mapping[str, object]:
         """For `/config_dump`."""
@@ -210,4 +259,5 @@ class RouteTable:
             "default_service": self.default_service,
             "hosts": self._rules.describe(),
             "bound_hosts": self._bound.describe(),
+            "hosts_outside": self.outside.names(),
         }

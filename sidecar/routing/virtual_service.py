@@ -3,41 +3,50 @@
 from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    PrivateAttr,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from .connection_routes import CONNECTION_RULES_MAX, ConnectionRoute, TCPRoute, TLSRoute, within
+from .destination import Destination
+from .direct_response import HTTPDirectResponse, Status
 from .fields import (
     PATTERN_MAX,
     Base,
     Duration,
-    EverySidecar,
+    ExportTo,
     IstioVersion,
     Metadata,
     Percent,
-    Port,
     PresentMatch,
     StringMatch,
     Whole,
     charge,
 )
+from .header_format import read_format
 from .substitution import Substitution
 from .words import Authority, HeaderName, HeaderValue, HostName, Label, MethodName, Name, Target
 
-Status = Annotated[int, Field(ge=200, le=599)]
+
+def _read(text: str) -> str:
+    read_format(text)
+    return text
 
 
-class Destination(Base):
-    """A service, or a subset of it that a DestinationRule defines."""
-
-    host: HostName
-    subset: Name | None = None
-    port: Port | None = None
+Formatted = Annotated[HeaderValue, AfterValidator(_read)]
+"""A header's value with Envoy's operators."""
 
 
 class HeaderValues(Base):
-    """set and add: name -> value; remove: names."""
+    """set and add: name -> value, with Envoy's operators like %REQ(x-user)%; remove: names."""
 
-    set: dict[HeaderName, HeaderValue] = Field(default_factory=dict)
-    add: dict[HeaderName, HeaderValue] = Field(default_factory=dict)
+    set: dict[HeaderName, Formatted] = Field(default_factory=dict)
+    add: dict[HeaderName, Formatted] = Field(default_factory=dict)
     remove: list[HeaderName] = Field(default_factory=list)
 
 
@@ -49,14 +58,12 @@ class HeaderOperations(Base):
 
 
 class HTTPMatchRequest(Base):
-    """All given conditions must hold."""
+    """All given conditions must hold. `port` is the one that the request names (`orders:8080`), else 80."""
 
     not_honoured: ClassVar[dict[str, str]] = {
         "scheme": "inside the mesh there is http only",
-        "port": "a service has one port here",
-        "sourceNamespace": "there are no namespaces; use sourceLabels",
-        "statPrefix": "metrics are named by service and route",
     }
+    no_effect: ClassVar[dict[str, str]] = {"statPrefix": "metrics are named by service and route"}
     name: Name = ""
     uri: StringMatch | None = None
     ignoreUriCase: bool = False
@@ -66,6 +73,8 @@ class HTTPMatchRequest(Base):
     withoutHeaders: dict[HeaderName, PresentMatch] = Field(default_factory=dict)
     queryParams: dict[Name, PresentMatch] = Field(default_factory=dict)
     sourceLabels: dict[Label, Label] = Field(default_factory=dict)
+    sourceNamespace: Name = ""
+    port: int | None = Field(default=None, ge=1, le=65535)
     gateways: list[Name] = Field(default_factory=list)
 
 
@@ -114,26 +123,15 @@ class HTTPRewrite(Base):
 class HTTPRedirect(Base):
     """A 3xx instead of any service."""
 
-    not_honoured: ClassVar[dict[str, str]] = {"derivePort": "give port"}
+    not_honoured: ClassVar[dict[str, str]] = {
+        "derivePort": "give port",
+        "prefixRewrite": "give uri, in a rule for each path",
+    }
     uri: Target | None = None
     authority: Authority | None = None
     port: int | None = Field(default=None, ge=1, le=65535)
     scheme: Literal["http", "https"] | None = None
     redirectCode: Literal[301, 302, 303, 307, 308] = 301
-
-
-class ResponseBody(Base):
-    """The text of a direct response."""
-
-    not_honoured: ClassVar[dict[str, str]] = {"bytes": "give string"}
-    string: str = Field(default="", max_length=1_000_000)
-
-
-class HTTPDirectResponse(Base):
-    """An answer without any service."""
-
-    status: Status
-    body: ResponseBody = ResponseBody()
 
 
 class HTTPRetry(Base):
@@ -173,7 +171,8 @@ class FaultAbort(Base):
 
 
 class HTTPFaultInjection(Base):
-    """Injected at the called service's sidecars, below the caller's retries and breakers."""
+    """Injected at the caller, before its retries and breakers, as in Istio; with the annotation
+    `mesh/fault-at: callee` at the called service's sidecars, below them."""
 
     delay: FaultDelay | None = None
     abort: FaultAbort | None = None
@@ -199,15 +198,21 @@ class CorsPolicy(Base):
     unmatchedPreflights: Literal["UNSPECIFIED", "FORWARD", "IGNORE"] = "UNSPECIFIED"
 
 
+class Delegate(Base):
+    """A VirtualService without hosts, whose rules stand in this one's place."""
+
+    name: Name = Field(min_length=1)
+    namespace: Name = ""  # empty: that of the document which delegates
+
+
 class HTTPRoute(Base):
-    """One rule: exactly one of route, redirect, directResponse."""
+    """One rule: exactly one of route, redirect, directResponse, delegate."""
 
     not_honoured: ClassVar[dict[str, str]] = {
-        "delegate": "write the rules in one document",
         "mirror_percent": "use mirrorPercentage: {value: ...}",
         "mirrorPercent": "use mirrorPercentage: {value: ...}",
-        "websocketUpgrade": "upgrades pass by themselves",
     }
+    no_effect: ClassVar[dict[str, str]] = {"websocketUpgrade": "upgrades pass by themselves"}
     name: Name = ""
     match: list[HTTPMatchRequest] = Field(default_factory=list)
     route: list[HTTPRouteDestination] = Field(default_factory=list)
@@ -222,6 +227,19 @@ class HTTPRoute(Base):
     mirrors: list[HTTPMirrorPolicy] = Field(default_factory=list, max_length=8)
     corsPolicy: CorsPolicy | None = None
     headers: HeaderOperations = HeaderOperations()
+    delegate: Delegate | None = None
+    _place: tuple[str, str] | None = PrivateAttr(default=None)
+
+    @property
+    def place(self) -> tuple[str, str] | None:
+        """(document's key, path) where it was written, if it was put into another place."""
+        return self._place
+
+    def placed(self, key: str, path: str) -> "HTTPRoute":
+        """The same, with the place where it was written."""
+        copy = self.model_copy()
+        copy._place = key, path
+        return copy
 
     @model_validator(mode="after")
     def _one_action(self) -> "HTTPRoute":
@@ -231,13 +249,13 @@ class HTTPRoute(Base):
                 ("route", self.route),
                 ("redirect", self.redirect),
                 ("directResponse", self.directResponse),
+                ("delegate", self.delegate),
             )
             if value
         ]
         if len(given) != 1:
-            raise ValueError(
-                f"give exactly one of route, redirect, directResponse (here: {', '.join(given) or 'none'})"
-            )
+            one = "give exactly one of route, redirect, directResponse, delegate"
+            raise ValueError(f"{one} (here: {', '.join(given) or 'none'})")
         if len(self.route) > 1 and not sum(arm.weight for arm in self.route):
             raise ValueError("route: with several destinations at least one needs a weight above 0")
         if self.mirror is not None and self.mirrors:
@@ -255,22 +273,40 @@ class HTTPRoute(Base):
 
 
 class VirtualServiceSpec(Base):
-    """Rules for requests to `hosts`, in order; the first that matches is taken."""
+    """Rules for requests to `hosts`, in order; the first that matches is taken. Without hosts they are for
+    the rules that delegate to it.
+    """
 
-    not_honoured: ClassVar[dict[str, str]] = {
-        "tcp": "the mesh speaks HTTP only",
-        "tls": "the mesh speaks HTTP only",
-    }
-    hosts: list[HostName] = Field(min_length=1)
+    hosts: list[HostName] = Field(default_factory=list)
     gateways: list[Name] = Field(default_factory=list)
-    http: list[HTTPRoute] = Field(min_length=1)
-    exportTo: EverySidecar = Field(default_factory=list)
+    http: list[HTTPRoute] = Field(default_factory=list)
+    tls: list[TLSRoute] = Field(default_factory=list, max_length=CONNECTION_RULES_MAX)
+    tcp: list[TCPRoute] = Field(default_factory=list, max_length=CONNECTION_RULES_MAX)
+    exportTo: ExportTo = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _delegate(self) -> "VirtualServiceSpec":
+        if not (self.http or self.tls or self.tcp):
+            raise ValueError("http: has no rule (nor has tls or tcp)")
+        if not self.hosts and self.gateways:
+            raise ValueError("gateways: a document without hosts is delegated to, and has no gateways")
+        if not self.hosts and (self.tls or self.tcp):
+            raise ValueError("hosts: is missing: only http rules can be delegated to")
+        for index, block in enumerate(self.tls):
+            for name in (name for match in block.match for name in match.sniHosts):
+                if not any(within(name, host) for host in self.hosts):
+                    raise ValueError(f"tls[{index}]: sniHosts: {name!r} is none of the hosts, nor below one")
+        return self
+
+    def connection_rules(self) -> Iterator[tuple[str, "ConnectionRoute"]]:
+        """(path, rule), `tls` first: those are asked first."""
+        yield from ((f"spec.tls[{index}]", block) for index, block in enumerate(self.tls))
+        yield from ((f"spec.tcp[{index}]", block) for index, block in enumerate(self.tcp))
 
 
 class VirtualService(Whole):
     """The whole document."""
 
-    not_honoured: ClassVar[dict[str, str]] = {"status": "it is Kubernetes' own, delete it"}
     apiVersion: IstioVersion
     kind: Literal["VirtualService"]
     metadata: Metadata
@@ -278,5 +314,5 @@ class VirtualService(Whole):
 
     @property
     def key(self) -> str:
-        """Kind/name."""
-        return f"{self.kind}/{self.metadata.name}"
+        """Kind/name; Kind/namespace/name from another namespace than the mesh's."""
+        return self.metadata.key(self.kind)

@@ -20,10 +20,16 @@ _LABEL: Final = rf"[ -~]{{0,{NAME_MAX}}}"
 _TOKEN: Final = rf"[!#$%&'*+\-.^_`|~0-9A-Za-z]{{1,{NAME_MAX}}}"
 _VALUE: Final = rf"[\t -~]{{0,{VALUE_MAX}}}"
 _TARGET: Final = rf"[!-~]{{0,{VALUE_MAX}}}"
+_COOKIE: Final = rf"[!-:<-~]{{0,{NAME_MAX}}}"
 _HOST: Final = rf"[A-Za-z0-9._*-]{{1,{NAME_MAX}}}"
 _AUTHORITY: Final = (
     rf"(?:\[[0-9A-Fa-f:.]{{2,45}}\]|[A-Za-z0-9._~!$&'()*+;=%-]{{1,{NAME_MAX}}})(?::[0-9]{{1,5}})?"
 )
+
+
+def is_authority(text: str) -> bool:
+    """Whether it may stand in a request's Host, as it is."""
+    return "%" not in text and re.fullmatch(_AUTHORITY, text) is not None
 
 
 def _check(pattern: str, words: str) -> AfterValidator:
@@ -61,6 +67,9 @@ Target = Annotated[
         _TARGET, f"is no path: it is at most {VALUE_MAX} visible characters of ASCII; write %20 for a space"
     ),
     _schema(_TARGET),
+]
+CookieText = Annotated[
+    str, _check(_COOKIE, "is nothing that may stand in a cookie: visible ASCII without ;"), _schema(_COOKIE)
 ]
 HostName = Annotated[str, _check(_HOST, "is no host name: it is letters, digits, dots and -"), _schema(_HOST)]
 Authority = Annotated[

@@ -18,6 +18,11 @@ _REWRITTEN = frozenset(
         b"x-envoy-attempt-count",
         b"x-envoy-expected-rq-timeout-ms",
         b"x-envoy-peer-metadata-id",
+        # what an app asks of its own sidecar
+        b"x-envoy-upstream-rq-timeout-ms",
+        b"x-envoy-upstream-rq-per-try-timeout-ms",
+        b"x-envoy-max-retries",
+        b"x-envoy-retry-on",
     )
 )
 # What a client may not say of itself, or of its certificate, and `proxy`, which many an HTTP library behind
@@ -50,6 +55,7 @@ DROP_REQUEST_UNTRUSTED = FieldFilter(_DROP_REQUEST | _CLAIMS, (*MESH_ONLY_PREFIX
 DROP_RESPONSE = FieldFilter(_DROP_RESPONSE)
 DROP_RESPONSE_AT_EDGE = FieldFilter(_DROP_RESPONSE | MESH_ONLY, MESH_ONLY_PREFIXES)
 DROP_RESPONSE_OF_APP = FieldFilter(_DROP_RESPONSE | MESH_ONLY, MESH_ONLY_PREFIXES, of_app=True)
+_OF_THE_MESH = FieldFilter(MESH_ONLY, MESH_ONLY_PREFIXES)
 _DROP_TRAILERS = FieldFilter(
     _DROP_REQUEST | _DROP_RESPONSE | _CLAIMS | _NOT_BEHIND, (*MESH_ONLY_PREFIXES, b"x-forwarded-")
 )
@@ -104,6 +110,12 @@ def takes_trailers(head: RequestHead) -> bool:
 def trailer_lines(trailers: list[Header]) -> list[bytes]:
     """The field lines behind a body that pass."""
     return _DROP_TRAILERS.lines(trailers, None)
+
+
+def disbelieve(head: ResponseHead) -> None:
+    """It came from who is none of the mesh: what it says in the mesh's name was never said."""
+    head.headers = [field for field in head.headers if _OF_THE_MESH[field[1]]]
+    head.fields = {name: value for name, value in head.fields.items() if _OF_THE_MESH[name]}
 
 
 def _announced(head: RequestHead | ResponseHead) -> list[bytes]:

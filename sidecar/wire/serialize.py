@@ -92,7 +92,8 @@ def own_answer(
     ]
     bare = status in NO_BODY_STATUS  # a fault may ask for any status
     if not bare:
-        lines.append(b"content-type: text/plain; charset=utf-8\r\n")
+        if not any(name.lower() == b"content-type" for name, _ in fields):
+            lines.append(b"content-type: text/plain; charset=utf-8\r\n")
         lines.append(b"content-length: %d\r\n" % len(text))
     lines += [b"%b: %b\r\n" % field for field in fields]
     if close:

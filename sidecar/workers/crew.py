@@ -183,7 +183,10 @@ class Crew:
             raise
         finally:
             theirs.close()
-        config = replace(self._config, workers=1, worker=place.number, admin=None, status=None)
+        known = tuple(at for at in (self._config.admin, self._config.status) if at is not None and at.port)
+        config = replace(
+            self._config, workers=1, worker=place.number, admin=None, status=None, protected=known
+        )
         channel.send({"config": base64.b64encode(pickle.dumps(config)).decode()})
         place.process, place.channel = process, channel
         for message in self._greet():

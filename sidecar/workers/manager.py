@@ -33,9 +33,11 @@ REFRESH_S = 5.0
 # What each path of the admin listener needs to know.
 QUESTIONS = {
     "/metrics": "metrics",
-    "/stats": "metrics",
+    "/stats": "metrics snapshot",
     "/stats/prometheus": "metrics",
     "/clusters": "snapshot",
+    "/listeners": "snapshot",
+    "/server_info": "config",
     "/snapshot": "snapshot",
     "/config_dump": "config",
     "/explain": "explain",
@@ -164,8 +166,7 @@ class Manager:
     # ---- what the admin listener shows -------------------------------------------------------------
 
     async def _refresh(self, path: str) -> None:
-        question = QUESTIONS.get(path)
-        if question is not None:
+        for question in QUESTIONS.get(path, "").split():
             await self._crew.ask(question)
 
     def collect(self) -> Iterator[Metric]:

@@ -140,7 +140,9 @@ def clean(mesh: RealMesh) -> Iterator[None]:
     """No policy of the test before."""
     yield
     url = "/api/policies"
-    keys = [f"key={each['kind']}/{each['name']}" for each in mesh.ask(url).json()["documents"]]
+    keys = [
+        f"key={each['kind']}/{each['namespace']}/{each['name']}" for each in mesh.ask(url).json()["documents"]
+    ]
     if keys:
         assert mesh.ask(f"{url}?{'&'.join(keys)}", "DELETE").status == 200
 
@@ -261,16 +263,33 @@ def test_a_split_is_kept_within_three_sigma(mesh: RealMesh) -> None:
     assert abs(found[200, "v2"] - REQUESTS * SPLIT) <= 3 * sigma
 
 
-def test_a_canary_that_always_fails_is_rescued(mesh: RealMesh) -> None:
-    """A retry draws the split anew without it, so that its half of the requests succeeds elsewhere."""
-    block = {
+def split_with_canary(percent: int) -> dict[str, Any]:
+    return {
         "route": [
-            {"destination": {"host": "reviews"}, "weight": 90},
-            {"destination": {"host": "canary"}, "weight": 10},
+            {"destination": {"host": "reviews"}, "weight": 100 - percent},
+            {"destination": {"host": "canary"}, "weight": percent},
         ],
         "retries": {"attempts": 2, "retryOn": "5xx"},
     }
-    put(mesh, route("reviews", block))
+
+
+def test_a_canary_that_always_fails_is_seen_by_its_share(mesh: RealMesh) -> None:
+    """As in a cluster; and the status says so."""
+    put(mesh, route("reviews", split_with_canary(50)))
+    found = asyncio.run(ask_many(outbound(mesh), "reviews", 400, 4))
+    good = sum(count for (status, _), count in found.items() if status == 200)
+    assert abs(good - 200) <= 3 * (400 * 0.25) ** 0.5
+    words = until(lambda: mesh.status()["warnings"])
+    assert words[0].startswith("canary ")
+    assert words[0].endswith("and the rule reviews/0 sends it 50 %: who is sent there sees that")
+    assert f"warning: {words[0][:40]}" in mesh.ok("status")
+
+
+def test_a_canary_that_always_fails_is_rescued_where_a_document_says_so(mesh: RealMesh) -> None:
+    """A retry draws the split anew without it, so that its part of the requests succeeds elsewhere."""
+    document = route("reviews", split_with_canary(10))
+    document["metadata"]["annotations"] = {"mesh/retry-other-arm": "true"}
+    put(mesh, document)
     found = asyncio.run(ask_many(outbound(mesh), "reviews", 400, 4))
     assert {status for status, _ in found} == {200}
     asked = mesh.snapshot("front-1")["upstreams"]["canary"]["endpoints"]
@@ -396,14 +415,91 @@ def test_wrong_documents_change_nothing(mesh: RealMesh) -> None:
     ran = mesh.run("apply", "-f", write(mesh, wrong, "wrong.yaml"))
     assert (ran.code, ran.out) == (2, "")
     assert [line.split(": ")[1:4] for line in ran.err.splitlines()] == [
-        ["wrong.yaml", "VirtualService/reviews", "spec.http[1].retries.perTryTimeout"],
-        ["wrong.yaml", "DestinationRule/reviews", "spec.trafficPolicy.outlierDetection.consecutive5xErrors"],
+        ["wrong.yaml:42", "VirtualService/reviews", "spec.http[1].retries.perTryTimeout"],
+        [
+            "wrong.yaml:61",
+            "DestinationRule/reviews",
+            "spec.trafficPolicy.outlierDetection.consecutive5xErrors",
+        ],
     ]
-    ran = mesh.run("delete", "dr/reviews")
-    assert ran.code == 2
-    assert "spec.http[0].route[0].destination.subset" in ran.err
     dry = mesh.ok(
         "apply", "-f", write(mesh, TUTORIAL.replace("weight: 90", "weight: 91"), "dry.yaml"), "--dry-run"
     )
     assert "-      weight: 90\n+      weight: 91\n" in dry
     assert {name: each["version"] for name, each in policy_of(mesh).items()} == before
+
+
+KUBECTL = """\
+apiVersion: v1
+kind: List
+metadata: {resourceVersion: ""}
+items:
+- apiVersion: networking.istio.io/v1
+  kind: VirtualService
+  metadata:
+    name: reviews
+    namespace: default
+    uid: 0b0e6b3c-0000-4000-8000-000000000000
+    resourceVersion: "4711"
+    generation: 2
+    creationTimestamp: "2026-01-02T03:04:05Z"
+    managedFields: [{manager: kubectl}]
+  spec:
+    hosts: [reviews]
+    http:
+    - match: [{uri: {prefix: /old}}]
+      route: [{destination: {host: reviews, subset: v1}}]
+    - route: [{destination: {host: reviews.default.svc.cluster.local, subset: v2}}]
+  status: {}
+- apiVersion: apps/v1
+  kind: Deployment
+  metadata: {name: reviews}
+"""
+SUBSETS = """\
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: %s, namespace: %s}
+spec: {host: reviews, subsets: [{name: %s, labels: {version: %s}}]}
+"""
+
+
+def answers(mesh: RealMesh, *paths: str) -> list[int]:
+    url = outbound(mesh)
+    return [http(f"{url}{path}", headers={"Host": "reviews"}).status for path in paths]
+
+
+def test_what_kubectl_prints_comes_and_goes_in_any_order(mesh: RealMesh) -> None:
+    """A route before its subset is a 503 there; rules of one host are one; other namespaces are others."""
+    file = write(mesh, KUBECTL, "list.yaml")
+    ran = mesh.run("apply", "-f", file)
+    assert ran.code == 2
+    assert ran.err.startswith(
+        "mesh apply: list.yaml:23: Deployment/reviews: kind: 'Deployment' is not honoured"
+    )
+    ran = mesh.run("apply", "-f", file, "--skip-unknown")
+    assert ran.code == 0, ran.err
+    assert "list.yaml:23: Deployment/reviews: skipped" in ran.err
+    assert (
+        "warning: list.yaml:19: VirtualService/reviews: spec.http[0].route[0].destination.subset" in ran.err
+    )
+    assert answers(mesh, "/old", "/new") == [503, 503]
+    mesh.ok("apply", "-f", write(mesh, SUBSETS % ("one", "default", "v1", "v1"), "one.yaml"))
+    assert answers(mesh, "/old", "/new") == [200, 503]
+    mesh.ok("apply", "-f", write(mesh, SUBSETS % ("two", "default", "v2", "v2"), "two.yaml"))
+    mesh.ok("apply", "-f", write(mesh, SUBSETS % ("two", "prod", "v1", "none"), "prod.yaml"))
+    assert answers(mesh, "/old", "/new") == [200, 200]
+    assert mesh.ok("get", "dr", "-A", "-o", "name").count("\n") == 3
+    shown = yaml.safe_load(mesh.ok("get", "vs", "reviews", "-o", "yaml"))
+    assert shown["metadata"] == {
+        "name": "reviews",
+        "namespace": "default",
+        "creationTimestamp": "2026-01-02T03:04:05Z",
+    }
+    (mesh.directory / "all.yaml").write_text(mesh.ok("get", "vs,dr", "-A", "-o", "yaml"))
+    assert "unchanged" in mesh.ok("apply", "-f", "all.yaml")
+    mesh.ok("delete", "dr", "one")
+    assert answers(mesh, "/old", "/new") == [503, 200]
+    mesh.ok("delete", "dr", "two", "-n", "prod")
+    mesh.ok("delete", "vs", "reviews")
+    mesh.ok("delete", "dr", "two")
+    assert answers(mesh, "/old") == [200]

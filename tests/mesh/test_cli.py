@@ -293,33 +293,62 @@ spec: {host: orders, subsets: [{name: v1, labels: {version: v1}}]}
 
 
 def test_validate_takes_policies_too(capsys: pytest.CaptureFixture[str], elsewhere: Path) -> None:
-    """As one set, over several files or a folder; every problem with file, document and field."""
+    """As one set, over several files or a folder; every problem with file, line, document and field."""
     (elsewhere / "a.yaml").write_text(POLICIES)
     code, out, err = said(capsys, "validate", "a.yaml")
-    assert (code, out) == (2, "")
-    assert err.startswith("VirtualService/orders: spec.http[0].route[0].destination.subset: ")
-    (elsewhere / "b.json").write_text(json.dumps(yaml.safe_load(RULE)))
-    assert said(capsys, "validate", "a.yaml", "b.json") == (
-        0,
-        "a.yaml b.json: valid: 1 DestinationRule, 1 VirtualService\n",
-        "",
+    assert (code, out) == (0, "1 taken, 1 with warnings, 0 refused\n")
+    assert err.startswith(
+        "warning: a.yaml:4: VirtualService/orders: spec.http[0].route[0].destination.subset: no Destin"
     )
-    assert said(capsys, "validate", ".")[0] == 0
+    (elsewhere / "b.json").write_text(json.dumps(yaml.safe_load(RULE)))
+    good = (0, "2 taken, 0 with warnings, 0 refused\n", "")
+    assert said(capsys, "validate", "a.yaml", "b.json") == good
+    assert said(capsys, "validate", ".") == said(capsys, "validate", "-f", ".") == good
     (elsewhere / "more").mkdir()
     (elsewhere / "more" / "b.yaml").write_text(RULE)
-    assert said(capsys, "validate", ".", "more") == (
-        2,
-        "",
-        "more/b.yaml: DestinationRule/orders: metadata.name: stands in b.json already; keep one\n",
+    twice = "more/b.yaml:3: DestinationRule/orders: metadata.name: stands in b.json:1 already; keep one\n"
+    refused = (2, "2 taken, 0 with warnings, 1 refused\n", twice)
+    assert said(capsys, "validate", ".", "more") == said(capsys, "validate", "-R", ".") == refused
+    (elsewhere / "c.yml").write_text(
+        POLICIES.replace("hosts", "hots").replace("orders}", "c}") + "---\nkind: Gateway\n"
     )
-    (elsewhere / "c.yml").write_text(POLICIES.replace("hosts", "hots") + "---\nkind: Gateway\n")
     code, out, err = said(capsys, "validate", ".")
-    assert (code, out) == (2, "")
-    assert [line.split(": ")[:2] for line in err.splitlines()] == [
-        ["c.yml", "VirtualService/orders"],
-        ["c.yml", "VirtualService/orders"],
-        ["c.yml[1]", "kind"],
+    assert (code, out) == (2, "2 taken, 0 with warnings, 2 refused\n")
+    assert [line.split(": ")[:3] for line in err.splitlines()] == [
+        ["c.yml:4", "VirtualService/c", "spec.hots"],
+        ["c.yml:6", "Gateway", "kind"],
     ]
+
+
+FOREIGN = """\
+apiVersion: v1
+kind: List
+items:
+- apiVersion: apps/v1
+  kind: Deployment
+  metadata: {name: web}
+- apiVersion: networking.istio.io/v1
+  kind: EnvoyFilter
+  metadata: {name: lua}
+"""
+
+
+def test_kinds_that_are_no_policies_are_named_all_at_once_or_skipped(
+    capsys: pytest.CaptureFixture[str], elsewhere: Path
+) -> None:
+    """Each with its place and why; what is misspelt is not skipped."""
+    (elsewhere / "all.yaml").write_text(f"{RULE}---\n{FOREIGN}")
+    code, out, err = said(capsys, "validate", "all.yaml")
+    assert (code, out) == (2, "1 taken, 1 with warnings, 2 refused\n")
+    assert [line.split(": ")[:2] for line in err.splitlines() if "skip-unknown" in line] == [
+        ["all.yaml:10", "Deployment/web"],
+        ["all.yaml:13", "EnvoyFilter/lua"],
+    ]
+    code, out, err = said(capsys, "validate", "all.yaml", "--skip-unknown")
+    assert (code, out) == (0, "1 taken, 1 with warnings, 0 refused, 2 skipped\n")
+    assert "all.yaml:10: Deployment/web: skipped\nall.yaml:13: EnvoyFilter/lua: skipped\n" in err
+    (elsewhere / "slip.yaml").write_text(RULE.replace("nRule", "nRul"))
+    assert said(capsys, "validate", "slip.yaml", "--skip-unknown")[0] == 2
 
 
 def test_validate_judges_the_policies_of_a_topology(
@@ -327,12 +356,17 @@ def test_validate_judges_the_policies_of_a_topology(
 ) -> None:
     """Before `mesh up` would."""
     inside = "".join(f"  {line}\n" for line in POLICIES.splitlines())
-    (elsewhere / "mesh.yaml").write_text(
-        f"services:\n- {{name: orders, isEntrypoint: true}}\npolicies:\n-{inside[1:]}"
+    text = f"services:\n- {{name: orders, isEntrypoint: true}}\npolicies:\n-{inside[1:]}"
+    (elsewhere / "mesh.yaml").write_text(text)
+    code, out, err = said(capsys, "validate", "mesh.yaml")
+    assert (code, out.split(": ")[:2]) == (0, ["mesh.yaml", "valid"])
+    assert err.startswith(
+        "warning: policies: VirtualService/orders: spec.http[0].route[0].destination.subset: "
     )
+    (elsewhere / "mesh.yaml").write_text(text.replace("hosts: [orders]", "hosts: ['a.*.b']"))
     code, out, err = said(capsys, "validate", "mesh.yaml")
     assert (code, out) == (2, "")
-    assert err.startswith("mesh.yaml:7: policies[0].spec.http[0].route[0].destination.subset: ")
+    assert err.startswith("mesh.yaml:7: policies[0].spec.hosts[0]: ")
 
 
 @pytest.mark.parametrize(
@@ -342,10 +376,19 @@ def test_validate_judges_the_policies_of_a_topology(
         (["apply", "-f", "none.yaml"], "mesh apply: -f none.yaml: No such file or directory\n"),
         (
             ["get", "pods"],
-            'mesh get: "pods" is no kind of policy: virtualservice (vs), destinationrule (dr), fault\n',
+            'mesh get: "pods" is no kind of policy: virtualservice (vs), destinationrule (dr), '
+            "serviceentry (se), fault\n",
         ),
-        (["delete"], "mesh delete: name what is to go: KIND/NAME or -f FILE\n"),
-        (["delete", "vs"], 'mesh delete: "vs": write KIND/NAME, as in vs/orders\n'),
+        (["delete"], "mesh delete: name what is to go: KIND NAME, KIND/NAME or -f FILE\n"),
+        (
+            ["delete", "vs"],
+            'mesh delete: "vs": write KIND/NAME or KIND NAME, as in vs orders; or --all\n',
+        ),
+        (["get", "all", "orders"], 'mesh get: "all" takes no names: write KIND NAME, as in vs orders\n'),
+        (
+            ["get", "vs/orders", "dr"],
+            'mesh get: "dr": write each as KIND/NAME, or one KIND before the names\n',
+        ),
         (["fault", "orders", "x"], 'mesh fault: "x" is one word too many: only clear takes a name\n'),
         (
             ["fault", "orders"],
@@ -380,6 +423,7 @@ def test_the_schema_is_one_for_all_kinds(capsys: pytest.CaptureFixture[str]) -> 
     assert [each["$ref"] for each in schema["oneOf"]] == [
         "#/$defs/VirtualService",
         "#/$defs/DestinationRule",
+        "#/$defs/ServiceEntry",
         "#/$defs/Fault",
     ]
     validator = jsonschema_rs.validator_for(schema)

@@ -95,7 +95,7 @@ def control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeControl:
 def test_apply_says_each_change_and_who_acts_on_it(
     control: FakeControl, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Warnings are no part of the output."""
+    """Warnings are no part of the output; one about what is there already has no file."""
     assert said(capsys, "apply", "-f", "one.yaml") == (
         0,
         f"virtualservice/orders configured\n3 of 3 sidecars at version {VERSION}\n",
@@ -134,20 +134,20 @@ def test_what_the_mesh_refuses_names_the_file(
     assert said(capsys, "apply", "-f", "pair.yaml") == (
         2,
         "",
-        "mesh apply: pair.yaml: DestinationRule/orders: spec.host: is bad\n"
+        "mesh apply: pair.yaml:24: DestinationRule/orders: spec.host: is bad\n"
         "mesh apply: Fault/there: spec: is bad\n",
     )
 
 
 def test_what_is_got_can_be_applied(control: FakeControl, capsys: pytest.CaptureFixture[str]) -> None:
-    """`-o yaml` is documents; a table otherwise."""
+    """`-o yaml` is a List, as kubectl's is, or the one that was named; a table otherwise."""
     code, out, _ = said(capsys, "get", "-o", "yaml")
-    assert (code, list(yaml.safe_load_all(out))) == (0, [virtual_service(), destination_rule()])
+    shown = yaml.safe_load(out)
+    assert (code, shown["kind"], shown["items"]) == (0, "List", [virtual_service(), destination_rule()])
     assert said(capsys, "get", "vs/orders", "-o", "json")[1].startswith('{\n  "apiVersion": ')
     assert said(capsys, "get", "dr") == (
         0,
         "KIND              NAME     HOSTS    AGE\n"
-        "VirtualService    orders   orders   -\n"
         "DestinationRule   orders   orders   -\n"
         f"3 of 3 sidecars at version {VERSION}\n",
         "",
@@ -210,3 +210,182 @@ def test_faults_are_listed_and_cleared(control: FakeControl, capsys: pytest.Capt
     assert said(capsys, "fault", "clear", "all")[:2] == (0, "fault/orders ended\n")
     assert said(capsys, "fault", "clear", "none")[:2] == (0, "no faults\n")
     assert control.asked == [None, None, "none"]
+
+
+ROWS = [
+    ("VirtualService", "default", "orders"),
+    ("VirtualService", "default", "users"),
+    ("DestinationRule", "default", "orders"),
+    ("DestinationRule", "prod", "orders"),
+]
+
+
+class Namespaced(FakeControl):
+    """Has policies in two namespaces, and answers as the control API does."""
+
+    def policies(self, kind: str | None = None, name: str | None = None) -> dict[str, Any]:
+        self.asked.append((kind, name))
+        rows = [
+            {
+                **{"kind": row[0], "namespace": row[1], "name": row[2], "hosts": [row[2]]},
+                **{"at": None, "problem": "", "document": {"kind": row[0], "metadata": {"name": row[2]}}},
+            }
+            for row in ROWS
+            if kind in (None, row[0]) and (name is None or row[1:] == ("default", name))
+        ]
+        return {"version": VERSION, "documents": rows, "problems": [], "sidecars": self.sidecars}
+
+
+@pytest.fixture
+def namespaced(control: FakeControl, monkeypatch: pytest.MonkeyPatch) -> FakeControl:
+    fake = Namespaced()
+    monkeypatch.setattr("mesh.console.control_client", lambda: fake)
+    return fake
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        ("get vs,dr -A", ["vs/orders", "vs/users", "dr/orders", "dr/orders"]),
+        ("get", ["vs/orders", "vs/users", "dr/orders"]),
+        ("get all", ["vs/orders", "vs/users", "dr/orders"]),
+        ("get dr -n prod", ["dr/orders"]),
+        ("get dr orders", ["dr/orders"]),
+        ("get vs orders users", ["vs/orders", "vs/users"]),
+        ("get virtualservices.networking.istio.io/users dr/orders", ["vs/users", "dr/orders"]),
+        ("get vs,dr orders", ["vs/orders", "dr/orders"]),
+        ("get dr/orders --namespace prod", ["dr/orders"]),
+    ],
+)
+def test_get_takes_kubectls_words(
+    namespaced: FakeControl, capsys: pytest.CaptureFixture[str], words: str, names: list[str]
+) -> None:
+    """Kinds, names, pairs of them, of one namespace or of all."""
+    code, out, _ = said(capsys, *words.split(), "-o", "name")
+    long = {"vs": "virtualservice", "dr": "destinationrule"}
+    assert code == 0
+    assert out.splitlines() == [f"{long[name[:2]]}.networking.istio.io{name[2:]}" for name in names]
+
+
+def test_get_shows_namespaces_when_asked_for_all(
+    namespaced: FakeControl, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else it says that there is more elsewhere."""
+    code, out, err = said(capsys, "get", "dr", "-A")
+    assert (code, err, out.splitlines()[:3]) == (
+        0,
+        "",
+        [
+            "NAMESPACE   KIND              NAME     HOSTS    AGE",
+            "default     DestinationRule   orders   orders   -",
+            "prod        DestinationRule   orders   orders   -",
+        ],
+    )
+    assert said(capsys, "get", "dr")[2] == "1 in other namespaces: mesh get -A\n"
+    code, out, _ = said(capsys, "get", "vs,dr", "-A", "-o", "json")
+    assert [each["kind"] for each in yaml.safe_load(out)["items"]] == [row[0] for row in ROWS]
+
+
+def test_what_is_not_there_is_named(namespaced: FakeControl, capsys: pytest.CaptureFixture[str]) -> None:
+    """In the namespace where it was looked for."""
+    assert said(capsys, "get", "vs", "user", "orders") == (
+        2,
+        "",
+        'mesh get: no VirtualService is named "user" (did you mean "users"?)\n',
+    )
+    assert said(capsys, "get", "vs", "users", "-n", "prod")[2].startswith(
+        'mesh get: no VirtualService in namespace prod is named "users"'
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "keys"),
+    [
+        ("delete vs orders", ["VirtualService/orders"]),
+        ("delete vs orders users", ["VirtualService/orders", "VirtualService/users"]),
+        ("delete vs,dr orders -n prod", ["VirtualService/prod/orders", "DestinationRule/prod/orders"]),
+        ("delete dr/orders vs/users", ["DestinationRule/orders", "VirtualService/users"]),
+        ("delete vs --all", ["VirtualService/orders", "VirtualService/users"]),
+        ("delete vs gone users --ignore-not-found", ["VirtualService/users"]),
+        ("delete -f one.yaml -n prod", ["VirtualService/prod/orders"]),
+    ],
+)
+def test_delete_takes_kubectls_words(
+    namespaced: FakeControl,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: str,
+    keys: list[str],
+) -> None:
+    """All in one change."""
+    asked: list[list[str]] = []
+
+    def delete(keys: Sequence[str], *, dry_run: bool) -> dict[str, Any]:
+        asked.append(list(keys))
+        return {"changes": [], "warnings": [], "sidecars": None}
+
+    monkeypatch.setattr(namespaced, "delete", delete)
+    assert said(capsys, *words.split())[0] == 0
+    assert asked == [keys]
+
+
+def test_nothing_is_left_to_delete(namespaced: FakeControl, capsys: pytest.CaptureFixture[str]) -> None:
+    """Which is no error if that may be."""
+    assert said(capsys, "delete", "vs", "gone", "--ignore-not-found") == (0, "no policies\n", "")
+
+
+def test_documents_go_into_a_namespace(namespaced: FakeControl, capsys: pytest.CaptureFixture[str]) -> None:
+    """Those without one; one that names another is refused, as by kubectl."""
+    assert said(capsys, "apply", "-f", "one.yaml", "-n", "prod")[0] == 0
+    text = Path("one.yaml").read_text().replace("name: orders\n", "name: orders\n  namespace: test\n", 1)
+    Path("two.yaml").write_text(text)
+    code, out, err = said(capsys, "apply", "-f", "two.yaml", "-n", "prod")
+    assert (code, out) == (2, "")
+    assert err.startswith("mesh apply: two.yaml:5: VirtualService/test/orders: metadata.namespace: is 'test'")
+
+
+def test_what_comes_from_a_cluster_is_at_home_here(
+    control: FakeControl, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """--home says where the cluster has the services that the mesh has in default."""
+    text = Path("one.yaml").read_text().replace("  name: orders\n", "  name: orders\n  namespace: shop\n", 1)
+    Path("shop.yaml").write_text(text)
+    put: list[Any] = []
+    monkeypatch.setattr(
+        control,
+        "apply",
+        lambda documents, dry_run: put.extend(documents) or {"changes": [], "warnings": [], "sidecars": None},
+    )
+    assert said(capsys, "apply", "-f", "shop.yaml", "--home", "shop")[0] == 0
+    assert put[0]["metadata"] == {"name": "orders", "namespace": "default"}
+    assert said(capsys, "delete", "-f", "shop.yaml", "--home", "shop")[0] == 0
+    assert control.asked[-1] == (["VirtualService/orders"], False)
+    assert said(capsys, "validate", "shop.yaml", "--home", "shop")[0] == 0
+
+
+def test_nothing_is_applied_of_a_folder_with_one_wrong_document(
+    control: FakeControl, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every refusal is a line with file, line, document, field, reason and remedy; exit code 2."""
+    Path("bad").mkdir()
+    Path("bad/a.yaml").write_text(Path("one.yaml").read_text())
+    Path("bad/b.yaml").write_text(
+        Path("one.yaml").read_text().replace("weight: 90", "weight: many").replace("orders", "users")
+        + "---\napiVersion: v1\nkind: Service\nmetadata: {name: web}\n---\nkind: [\n"
+    )
+    Path("bad/c.json").write_text('{"kind": "DestinationRule"}')
+    code, out, err = said(capsys, "apply", "-f", "bad")
+    assert (code, out, control.asked) == (2, "", [])
+    lines = err.splitlines()
+    assert [line.split(": ")[1] for line in lines] == ["bad/b.yaml:24", *["bad/c.json:1"] * 3]
+    Path("bad/b.yaml").write_text(Path("bad/b.yaml").read_text().replace("kind: [\n", ""))
+    _, _, err = said(capsys, "apply", "-f", "bad")
+    assert [line.split(": ")[1:4] for line in err.splitlines()] == [
+        ["bad/b.yaml:13", "VirtualService/users", "spec.http[0].route[0].weight"],
+        ["bad/b.yaml:20", "Service/web", "kind"],
+        ["bad/c.json:1", "DestinationRule", "apiVersion"],
+        ["bad/c.json:1", "DestinationRule", "metadata"],
+        ["bad/c.json:1", "DestinationRule", "spec"],
+    ]
+    assert "must be a whole number" in err
+    assert control.asked == []

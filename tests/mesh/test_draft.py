@@ -157,3 +157,11 @@ def test_the_difference_is_what_has_to_happen(draft: Draft) -> None:
     assert [(each.name, each.version) for each in more.added] == [("users-3", "v1")]
     gone = difference(draft.topology, draft.without_service("stock").topology)
     assert (gone.removed, gone.changed) == (("stock-1",), frozenset({"front"}))
+
+
+def test_the_entrypoint_that_was_only_understood_stays_it() -> None:
+    """Another service that nobody calls is added: the saved file marks the one that it was."""
+    draft = Draft("services:\n- name: a\n- name: b\n  script: [{call: a}]\n", "f.yaml")
+    new = draft.with_service("c", {})
+    assert new.topology.entrypoint.name == "b"
+    assert parse_topology(new.text, "saved.yaml").notes == ()

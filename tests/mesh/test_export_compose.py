@@ -153,3 +153,12 @@ def test_an_unreadable_topology_is_one_line(capsys: pytest.CaptureFixture[str], 
     assert error.count("\n") == 1
     assert "broken.yaml" in error
     assert not output.exists()
+
+
+def test_hosts_that_nobody_knows(tmp_path: Path) -> None:
+    """Are asked by the replicas' sidecars where the topology wants that, never by the ingress."""
+    text = "outboundTrafficPolicy: {mode: ALLOW_ANY}\nservices:\n- name: web\n"
+    document = yaml.safe_load(compose_file(parse_topology(text, "web.yaml"), "web.yaml", tmp_path))
+    replica, ingress = (document["services"][name]["environment"] for name in ("web-1-sidecar", "ingress"))
+    assert replica["SIDECAR_OUTBOUND_TRAFFIC_POLICY"] == "ALLOW_ANY"
+    assert "SIDECAR_OUTBOUND_TRAFFIC_POLICY" not in ingress

@@ -242,3 +242,22 @@ def test_somebody_elses_registry_is_told_no_token(ports: Ports) -> None:
     for instance in plan.everything():
         for spec in instance.parts.values():
             assert TOKENS.of(Scope.REGISTRY) not in spec.env.values()
+
+
+def test_an_entrypoint_that_nobody_marked_is_told(ports: Ports) -> None:
+    """The ingress leads to the one that nobody calls, and `mesh up` says which that is."""
+    plan = planned(ports, "services:\n- name: a\n- name: b\n  script: [{call: a}]\n")
+    assert flags(plan.ingress, Part.SIDECAR)["--default-service"] == "b"
+    assert any('it is "b", the one that nobody calls' in note for note in plan.notes)
+
+
+def test_hosts_that_nobody_knows(ports: Ports) -> None:
+    """By the topology's word or the command's, which stands above it; the ingress passes nobody's host on."""
+    text = "outboundTrafficPolicy: {mode: ALLOW_ANY}\n" + TOPOLOGY
+    for options, mode in (
+        (Options(port=0, control_port=0), "ALLOW_ANY"),
+        (Options(port=0, control_port=0, outbound_traffic_policy="REGISTRY_ONLY"), None),
+    ):
+        plan = planned(ports, text, options)
+        assert flags(plan.instances[0], Part.SIDECAR).get("--outbound-traffic-policy") == mode
+        assert "--outbound-traffic-policy" not in flags(plan.ingress, Part.SIDECAR)

@@ -9,8 +9,9 @@ from mesh.errors import DocumentsRefused, UsageError
 from mesh.fault_text import document_of, match_of, what, which
 from mesh.policy_check import check_topology
 from mesh.policy_names import kind_and_name, kind_of, shown
-from mesh.policy_set import changes, merged, path_of, read_policies, version
+from mesh.policy_set import changes, merged, read_policies, version
 from services.script import TopologyError, load_topology
+from sidecar.routing.entries import path_of
 from tests.mesh.control.policy_world import destination_rule, virtual_service
 
 
@@ -185,23 +186,24 @@ def topology_error(tmp_path: Path, text: str) -> TopologyError:
 
 
 def test_policies_of_a_topology_are_judged_as_a_set(tmp_path: Path) -> None:
-    """What is right and can never act is a note."""
+    """What is right and can never act is a note, and so is what is not there yet."""
     file = tmp_path / "mesh.yaml"
     file.write_text(TOPOLOGY)
     (note,) = check_topology(load_topology(str(file)))
     assert note.startswith(
         "policies: DestinationRule/orders: spec.trafficPolicy.outlierDetection.maxEjection"
     )
+    file.write_text(TOPOLOGY.replace("subset: v1}", "subset: v3}"))
+    assert any("defines the subset 'v3'" in each for each in check_topology(load_topology(str(file))))
 
 
 def test_a_wrong_policy_of_a_topology_names_line_and_field(tmp_path: Path) -> None:
-    """All of them; a reference to what no document defines, too."""
+    """All of them; what only the whole set shows, too."""
     error = topology_error(
         tmp_path, TOPOLOGY.replace("hosts: [orders]", "host: [orders]").replace("10}", "1000}")
     )
     found = [(each.line, each.field) for each in (error, *error.more)]
     assert (13, "policies[0].spec.trafficPolicy.outlierDetection.maxEjectionPercent") in found
     assert (21, "policies[1].spec.host") in found
-    error = topology_error(tmp_path, TOPOLOGY.replace("subset: v1}", "subset: v3}"))
-    assert (error.line, error.field) == (24, "policies[1].spec.http[0].route[0].destination.subset")
-    assert "v3" in error.problem
+    error = topology_error(tmp_path, TOPOLOGY.replace("hosts: [orders]", "hosts: ['a.*.b']"))
+    assert (error.line, error.field) == (21, "policies[1].spec.hosts[0]")

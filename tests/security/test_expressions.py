@@ -254,7 +254,7 @@ async def test_a_folder_of_such_files_is_refused_line_by_line(tmp_path: Path) ->
     assert named(lines, "bytes.yaml"), err
     (tmp_path / "bytes.yaml").unlink()
     code, out, err = await mesh("validate", str(tmp_path))
-    assert (code, out) == (2, "")
+    assert (code, out) == (2, f"0 taken, 0 with warnings, {len(FILES) - 1} refused\n")
     lines = err.splitlines()
     for name in FILES.keys() - {"bytes.yaml"}:
         assert named(lines, name), (name, err)
@@ -268,7 +268,8 @@ async def test_one_such_file_is_one_line(tmp_path: Path, name: str) -> None:
     file.write_bytes(FILES[name])
     for words, stdin in ((("validate", str(file)), b""), (("apply", "-f", "-"), FILES[name])):
         code, out, err = await mesh(*words, stdin=stdin)
-        assert (code, out) == (2, "")
+        # who counts the files has seen that they are policies; a text that cannot be read may be a topology
+        assert (code, out.replace("0 taken, 0 with warnings, 1 refused\n", "")) == (2, "")
         assert err.count("\n") == 1, err
 
 

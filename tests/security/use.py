@@ -1,17 +1,22 @@
 """What a sidecar does with a set that it takes, without a socket: every part of it is asked once."""
 
+import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
+from sidecar.boundary import Boundary
 from sidecar.policy.adaptive import AdaptiveLimit
 from sidecar.policy.fallback import last_good_for
 from sidecar.policy.fault import FaultInjector
 from sidecar.policy.rate_limit import RateLimiter
+from sidecar.resolver import Resolver
 from sidecar.routing.compile import compile_documents
 from sidecar.routing.compiled import Compiled, Identity
 from sidecar.routing.documents import Document
+from sidecar.routing.outside import port_of
 from sidecar.stack import Upstream
+from sidecar.whereabouts import Whereabouts
 
 IDENTITIES = (
     Identity(),
@@ -23,12 +28,24 @@ HEADERS = [
     (b"origin", b"https://x.b.example"), (b"access-control-request-method", b"GET"),
     (b"x-bytes", b"\xff\xe9\x80"), (b"x-envoy-peer-metadata-id", b"gateway-1~gateway~v1"),
 ]  # fmt: skip
+OUTSIDE = (
+    "api.example.com",
+    "x.api.example.com:8080",
+    "240.0.0.7",
+    "10.9.1.2",
+    "a.example.org:80",
+    "a|b@c:d",
+)
 REQUESTS = (
     (b"GET", b"/api/x?page=1&user=%ff"),
     (b"OPTIONS", b"/v2/" + b"a" * 200),
     (b"POST", b"/old/a/b?x"),
     (b"GET", b"/moved"),
 )
+
+
+def _nobody(question: Coroutine[Any, Any, None], name: str) -> None:
+    raise AssertionError("nobody asks DNS")
 
 
 def use(documents: Sequence[Document]) -> None:
@@ -49,6 +66,14 @@ def _serve(made: Compiled) -> None:
     limiters = [RateLimiter(rule.policy, lambda: 0.0) for rule in made.inbound.rate_limits]
     if made.inbound.concurrency is not None:
         AdaptiveLimit(made.inbound.concurrency, lambda: 0.0)
+    where = Whereabouts(Resolver(_nobody), Boundary(lambda: ["127.0.0.1:15000"]), asyncio.sleep)
+    for host in (*OUTSIDE, *made.outside.names()):
+        for method, target in REQUESTS[:2]:
+            _route(made, host, method, target, rng)
+        key = made.outside.find(host.partition(":")[0], "", port_of(host))
+        entry = None if key is None else made.destination(key).entry
+        if entry is not None:
+            where.at_once(entry)
     for host in ("orders", "a.shop.example:80", "users"):
         for method, target in REQUESTS:
             _route(made, host, method, target, rng)
@@ -60,6 +85,11 @@ def _serve(made: Compiled) -> None:
     injector.snapshot()
     made.table.describe()
     made.table.upstreams()
+    made.connections.describe()
+    for name in (None, "", "orders", "a.shop.example"):
+        key = made.connections.route("orders", 5432, name)
+        if key is not None:
+            made.destination(key)
 
 
 def _route(made: Compiled, host: str, method: bytes, target: bytes, rng: random.Random) -> None:

@@ -98,9 +98,15 @@ WRONG = {
         'f:4: services[1].name: "a" is named twice, first in line 2 (rename one of them)',
     ),
     "no entrypoint": (
-        "services:\n- name: a\n- name: b\n  script: [call: a]\n",
-        'f:1: services: no service is the entrypoint (write "isEntrypoint: true" in one, '
-        'such as "b", which nobody calls)',
+        "services:\n- name: a\n- name: b\n- name: c\n  script: [call: a]\n",
+        'f:1: services: no service is marked as the entrypoint, and nobody calls "b", "c": requests could '
+        'come in at any of them (write "isEntrypoint: true" in one)',
+    ),
+    "no entrypoint, and all are called": (
+        "services:\n- name: a\n  script: [call: b]\n"
+        "- name: b\n  script: [call: {service: a, probability: 50}]\n",
+        "f:1: services: no service is marked as the entrypoint, and each is called by another: requests "
+        'would come in nowhere (write "isEntrypoint: true" in one, such as "a")',
     ),
     "two entrypoints": (
         "services:\n- name: a\n  isEntrypoint: true\n- name: b\n  isEntrypoint: true\n",
@@ -195,8 +201,8 @@ WRONG = {
     ),
     "grpc": (
         entry("type: grpc"),
-        "f:3: services[0].type: gRPC services are not run here "
-        '(isotope never built them either; write "http")',
+        "f:3: services[0].type: gRPC services are not run here: this one would never answer "
+        '(write "http", and the same graph runs with HTTP/1.1 calls)',
     ),
     "an unknown type": (
         entry("type: tcp"),
@@ -368,7 +374,7 @@ WRONG = {
     "not a mapping": (
         "hello\n",
         'f:1: "hello" stands where keys belong '
-        "(keys: services, apiVersion, kind, defaults, default, policies, load, ingress)",
+        "(keys: services, apiVersion, kind, defaults, default, policies, load, ingress, …)",
     ),
     "an empty file": ("", 'f: the file is empty (begin with "services:")'),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ def test_defaults() -> None:
     assert config.service == "orders"
     assert config.version == "v1"
     assert config.outbound == Address("127.0.0.1", 0)
-    assert config.upstream_timeout == 15.0
+    assert config.upstream_timeout == math.inf
     assert config.inbound is None
 
 
@@ -201,3 +202,16 @@ def test_a_file_of_settings_is_bounded(tmp_path: Path) -> None:
         file.write_text(text)
         with pytest.raises(ConfigError, match=f"^--config {file}: "):
             parse(["--config", str(file)], {})
+
+
+def test_hosts_that_nobody_knows() -> None:
+    """Refused unless it is said; an ingress never passes a stranger's host on."""
+    flags = ["--name", "a-1", "--outbound", "127.0.0.1:0"]
+    assert parse(flags, {}).outbound_traffic_policy == "REGISTRY_ONLY"
+    assert (
+        parse(flags, {"SIDECAR_OUTBOUND_TRAFFIC_POLICY": "ALLOW_ANY"}).outbound_traffic_policy == "ALLOW_ANY"
+    )
+    with pytest.raises(ConfigError, match="use REGISTRY_ONLY or ALLOW_ANY"):
+        parse([*flags, "--outbound-traffic-policy", "any"], {})
+    with pytest.raises(ConfigError, match="an ingress passes no stranger's host on"):
+        parse([*flags, "--outbound-traffic-policy", "ALLOW_ANY", "--default-service", "web"], {})

@@ -12,10 +12,12 @@ from sidecar.policy.concurrency import BulkheadPolicy
 from sidecar.policy.events import PolicyEvent
 from sidecar.policy.machine import State
 from sidecar.policy.outcome import Outcome
+from sidecar.policy.outlier_detection import OutlierPolicy
 from sidecar.policy.retry import Refusal, Retry
 from sidecar.policy.retry_budget import BudgetPolicy
-from sidecar.policy.settings import UpstreamPolicy
-from sidecar.stack import Pick, Rejection, Upstream
+from sidecar.policy.settings import BalancePolicy, UpstreamPolicy
+from sidecar.policy.trip_rules import BreakerPolicy
+from sidecar.stack import UNTESTED_S, Pick, Rejection, Upstream
 from tests.fakes.clock import FakeClock
 
 
@@ -55,12 +57,15 @@ class Bench:
         self.up.finish()
         return pick
 
-    def fail_at(self, endpoint_id: str, outcome: Outcome = Outcome.CONNECT_FAILURE, times: int = 3) -> None:
+    def fail_at(
+        self, endpoint_id: str, outcome: Outcome = Outcome.CONNECT_FAILURE, times: int = 3, status: int = 0
+    ) -> None:
         """Attempts that happened to go to one endpoint and failed."""
         endpoint = self.endpoint(endpoint_id)
         for _ in range(times):
             endpoint.pending += 1
-            self.up.settle(Pick(endpoint, endpoint.breaker.epoch, False, self.clock.now), outcome, 0.001)
+            pick = Pick(endpoint, endpoint.breaker.epoch, False, self.clock.now)
+            self.up.settle(pick, outcome, 0.001, None, status)
 
     def endpoint(self, endpoint_id: str) -> Endpoint:
         """By id."""
@@ -281,6 +286,92 @@ def test_a_healthy_one_that_comes_back_climbs() -> None:
     bench.up.update([spec(2)])
     bench.up.update([spec(1), spec(2)])
     assert bench.endpoint("orders-1").breaker.ramp == 0.05
+
+
+def test_a_service_that_is_only_called_by_post_is_closed_again() -> None:
+    """A request that is safe to repeat may test a half-open endpoint at once, any other after a second."""
+    bench = Bench(2)
+    bench.fail_at("orders-1")
+    breaker = bench.endpoint("orders-1").breaker
+    assert breaker.state is State.OPEN
+
+    def post() -> Pick:
+        pick = bench.up.pick((), None, False)
+        assert isinstance(pick, Pick)
+        bench.up.settle(pick, Outcome.SUCCESS, 0.002)
+        return pick
+
+    bench.clock.advance(2.5)
+    assert not post().probe
+    assert breaker.state is State.HALF_OPEN
+    bench.clock.advance(UNTESTED_S - 0.1)
+    assert not post().probe
+    bench.clock.advance(0.1)
+    assert [post().probe for _ in range(3)] == [True] * 3
+    assert breaker.state is State.CLOSED
+
+
+def test_outlier_detection_stands_in_the_place_of_our_breaker() -> None:
+    """Two errors in a row by the document, and back at a sweep; our own rules would have waited for more."""
+    policy = UpstreamPolicy(
+        outlier=OutlierPolicy(errors_5xx=2, interval_s=1.0, base_s=3.0, max_percent=50),
+        breaker=BreakerPolicy(enabled=False),
+    )
+    bench = Bench(2, policy)
+    first, second = bench.endpoint("orders-1"), bench.endpoint("orders-2")
+    bench.fail_at("orders-1", Outcome.APP_FAILURE, 1, 500)
+    assert first.breaker.state is State.CLOSED
+    bench.fail_at("orders-1", Outcome.CONNECT_FAILURE, 1)
+    assert first.breaker.state is State.OPEN
+    assert {bench.answer().endpoint.id for _ in range(50)} == {"orders-2"}
+    bench.fail_at("orders-2", Outcome.APP_FAILURE, 2, 500)
+    assert second.breaker.state is State.CLOSED, "50 % of two is one"
+    bench.clock.advance(3.1)
+    assert {bench.answer().endpoint.id for _ in range(50)} == {"orders-1", "orders-2"}
+    assert first.breaker.ramp == 1.0
+
+
+def test_with_so_few_left_all_are_used() -> None:
+    """minHealthPercent: the ejected one gets its share again, and is still ejected."""
+    policy = UpstreamPolicy(
+        outlier=OutlierPolicy(errors_5xx=1, max_percent=100, min_health_percent=51),
+        breaker=BreakerPolicy(enabled=False),
+    )
+    bench = Bench(2, policy)
+    first = bench.endpoint("orders-1")
+    bench.fail_at("orders-1", Outcome.APP_FAILURE, 1, 503)
+    assert first.breaker.state is State.OPEN
+    bench.clock.advance(60.0)
+    assert {bench.answer().endpoint.id for _ in range(50)} == {"orders-1", "orders-2"}
+
+
+def test_other_rules_begin_with_nobody_ejected() -> None:
+    """And the same rules anew leave who is ejected where it is."""
+    policy = UpstreamPolicy(outlier=OutlierPolicy(errors_5xx=1, max_percent=100))
+    bench = Bench(2, policy)
+    first = bench.endpoint("orders-1")
+    bench.fail_at("orders-1", Outcome.APP_FAILURE, 1, 503)
+    bench.up.set_policy(policy)
+    assert first.breaker.state is State.OPEN
+    bench.up.set_policy(UpstreamPolicy())
+    assert first.breaker.state is State.CLOSED
+
+
+def test_a_probe_that_is_known_to_be_under_way_has_more_time() -> None:
+    """Its sidecar says that the app works on it: three seconds are no relapse."""
+    bench = Bench(2)
+    bench.fail_at("orders-1")
+    bench.clock.advance(2.5)
+    pick = bench.pick()
+    assert pick.probe
+    for _ in range(3):
+        bench.clock.advance(1.5)
+        bench.up.lives(pick)
+        bench.answer()
+    assert pick.endpoint.breaker.state is State.HALF_OPEN
+    bench.clock.advance(2.1)
+    bench.answer()
+    assert pick.endpoint.breaker.state is State.OPEN
 
 
 def test_warning_halves_the_share() -> None:
@@ -540,3 +631,20 @@ def test_who_is_said_to_be_back_does_not_inherit_its_backoff() -> None:
     bench.up.settle(pick, Outcome.TIMEOUT_TRY, 0.15)
     assert breaker.state is State.OPEN
     assert breaker.until - bench.clock() <= 4 * bench.up.policy.breaker.open_s
+
+
+def test_a_new_endpoint_climbs_as_its_warmup_says() -> None:
+    """Half a minute into a minute with aggression 2 it has 71 % of its weight: 41 of 100 requests for two."""
+    ramp = tuple(max(0.1, (step / 20) ** 0.5) for step in range(20))
+    policy = UpstreamPolicy(
+        breaker=BreakerPolicy(ramp=ramp, ramp_s=60.0),
+        balance=BalancePolicy(kind="round_robin", ramp_weighs=True),
+    )
+    bench = Bench(1, policy)
+    bench.up.update([spec(1), spec(2)])
+    shares = []
+    for _ in range(3):
+        picks = Counter(bench.answer().endpoint.id for _ in range(2000))
+        shares.append(picks["orders-2"] / 2000)
+        bench.clock.advance(30.0)
+    assert shares == pytest.approx([0.1 / 1.1, 0.5**0.5 / (1 + 0.5**0.5), 0.5], rel=0.12)

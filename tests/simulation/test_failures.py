@@ -34,16 +34,16 @@ def test_a_killed_replica_costs_no_request(replicas: int, rate: float, seed: int
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize("replicas", [2, 3])
 def test_a_frozen_replica_is_left_before_anyone_times_out(replicas: int, seed: int) -> None:
-    """SIGSTOP at 300/s: nothing fails, it is open within half a second, p99 of second 2 to 10 stays within
-    1.5x.
+    """SIGSTOP of app and sidecar at 300/s: nothing fails, it is open within 1.5 s, p99 of second 2 to 10
+    stays within 1.5x.
     """
     world, servers, caller = scene(replicas, 300, seed)
     world.at(10.0, servers[0].freeze)
     world.run(20.0)
     assert caller.ok.count(False) == 0
-    assert caller.moves(servers[0])[0][0] < 10.5
+    assert caller.moves(servers[0])[0][0] < 11.5
     assert p99(caller, 12.0, 20.0) < 1.5 * p99(caller, 0.0, 9.5)
-    assert max(latency for latency, _ in caller.between(9.0, 20.0)) < 0.4
+    assert max(latency for latency, _ in caller.between(9.0, 20.0)) < 0.8
 
 
 @pytest.mark.parametrize(("replicas", "rate"), [(2, 20), (3, 50), (3, 300)])

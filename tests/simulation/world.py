@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from sidecar.balance.endpoints import Endpoint, EndpointSpec
+from sidecar.liveness import ANSWER_S, FRESH_S
 from sidecar.policy.events import PolicyEvent
 from sidecar.policy.outcome import Outcome
 from sidecar.policy.retry import Retry
@@ -193,7 +194,7 @@ class Caller:
             return
         remaining = self.timeout_s - (now - call.started)
         last = not call.idempotent or call.attempts >= upstream.policy.retry.max_attempts
-        limit = upstream.per_try_timeout(remaining, last)
+        limit = upstream.per_try_timeout(remaining)
         if server.calls is not None and not server.frozen:
             seconds, outcome = server.answer_in(now)
             world.push(now + seconds, self._ask_below, (call, pick, server.calls))
@@ -226,7 +227,7 @@ class Caller:
             most = self.upstream.policy.retry.max_attempts
             if hedge is not None and call.idempotent and call.attempts < most:
                 world.push(max(world.now, call.attempt_at + hedge), self._look, (call, pick))
-            world.push(max(world.now, call.attempt_at + 2.0), self._timeout, (call, pick))
+            world.push(max(world.now, call.attempt_at + self.timeout_s), self._timeout, (call, pick))
             return
         if call.attempt_at <= server.killed_at <= world.now:
             self._failed((call, pick, Outcome.RESET))
@@ -258,10 +259,20 @@ class Caller:
         if call.pick is not pick:
             return
         again = self.upstream.reconsider(pick)
-        if again == 0.0:
-            self._failed((call, pick, Outcome.TIMEOUT_TRY))
-        elif again is not None:
+        if again != 0.0:
             self.world.push(self.world.now + again, self._look, event)
+        elif call.server is not None and call.server.frozen:  # and so, let us say, is its sidecar
+            self.world.push(self.world.now + ANSWER_S, self._told, event)
+        else:
+            self.upstream.lives(pick)
+            self.world.push(self.world.now + FRESH_S, self._look, event)
+
+    def _told(self, event: tuple[Call, Pick]) -> None:
+        call, pick = event
+        if call.pick is pick and self.upstream.reconsider(pick) == 0.0:
+            self._failed((call, pick, Outcome.TIMEOUT_TRY))
+        else:
+            self._look(event)
 
     def _timeout(self, event: tuple[Call, Pick]) -> None:
         call, pick = event

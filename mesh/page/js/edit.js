@@ -33,7 +33,7 @@ export function edit(name) {
 /** @param {string} edge */
 export function callEditor(edge) {
   const [caller, callee] = edge.split(">");
-  if (caller === model.graph?.ingress) return null;
+  if (caller === model.graph?.ingress || (model.graph?.outside ?? []).includes(callee)) return null;
   return h("p.buttons", { "data-key": "edit-call" }, h("button.danger", { type: "button", "data-disconnect": edge }, `Stop ${caller} from calling ${callee}`));
 }
 

@@ -124,9 +124,9 @@ function showPolicies(list, set) {
   const documents = (set?.documents ?? []).filter((/** @type {any} */ one) => one.kind !== "Fault");
   const { sidecars } = set ?? {};
   patch(list, [
-    ...(documents.length ? [h("table.rows", null, h("tbody", null, documents.map((/** @type {any} */ one) => h("tr", { "data-key": `${one.kind}/${one.name}` }, h("td", null, one.name), h("td.quiet", null, one.kind)))))]
+    ...(documents.length ? [h("table.rows", null, h("tbody", null, documents.map((/** @type {any} */ one) => h("tr", { "data-key": `${one.kind}/${one.namespace}/${one.name}` }, h("td", null, (one.namespace ?? "default") === "default" ? one.name : `${one.namespace}/${one.name}`), h("td.quiet", null, one.kind)))))]
       : [h("p.note", null, "None. Write one with: mesh apply -f FILE")]),
-    ...(set?.problems ?? []).map((/** @type {any} */ problem) => h("p.note.bad-text", null, String(problem))),
+    ...[...(set?.problems ?? []), ...model.warnings].map((/** @type {any} */ problem) => h("p.note.bad-text", null, String(problem))),
     sidecars && set.version ? h("p.note", { "data-key": "version" }, `Version ${set.version}${sidecars.total ? `, in force at ${sidecars.current ?? sidecars.acting ?? "?"} of ${sidecars.total} sidecars` : ""}`) : "",
   ].filter(Boolean));
 }

@@ -22,7 +22,7 @@ const SWEEPS = 6;
 
 /** @param {any} graph @param {(name: string) => number} replicas @returns {Map<string, Box>} */
 export function layout(graph, replicas) {
-  const names = [graph.ingress, ...graph.services.map((/** @type {any} */ service) => service.name)];
+  const names = [graph.ingress, ...graph.services.map((/** @type {any} */ service) => service.name), ...(graph.outside ?? [])];
   const calls = forward(graph.ingress, names, graph.calls);
   const layers = order(layering(graph.ingress, names, calls), calls);
   const tries = COLUMN_HEIGHTS.map((most) => place(graph.ingress, layers, replicas, most));

@@ -107,7 +107,7 @@ function startFrame() {
   });
   const phase = byId("phase");
   const health = () => {
-    const all = [...model.nodes].filter(([name]) => name !== model.graph?.ingress).flatMap(([, node]) => node.instances);
+    const all = [...model.nodes].filter(([name]) => name !== model.graph?.ingress).flatMap(([, node]) => node.instances.filter((one) => one.state !== "outside"));
     const up = all.filter((one) => one.colour === "green" || one.colour === "grey").length;
     const words = model.phase === "up" ? `${up} of ${all.length} healthy` : model.phase;
     phase.textContent = words;

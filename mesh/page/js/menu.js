@@ -12,7 +12,7 @@ let opener = null;
 /** @param {string} name an instance's @param {number} x @param {number} y @param {HTMLElement|null} [from] takes the focus back */
 export function openMenu(name, x, y, from = null) {
   const instance = model.instance(name);
-  if (!instance) return;
+  if (!instance || instance.state === "outside") return;
   const menu = byId("menu");
   const off = ["down", "paused", "draining"].includes(instance.state);
   const down = instance.state === "down";

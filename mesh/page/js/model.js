@@ -5,7 +5,7 @@
  * @typedef {{name: string, action: string, delay_ms: number|null, left_s: number|null}} Fault
  * @typedef {{name: string, state: string, colour: string, why: string, version: string, zone: string,
  *   faults?: Fault[], pids: Record<string, number|null>, restarts: number, open: number, half: number, closed: number,
- *   rps: number, p50_ms: number|null, p95_ms?: number|null, p99_ms: number|null, error_rate: number}} Instance
+ *   rps: number|null, p50_ms: number|null, p95_ms?: number|null, p99_ms: number|null, error_rate: number}} Instance
  * @typedef {{instances: Instance[], rps: number, p50_ms: number|null, p95_ms?: number|null, p99_ms: number|null, error_rate: number, up: number}} Service
  * @typedef {{id: string, health: string, breaker: string, reason: string, callers: Record<string, string>, ewma_ms: number|null,
  *   requests: number, failures: number, share: number, left_s: number|null}} Endpoint
@@ -30,6 +30,7 @@ export class Model {
     /** @type {Map<string, Edge>} */ this.edges = new Map();
     /** @type {Instance[]} */ this.parts = [];
     /** @type {any} */ this.load = {};
+    /** @type {string[]} */ this.warnings = [];
     /** @type {{keys: string[], times: number[], rows: (number|null)[][]}} */ this.history = { keys: [], times: [], rows: [] };
     /** @type {Map<string, {keys: string[], times: number[], rows: (number|null)[][]}>} */ this.series = new Map();
     /** @type {any[]} */ this.events = [];
@@ -86,6 +87,7 @@ export class Model {
     if (message.phase) this.phase = message.phase;
     if (message.parts) this.parts = message.parts;
     if (message.load) this.load = message.load;
+    if (message.warnings) this.warnings = message.warnings;
   }
 
   /** @param {{at: number, row: (number|null)[]}} message one row of the charts */

@@ -15,9 +15,10 @@ export function build(layer, boxes) {
   cards.clear();
   for (const name of boxes.keys()) {
     const isIngress = name === model.graph.ingress;
-    const card = h(isIngress ? "article.node.ingress" : "article.node", { "data-service": name, "aria-label": name },
+    const isOutside = (model.graph.outside ?? []).includes(name);
+    const card = h(isIngress ? "article.node.ingress" : isOutside ? "article.node.outside" : "article.node", { "data-service": name, "aria-label": name },
       h("header", null, h("button.name", { type: "button", title: `Numbers of ${name}` }, name), h("span.num", null, ""), h("small", null, "/s")),
-      !isIngress && h("span.port", { "data-connect": name, "aria-hidden": "true", title: `Draw a call: drag to the service that ${name} shall call` }));
+      !isIngress && !isOutside && h("span.port", { "data-connect": name, "aria-hidden": "true", title: `Draw a call: drag to the service that ${name} shall call` }));
     layer.append(card);
     cards.set(name, { card, rows: new Map() });
   }
@@ -61,8 +62,10 @@ export function choose(name) {
 function row(found, instance, several, isIngress) {
   let element = found.rows.get(instance.name);
   if (!element) {
-    element = h("button.inst", { "data-instance": instance.name, type: "button" },
-      h("i"), h("span.tag"), h("span"), h("span.num"), h("span.num"), h("span.more", { "aria-hidden": "true", "data-menu": instance.name }, "⋮"));
+    // what lies outside is no process of ours: there is nothing to press
+    element = instance.state === "outside" ? h("div.inst", null, h("i"), h("span.tag"), h("span"), h("span.num"), h("span.num"))
+      : h("button.inst", { "data-instance": instance.name, type: "button" },
+        h("i"), h("span.tag"), h("span"), h("span.num"), h("span.num"), h("span.more", { "aria-hidden": "true", "data-menu": instance.name }, "⋮"));
     found.card.append(element);
     found.rows.set(instance.name, element);
   }
@@ -70,18 +73,21 @@ function row(found, instance, several, isIngress) {
   element.className = `inst ${instance.colour}${busy.has(instance.name) ? " busy" : ""}`;
   element.setAttribute("data-state", instance.state);
   const [, tag, extra, first, second] = /** @type {HTMLElement[]} */ ([...element.children]);
-  text(tag, isIngress ? "" : instance.name.slice(instance.name.lastIndexOf("-") + 1));
+  const isOutside = instance.state === "outside";
+  if (isOutside) element.title = `${instance.name}: ${instance.why}`;
+  text(tag, isIngress ? "" : isOutside ? instance.name : instance.name.slice(instance.name.lastIndexOf("-") + 1));
   const labels = [several ? instance.version : "", instance.zone].filter(Boolean).join(" ");
   const faulty = (instance.faults ?? []).map(inWords).join(", ");
   const wanted = `${labels}${faulty && "!"}`;
   if (extra.textContent !== wanted) extra.replaceChildren(...(labels ? [h("em", null, labels)] : []), ...(faulty ? [h("em.fault", null, "!")] : []));
   extra.className = "tag";
   first.className = offline ? "word" : "num";
-  text(first, offline ?? `${rate(instance.rps)}/s`);
+  text(first, offline ?? (isOutside ? "" : `${rate(instance.rps)}/s`));
   text(second, offline ? "" : ms(instance.p99_ms));
   second.hidden = Boolean(offline);
   const what = offline && instance.state !== "starting" ? "bring it back" : "take it offline";
   const label = `${instance.name}, ${instance.state}, ${instance.why}, ${rate(instance.rps)} requests per second${faulty ? `, faults: ${faulty}` : ""}`;
+  if (isOutside) return;
   element.setAttribute("aria-label", isIngress ? `${label}. Press for its actions.` : `${label}. Press to ${what}.`);
 }
 

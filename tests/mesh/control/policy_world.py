@@ -43,13 +43,14 @@ class FakeSidecar:
 
 
 class PolicyWorld:
-    """A mesh of `orders-1`, `orders-2` and `payments-1`, each with such a sidecar."""
+    """A mesh of `orders-1` (v1), `orders-2` (v2) and `payments-1`, each with such a sidecar."""
 
     def __init__(self, store: PolicyStore, clock: FakeClock) -> None:
         self.store, self.clock = store, clock
         self.events: list[dict[str, Any]] = []
         self.sidecars = {name: FakeSidecar(store) for name in ("orders-1", "orders-2", "payments-1")}
         self.instances = [instance(name) for name in self.sidecars]
+        self.instances[1]["version"] = "v2"
         self.addresses: dict[str, str] = {}
         self.desks: Desks
 
@@ -87,6 +88,14 @@ async def policy_world(
             world.addresses[name] = f"http://127.0.0.1:{runner.addresses[0][1]}"
         world.desks = make_desks(kept, world, session, clock, world.tell)
         yield world
+
+
+def as_written(row: dict[str, Any]) -> dict[str, Any]:
+    """The document of a row without the time of its creation."""
+    metadata = {
+        key: value for key, value in row["document"]["metadata"].items() if key != "creationTimestamp"
+    }
+    return {**row["document"], "metadata": metadata}
 
 
 def virtual_service(name: str = "orders", weight: int = 90, **http: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from mesh.control.outside import outside_graph
 from mesh.control.picture import picture
 
 
@@ -77,3 +78,39 @@ def test_calls_are_those_of_the_topology_and_those_that_happen() -> None:
     known = upstream(0, 0, 0) | {"requests": 0}
     edges = seen(instance("a-1"), a_1={"upstreams": {"c": known, "d": upstream(1, 0, 1)}})["edges"]
     assert set(edges) == {"a>b", "a>d"}
+
+
+def test_what_lies_outside_has_a_place_once_it_is_called() -> None:
+    """By what its callers say; one that is only known has none, and is no process to anybody."""
+    api = upstream(
+        8, 0.25, 40.0, endpoint("10.0.0.1:80", "open", "3 in a row"), endpoint("10.0.0.2:80", "closed")
+    )
+    found = seen(
+        instance("a-1"),
+        a_1={
+            "upstreams": {
+                "api.example.com": api | {"location": "MESH_EXTERNAL"},
+                "other.example.com": upstream(0, 0, 0) | {"requests": 0, "location": "MESH_EXTERNAL"},
+                "b": upstream(1, 0, 1) | {"location": None},
+            }
+        },
+    )
+    assert set(found["nodes"]) == {"a", "api.example.com"}
+    node = found["nodes"]["api.example.com"]
+    assert (node["rps"], node["error_rate"], node["p99_ms"], node["up"]) == (8, 0.25, 40.0, 1)
+    first, second = node["instances"]
+    assert (first["name"], first["state"], first["colour"], first["why"]) == (
+        "10.0.0.1:80", "outside", "red", "3 in a row",
+    )  # fmt: skip
+    assert (second["colour"], second["closed"], second["error_rate"]) == ("green", 1, 0.25)
+
+
+def test_the_graph_of_what_lies_outside() -> None:
+    """Behind the topology's own services, with who calls it; as it was where there is none."""
+    graph = {"services": [{"name": "a"}], "calls": [["ingress", "a"]]}
+    api = upstream(1, 0, 1, endpoint("10.0.0.1:80", "closed")) | {"location": "MESH_EXTERNAL"}
+    found = seen(instance("a-1"), a_1={"upstreams": {"api.example.com": api}})
+    assert outside_graph(graph, found) == {
+        **graph, "outside": ["api.example.com"], "calls": [["ingress", "a"], ["a", "api.example.com"]],
+    }  # fmt: skip
+    assert outside_graph(graph, seen(instance("a-1"))) == graph

@@ -11,7 +11,13 @@ from aiohttp import web
 from mesh.control.app import control_app
 from mesh.ports import LOOPBACK, Ports
 from mesh.traces import TraceStore
-from tests.mesh.control.policy_world import PolicyWorld, destination_rule, policy_world, virtual_service
+from tests.mesh.control.policy_world import (
+    PolicyWorld,
+    as_written,
+    destination_rule,
+    policy_world,
+    virtual_service,
+)
 from tests.mesh.control.test_control import FakeOperator
 
 Api = tuple[aiohttp.ClientSession, PolicyWorld]
@@ -48,7 +54,7 @@ async def test_a_set_is_put_listed_and_removed(api: Api) -> None:
     status, listed = await call(api, "GET", "/api/policies?kind=vs")
     assert [row["name"] for row in listed["documents"]] == ["orders"]
     status, one = await call(api, "GET", "/api/policies/dr/orders")
-    assert one["documents"][0]["document"] == destination_rule()
+    assert as_written(one["documents"][0]) == destination_rule()
     path = "/api/policies?key=VirtualService/orders&key=dr/orders"
     status, done = await call(api, "DELETE", path)
     assert (status, [change["change"] for change in done["changes"]]) == (200, ["deleted", "deleted"])
@@ -65,7 +71,7 @@ async def test_one_is_put_and_removed_by_its_name(api: Api) -> None:
     status, error = await call(api, "PUT", path, destination_rule("users"))
     assert (status, error["error"]) == (
         400,
-        "the document is not DestinationRule/orders: its kind and metadata.name say otherwise",
+        "the document is not DestinationRule/orders: its kind, metadata.name or .namespace say otherwise",
     )
     assert (await call(api, "DELETE", path))[0] == 200
 

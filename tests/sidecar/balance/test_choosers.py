@@ -7,15 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.balance.chooser import Chooser, chooser_for
+from sidecar.balance.chooser import SCANNING, Chooser, chooser_for
 from sidecar.balance.endpoints import Endpoint, EndpointSpec, LoadReport
 from sidecar.balance.health import colour_of, factor_of, parse_report, render_report
-from sidecar.balance.locality import split
+from sidecar.balance.locality import Place
+from sidecar.balance.maglev import Maglev
 from sidecar.balance.reference import Reference
+from sidecar.balance.ring_hash import RingHash
 from sidecar.balance.shares import assign
 from sidecar.balance.subset import select
 from sidecar.policy.breaker import Breaker
-from sidecar.policy.hash_key import HashKey, hash_of
+from sidecar.policy.errors import PolicyError
+from sidecar.policy.hash_key import HashKey, NewCookie, hash_of
+from sidecar.policy.locality_policy import LocalityPolicy
 from sidecar.policy.outlier import Outlier
 from sidecar.policy.settings import BalancePolicy
 from sidecar.policy.trip_rules import BreakerPolicy, Verdict
@@ -37,9 +41,12 @@ def endpoints(*weights: int, zones: str = "") -> list[Endpoint]:
     return made
 
 
-def chooser(kind: str, ready: list[Endpoint], zone: str = "", **change: object) -> Chooser:
+NOWHERE = Place()
+
+
+def chooser(kind: str, ready: list[Endpoint], place: Place = NOWHERE, **change: object) -> Chooser:
     """Made and rebuilt."""
-    made = Chooser(BalancePolicy(kind=kind, **change), zone, random.Random(7))  # type: ignore[arg-type]
+    made = Chooser(BalancePolicy(kind=kind, **change), place, random.Random(7))  # type: ignore[arg-type]
     made.rebuild(ready, ready)
     return made
 
@@ -59,11 +66,11 @@ def test_idle_endpoints_share_by_weight(kind: str) -> None:
         assert picks[name] == pytest.approx(expected, rel=0.12)
 
 
-@pytest.mark.parametrize("kind", ["round_robin", "random", "least_request", "ring_hash"])
+@pytest.mark.parametrize("kind", ["round_robin", "random", "least_request", "ring_hash", "maglev"])
 def test_nobody_is_chosen_twice_for_one_request(kind: str) -> None:
     """Tried ones never, unless nobody else is there: then None."""
     ready = endpoints(1, 1, 1)
-    made = chooser(kind, ready, hash_key=HashKey("source"))
+    made = chooser(kind, ready, hash_key=HashKey("source", table_size=251))
     assert draw(made, 300, (ready[1],))["e1"] == 0
     assert draw(made, 5, tuple(ready)) == Counter({"nobody": 5})
 
@@ -76,7 +83,7 @@ def test_round_robin_is_even_at_every_moment_and_starts_anywhere() -> None:
     firsts = set()
     for seed in range(30):
         ready = endpoints(1, 1, 1)
-        other = Chooser(BalancePolicy(kind="round_robin"), "", random.Random(seed))
+        other = Chooser(BalancePolicy(kind="round_robin"), Place(), random.Random(seed))
         other.rebuild(ready, ready)
         first = other.choose((), None, Reference(), NOW)
         assert first is not None
@@ -120,10 +127,11 @@ def test_least_request_knows_the_pools_yardstick_for_silence() -> None:
     assert found is ready[1]
 
 
-def test_the_ring_forgets_who_came_back_as_another() -> None:
+@pytest.mark.parametrize("kind", ["ring_hash", "maglev"])
+def test_the_ring_forgets_who_came_back_as_another(kind: str) -> None:
     """The same ids and weights at new addresses: the old objects have no connections any more."""
     old, new = endpoints(1, 1, 1), endpoints(1, 1, 1)
-    made = chooser("ring_hash", old, hash_key=HashKey("source"))
+    made = chooser(kind, old, hash_key=HashKey("source", table_size=251))
     made.rebuild(new, new)
     for number in range(50):
         found = made.choose((), hash_of(b"%d" % number), Reference(), NOW)
@@ -148,12 +156,17 @@ def test_shares_and_gates_are_relative_to_the_best() -> None:
     assert assign(closed, lambda breaker: 0.0, 0.5) == ([], closed)
 
 
-def test_no_zone_is_no_zone_to_prefer() -> None:
-    """Endpoints that say nothing of theirs are not here because we say nothing of ours."""
-    unzoned = endpoints(1, 1)
-    assert split("", unzoned, unzoned) == ([], unzoned, 0.0)
-    zoned = endpoints(1, 1, zones="aa")
-    assert split("a", zoned, zoned[:1]) == (zoned[:1], [], 1.0), "nobody to spill over to"
+@pytest.mark.parametrize(
+    ("gates", "expected"), [((1.0, 0.5), 1 / 3), ((1.0, 1.0, 0.1), 0.1 / 2.1), ((0.5, 0.5, 0.5), 1 / 3)]
+)
+@pytest.mark.parametrize("kind", ["peak_ewma", "least_request", "round_robin", "random"])
+def test_a_ramp_may_weigh(kind: str, gates: tuple[float, ...], expected: float) -> None:
+    """The last one's part is its weight among all weights, as in Envoy."""
+    everyone = endpoints(*(1 for _ in gates))
+    by_breaker = {endpoint.breaker: gate for endpoint, gate in zip(everyone, gates, strict=True)}
+    ready, _ = assign(everyone, by_breaker.__getitem__, 0.5, ramp_weighs=kind in SCANNING)
+    picks = draw(chooser(kind, ready), 8000)
+    assert picks[everyone[-1].id] / 8000 == pytest.approx(expected, rel=0.15)
 
 
 def test_least_request_ignores_latency() -> None:
@@ -165,11 +178,12 @@ def test_least_request_ignores_latency() -> None:
     assert draw(chooser("least_request", ready))["e0"] == 4000
 
 
-@given(st.integers(0, 2**64 - 1))
-def test_a_key_stays_when_others_leave(key: int) -> None:
+@pytest.mark.parametrize("kind", ["ring_hash", "maglev"])
+@given(key=st.integers(0, 2**64 - 1))
+def test_a_key_stays_when_others_leave(kind: str, key: int) -> None:
     """Only the keys of an endpoint that is gone move; they come back with it."""
     ready = endpoints(1, 1, 1, 1)
-    made = chooser("ring_hash", ready, hash_key=HashKey("source"))
+    made = chooser(kind, ready, hash_key=HashKey("source", minimum_ring_size=256, table_size=251))
     home = made.choose((), key, Reference(), NOW)
     assert home is not None
     for gone in ready:
@@ -196,6 +210,61 @@ def test_the_ring_is_fair_to_weights() -> None:
         assert picks[name] == pytest.approx(expected, rel=0.2)
 
 
+@pytest.mark.parametrize(("size", "points"), [(10, 12), (1024, 1024), (4096, 4096)])
+def test_the_ring_has_at_least_the_points_that_are_asked_for(size: int, points: int) -> None:
+    """The lightest endpoint's share of them is rounded up, the others' follow from it."""
+    ready = endpoints(1, 1, 2)
+    ring = RingHash(size, random.Random(1))
+    ring.rebuild(ready)
+    assert len(ring._owners) == points
+    assert Counter(owner.id for owner in ring._owners) == {
+        "e0": points // 4,
+        "e1": points // 4,
+        "e2": points // 2,
+    }
+
+
+def test_the_table_is_fair_to_a_place() -> None:
+    """1 : 1 : 2 of its places, whatever the order in which the registry lists them."""
+    ready = endpoints(1, 1, 2)
+    table, other = Maglev(4099, random.Random(1)), Maglev(4099, random.Random(1))
+    table.rebuild(ready)
+    other.rebuild(ready[::-1])
+    owned = Counter(owner.id for owner in table._places)
+    assert abs(owned["e0"] - owned["e1"]) <= 1
+    assert abs(owned["e2"] - 2 * owned["e0"]) <= 3
+    assert table._places == other._places
+
+
+def test_few_keys_move_when_one_comes() -> None:
+    """Those that it takes, and some percent more."""
+    ready = endpoints(1, 1, 1, 1)
+    table = Maglev(4099, random.Random(1))
+    table.rebuild(ready[:3])
+    before = list(table._places)
+    table.rebuild(ready)
+    moved = sum(a is not b for a, b in zip(before, table._places, strict=True)) / 4099
+    assert 0.25 <= moved < 0.40
+
+
+def test_the_cookie_that_is_made() -> None:
+    """As Envoy writes it: a lifetime only if it has one, HttpOnly always."""
+    strict = NewCookie(90.0, "/shop", (("SameSite", "Strict"), ("Secure", "")))
+    assert strict.field("sid", b"1f") == (
+        b'sid="1f"; Max-Age=90; Path=/shop; SameSite=Strict; Secure; HttpOnly'
+    )
+    assert NewCookie(0.0).field("sid", b"1f") == b'sid="1f"; HttpOnly'
+    quoted = [(b"cookie", b'sid="1f"')]
+    assert HashKey("cookie", "sid").of(b"/", quoted, "") == hash_of(b"1f")
+
+
+@pytest.mark.parametrize(("size", "words"), [(1000, "must be a prime, not 1000"), (300_007, "262144")])
+def test_sizes_of_a_table(size: int, words: str) -> None:
+    with pytest.raises(PolicyError) as error:
+        HashKey("source", table_size=size)
+    assert words in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("key", "expected"),
     [
@@ -218,7 +287,7 @@ def test_what_is_hashed(key: HashKey, expected: bytes | None) -> None:
 def test_the_own_zone_first_and_spill_over_as_it_gets_ill() -> None:
     """All here while enough is well; with one of three well about half stays; with none, all go."""
     everyone = endpoints(1, 1, 1, 1, 1, 1, zones="aaabbb")
-    made = chooser("peak_ewma", everyone, "a", prefer_zone=True)
+    made = chooser("peak_ewma", everyone, Place("a"), locality=LocalityPolicy())
     assert draw(made)["e3"] == 0
     made.rebuild(everyone, everyone[2:])
     assert draw(made)["e2"] == pytest.approx(4000 * 1.4 / 3, rel=0.1)
@@ -228,11 +297,23 @@ def test_the_own_zone_first_and_spill_over_as_it_gets_ill() -> None:
     assert draw(made, 200, tuple(everyone[:3])).keys() <= {"e3", "e4", "e5"}
 
 
+def test_turns_are_kept_within_each_locality() -> None:
+    """Round robin here and there, each in its own order."""
+    everyone = endpoints(1, 1, 1, zones="abb")
+    made = chooser("round_robin", everyone, Place("b"), locality=LocalityPolicy())
+    assert set(draw(made, 100)) == {"e1", "e2"}
+    made.rebuild(everyone, everyone[:1])
+    assert set(draw(made, 100)) == {"e0"}
+
+
 def test_no_preference_without_a_zone() -> None:
     """The default balancer stays in charge."""
-    assert chooser_for(BalancePolicy(), "a", random.Random(1)) is None
-    assert chooser_for(BalancePolicy(prefer_zone=True), "", random.Random(1)) is None
-    assert chooser_for(BalancePolicy(prefer_zone=True), "a", random.Random(1)) is not None
+    near = BalancePolicy(locality=LocalityPolicy())
+    labelled = BalancePolicy(locality=LocalityPolicy(failover_priority=("tier",)))
+    assert chooser_for(BalancePolicy(), Place("a"), random.Random(1)) is None
+    assert chooser_for(near, Place(), random.Random(1)) is None
+    assert chooser_for(near, Place("a"), random.Random(1)) is not None
+    assert chooser_for(labelled, Place(), random.Random(1)) is not None
 
 
 def test_subsets_and_the_rule_for_empty_ones() -> None:

@@ -15,15 +15,15 @@ from typing import Any, Self
 import h11
 
 from sidecar.balance.endpoints import EndpointSpec
+from sidecar.boundary import Boundary
 from sidecar.discovery import Destinations
-from sidecar.exchange import Exchange
 from sidecar.inbound import Inbound, LocalApp
 from sidecar.io.deadlines import Deadlines
-from sidecar.io.downstream import Downstream
 from sidecar.io.listener import Listener
 from sidecar.io.outbox import Outbox
 from sidecar.io.pool import Pool
 from sidecar.io.timeouts import DEFAULT_TIMEOUTS, Timeouts
+from sidecar.listening import handlers
 from sidecar.observe.access_log import AccessLog
 from sidecar.observe.events import EventLog
 from sidecar.observe.explain import Explain
@@ -32,12 +32,13 @@ from sidecar.observe.tracing import Tracer
 from sidecar.outbound import Outbound
 from sidecar.policy.settings import UpstreamPolicy
 from sidecar.proxy import Proxy
+from sidecar.resolver import Lookup, Resolver
 from sidecar.routing.compile import compile_documents
 from sidecar.routing.compiled import Destination as Meaning
 from sidecar.routing.compiled import Identity
 from sidecar.routing.documents import parse_text
 from sidecar.stack import Upstream
-from sidecar.wire.events import RequestHead
+from sidecar.whereabouts import Whereabouts
 from sidecar.wire.limits import DEFAULT_LIMITS, Limits
 
 Address = tuple[str, int]
@@ -185,7 +186,14 @@ class Rig:
         listener: Mapping[str, Any] | None = None,
         tracer: Tracer | None = None,
         access_log: AccessLog | None = None,
+        lookup: Lookup | None = None,
+        protected: Sequence[str] = (),
+        allow_any: bool = False,
     ) -> None:
+        self._lookup = lookup
+        self._protected = protected
+        self._allow_any = allow_any
+        self.pauses: asyncio.Queue[None] = asyncio.Queue()  # one in it lets names be asked again
         self._upstreams = dict(upstreams or {})
         self._app = app
         self._policy = policy or UpstreamPolicy()
@@ -203,6 +211,7 @@ class Rig:
         self.listeners: dict[str, Listener] = {}
         self.ports: dict[str, int] = {}
         self.clients: list[Client] = []
+        self.app_stopped = False
         self.app_refused = 0  # times that the app was found not to take connections
 
     async def __aenter__(self) -> Self:
@@ -218,7 +227,13 @@ class Rig:
         def make(meaning: Meaning) -> Upstream:
             return Upstream(meaning.key, meaning.policy, lambda event: None, "test-1", clock, rng)
 
-        self.destinations = Destinations(None, make, self._spawn, self.deadlines, events, clock)
+        async def pause(seconds: float) -> None:
+            await self.pauses.get()
+
+        resolver = Resolver(self._spawn) if self._lookup is None else Resolver(self._spawn, self._lookup)
+        whereabouts = Whereabouts(resolver, Boundary(lambda: self._protected), pause)
+        self.events = events
+        self.destinations = Destinations(None, make, self._spawn, self.deadlines, events, clock, whereabouts)
         for name, addresses in self._upstreams.items():
             self.destinations.static(name, specs(name, addresses))
         sample = 0.0 if self._tracer is None else 1.0
@@ -228,6 +243,7 @@ class Rig:
         )  # fmt: skip
         edge = self._default_service is not None
         self.outbound = Outbound(self.destinations, ("test-1", "test", "v1"), edge, *common)
+        self.outbound.allow_any = self._allow_any
         self.apply(self._policies)
         await self._listen("outbound", self.outbound)
         if self._app is not None:
@@ -244,12 +260,9 @@ class Rig:
         proxy.timeouts = self._timeouts
         proxy.outbox = self.outbox
 
-        def exchange(connection: Downstream, head: RequestHead) -> Exchange:
-            return Exchange(proxy, connection, head)
-
         listener = Listener(
             name,
-            exchange,
+            handlers(proxy, lambda: self.app_stopped, self._spawn),
             proxy.refused,
             self.deadlines,
             clock,

@@ -22,9 +22,9 @@ POST = b"POST / HTTP/1.1\r\nHost: svc\r\nContent-Length: 5\r\n\r\nhello"
 FAIL = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"
 
 
-def service(http: str, host: str = "svc") -> str:
+def service(http: str, host: str = "svc", notes: str = "") -> str:
     """A VirtualService with one http rule in flow style."""
-    head = f"{API}\nkind: VirtualService\nmetadata: {{name: {host}}}\n"
+    head = f"{API}\nkind: VirtualService\nmetadata: {{name: {host}, annotations: {{{notes}}}}}\n"
     return f"{head}spec: {{hosts: [{host}], http: [{http}]}}\n"
 
 
@@ -38,12 +38,12 @@ def rule(spec: str = "", notes: str = "") -> str:
     )
 
 
-def split(first: int) -> str:
+def split(first: int, notes: str = "") -> str:
     arms = [
         f"{{destination: {{host: svc, subset: {name}}}, weight: {weight}}}"
         for name, weight in (("v1", first), ("v2", 100 - first))
     ]
-    return service(f"{{route: [{', '.join(arms)}]}}") + rule()
+    return service(f"{{route: [{', '.join(arms)}]}}", notes=notes) + rule()
 
 
 def endpoints(v1: ScriptedUpstream, v2: ScriptedUpstream) -> list[EndpointSpec]:
@@ -80,6 +80,8 @@ async def test_a_redirect_and_a_fixed_answer_need_no_service() -> None:
         assert (answer.status, answer.body) == (418, b"short and stout")
         answer = await rig.ask(POST)
         assert answer.status == 418
+        rig.apply(service("{directResponse: {status: 200, body: {bytes: AP8=}}}"))
+        assert (await rig.ask(GET)).body == b"\x00\xff"
         assert not up.heads
         await rig.settled()
 
@@ -92,6 +94,35 @@ async def test_no_matching_rule_is_no_route() -> None:
         assert (answer.status, answer["x-mesh-reason"].split(":")[0]) == (404, "NR")
         assert (await rig.ask(b"GET /only/x HTTP/1.1\r\nHost: svc\r\n\r\n")).status == 200
         assert (await rig.ask(b"GET / HTTP/1.1\r\nHost: two\r\n\r\n")).status == 200
+
+
+async def test_what_is_not_there_yet_is_a_503_on_its_route() -> None:
+    """A subset or a service that nobody defines: NC, for its share of a split; other routes go on."""
+    async with ScriptedUpstream(replies(OK)) as up, Rig({"svc": [up.address]}) as rig:
+        there, arms = rule().removeprefix("---\n"), "route: [{destination: {host: svc, subset: v1}}]"
+        gone = "{match: [{uri: {prefix: /gone}}], route: [{destination: {host: nobody}}]}"
+        early = service(f"{gone}, {{{arms}}}")
+
+        async def asked(path: str) -> tuple[int, str]:
+            answer = await rig.ask(f"GET {path} HTTP/1.1\r\nHost: svc\r\n\r\n".encode())
+            return answer.status, answer["x-mesh-reason"] if answer.status != 200 else ""
+
+        rig.apply(early)
+        assert await asked("/") == (503, "NC: no DestinationRule for 'svc' defines the subset 'v1'")
+        assert (await asked("/gone"))[0] == 503
+        rig.apply(f"{early}---\n{there.replace('{version: v1}', '{}')}")
+        assert await asked("/") == (200, "")
+        rig.apply(early)  # its rule is deleted before it
+        assert (await asked("/"))[0] == 503
+        half = service(
+            "{route: [{destination: {host: svc}, weight: 50}, "
+            "{destination: {host: svc, subset: v9}, weight: 50}]}"
+        )
+        rig.apply(half)
+        assert {(await asked("/"))[0] for _ in range(40)} == {200, 503}
+        rig.apply(there)
+        assert await asked("/") == (200, "")
+        await rig.settled()
 
 
 async def test_cors_preflight_and_answer() -> None:
@@ -146,15 +177,16 @@ async def test_a_routes_timeout_and_retries() -> None:
             assert len(up.heads) == tries
 
 
-async def test_the_only_try_has_all_of_the_time() -> None:
-    """The limit of one try is for those that may be followed by another: a POST is sent once."""
+async def test_the_limit_of_one_try_binds_each_of_them() -> None:
+    """The last too, and the only one: a document's word."""
 
     route = "route: [{destination: {host: svc}}]"
     async with ScriptedUpstream(slow(0.3)) as up, Rig({"svc": [up.address]}) as rig:
         rig.apply(service(f"{{retries: {{attempts: 1, perTryTimeout: 50ms}}, {route}}}"))
-        assert (await rig.ask(POST)).status == 200
-        assert (await rig.ask(GET)).status == 200
-        assert len(up.heads) == 3, "the GET was cut once, and its second try was its last"
+        answer = await rig.ask(GET)
+        assert (answer.status, answer["x-mesh-reason"][:4]) == (504, "UT: ")
+        assert len(up.heads) == 2
+        assert (await rig.ask(POST)).status == 504
         await rig.settled()
 
 
@@ -182,12 +214,25 @@ async def test_a_split_follows_its_weights() -> None:
         await rig.settled()
 
 
-async def test_a_canary_that_fails_always_is_rescued_by_the_other_arm() -> None:
-    """A GET by a retry there, and once the canary's breakers are open without one; a POST is told of it."""
+async def test_a_broken_canary_is_seen_by_its_share_of_the_clients() -> None:
+    """As in a cluster: a retry stays within the destination that the split drew."""
     async with (
         ScriptedUpstream(replies(OK)) as v1,
         ScriptedUpstream(replies(FAIL)) as v2,
         Rig({"svc": endpoints(v1, v2)}, policies=split(50)) as rig,
+    ):
+        statuses = Counter([(await rig.ask(GET)).status for _ in range(200)])
+        assert statuses[200] == len(v1.heads) == pytest.approx(100, abs=30)
+        assert statuses[500] + statuses[503] == 200 - statuses[200]
+        await rig.settled()
+
+
+async def test_a_document_may_have_the_other_arm_rescue_it() -> None:
+    """A GET by a retry there, and once the canary's breakers are open without one; a POST is told of it."""
+    async with (
+        ScriptedUpstream(replies(OK)) as v1,
+        ScriptedUpstream(replies(FAIL)) as v2,
+        Rig({"svc": endpoints(v1, v2)}, policies=split(50, "mesh/retry-other-arm: 'true'")) as rig,
     ):
         for _ in range(60):
             assert (await rig.ask(GET)).status == 200
@@ -329,7 +374,7 @@ def post(size: int, chunked: bool = False) -> bytes:
 
 def mirrored(notes: str = "") -> str:
     route = "route: [{destination: {host: svc}}], mirror: {host: copy}"
-    return service(f"{{{route}}}").replace("{name: svc}", f"{{name: svc, annotations: {{{notes}}}}}")
+    return service(f"{{{route}}}", notes=notes)
 
 
 @pytest.mark.parametrize(
@@ -398,7 +443,8 @@ async def test_a_copy_is_sent_whichever_arm_takes_the_request() -> None:
         f"{{destination: {{host: svc, subset: {name}}}, weight: {weight}}}"
         for name, weight in (("v1", 99), ("v2", 1))
     )
-    policies = service(f"{{route: [{arms}], mirror: {{host: copy}}}}") + rule()
+    notes = "mesh/retry-other-arm: 'true'"
+    policies = service(f"{{route: [{arms}], mirror: {{host: copy}}}}", notes=notes) + rule()
     async with (
         ScriptedUpstream(replies(OK)) as up,
         ScriptedUpstream(replies(OK)) as copy,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import random
 import shutil
 import socket
+import struct
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -22,8 +24,10 @@ from sidecar.policy.concurrency import BulkheadPolicy
 from sidecar.policy.settings import UpstreamPolicy
 from sidecar.tcp import TcpService
 from tests.fakes.upstream import Gone, Peer, ScriptedUpstream
+from tests.sidecar.wire.test_client_hello import hello
 
-from .harness import Rig, clock, until
+from .harness import Rig, clock, specs, until
+from .test_rules import options
 
 
 async def echo(peer: Peer) -> None:
@@ -69,13 +73,14 @@ async def tcp_rig(
         service = TcpService(
             "source",
             "svc",
-            lambda session: rig.destinations.find("svc", session),
+            functools.partial(rig.destinations.connect, "svc"),
             metrics,
             None,
             rig._spawn,
             rig.deadlines,
             timeouts or Timeouts(),
             clock,
+            functools.partial(rig.destinations.asks_for_names, "svc"),
         )
         listener = TcpListener("tcp:svc", service.session, service.refused, 8, rig.outbox)
         address = await listener.open("127.0.0.1", 0)
@@ -228,6 +233,136 @@ async def test_an_idle_connection_is_cut_and_drain_cuts_what_stays() -> None:
                 await asyncio.wait_for(reader.read(-1), 15)
             await tcp.rig.settled()
             assert tcp.counts()["connections_closed LR"] == 1
+
+
+def connections(spec: str) -> str:
+    """A VirtualService of `svc`."""
+    head = "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: svc}\n"
+    return f"{head}spec: {{hosts: [svc, '*.svc'], {spec}}}\n"
+
+
+@asynccontextmanager
+async def two_backends() -> AsyncIterator[tuple[TcpRig, ScriptedUpstream, ScriptedUpstream]]:
+    """`svc` leads to the first, `other` to the second."""
+    async with ScriptedUpstream(echo) as one, ScriptedUpstream(echo) as two, tcp_rig(one.address) as tcp:
+        tcp.rig.destinations.static("other", specs("other", [two.address]))
+        yield tcp, one, two
+
+
+async def test_connections_go_where_a_rule_says() -> None:
+    """By the listener's port; counted for the service that they went to; without a rule to the service."""
+    async with two_backends() as (tcp, one, two):
+        rule = f"tcp: [{{match: [{{port: {tcp.port}}}], route: [{{destination: {{host: other}}}}]}}]"
+        for policies, backend, name in (("", one, "svc"), (connections(rule), two, "other")):
+            tcp.rig.apply(policies)
+            reader, writer = await tcp.connect()
+            writer.write(b"hi")
+            assert await asyncio.wait_for(reader.readexactly(2), 15) == b"hi"
+            assert len(backend.peers) == 1
+            writer.close()
+            await tcp.rig.settled()
+            opened = {
+                sample.labels["destination_workload"]
+                for metric in tcp.metrics.collect()
+                for sample in metric.samples
+                if sample.name == "istio_tcp_connections_opened_total" and sample.value
+            }
+            assert name in opened
+
+
+async def test_a_tls_client_goes_where_its_name_leads() -> None:
+    """The hello may come in pieces; every byte of it reaches the backend. Other names go nowhere."""
+    rules = (
+        "tls: [{match: [{sniHosts: [a.svc]}], route: [{destination: {host: other}}]},"
+        " {match: [{sniHosts: [svc]}], route: [{destination: {host: svc}}]}]"
+    )
+    async with two_backends() as (tcp, one, two):
+        tcp.rig.apply(connections(rules))
+        for name, backend in (("a.svc", two), ("svc", one)):
+            first = hello(name)
+            reader, writer = await tcp.connect()
+            writer.write(first[:70])
+            await until(lambda: tcp.listener.connections == 1)
+            await asyncio.sleep(0)
+            assert not backend.peers
+            writer.write(first[70:])
+            assert await asyncio.wait_for(reader.readexactly(len(first)), 15) == first
+            assert len(backend.peers) == 1
+            writer.close()
+            await tcp.rig.settled()
+            await until(lambda: tcp.listener.connections == 0)
+        for first in (hello("b.svc"), hello(None), b"GET / HTTP/1.1\r\n\r\n"):
+            reader, writer = await tcp.connect()
+            writer.write(first)
+            with pytest.raises(ConnectionResetError):
+                await asyncio.wait_for(reader.read(-1), 15)
+        assert tcp.counts()["connections_closed NR"] == 3
+        assert (len(one.peers), len(two.peers)) == (1, 1)
+
+
+async def test_who_says_nothing_where_names_decide() -> None:
+    """A client that leaves, and one that ends its side, hold nothing."""
+    rules = "tls: [{match: [{sniHosts: [svc]}], route: [{destination: {host: svc}}]}]"
+    async with two_backends() as (tcp, one, _):
+        tcp.rig.apply(connections(rules))
+        reader, writer = await tcp.connect()
+        writer.write_eof()
+        with pytest.raises(ConnectionResetError):
+            await asyncio.wait_for(reader.read(-1), 15)
+        _, writer = await tcp.connect()
+        await until(lambda: tcp.listener.connections == 1)
+        # by RST
+        sock = writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+        await until(lambda: tcp.counts().get("connections_closed DC") == 1)
+        assert not one.peers
+        await tcp.rig.settled()
+
+
+async def test_a_clients_address_may_choose_the_endpoint() -> None:
+    """`useSourceIp`: all connections of one client go to the same one."""
+    by_address = (
+        "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: svc}\n"
+        "spec: {host: svc, trafficPolicy: {loadBalancer: {consistentHash: {useSourceIp: true}}}}"
+    )
+    async with (
+        ScriptedUpstream(echo) as one,
+        ScriptedUpstream(echo) as two,
+        tcp_rig(one.address, two.address) as tcp,
+    ):
+        tcp.rig.apply(by_address)
+        for _ in range(10):
+            reader, writer = await tcp.connect()
+            writer.write(b"a")
+            assert await asyncio.wait_for(reader.readexactly(1), 15) == b"a"
+            writer.close()
+        assert sorted((len(one.peers), len(two.peers))) == [0, 10]
+        await tcp.rig.settled()
+
+
+async def test_a_document_says_how_long_a_connection_may_be_silent() -> None:
+    """And that the other end is probed meanwhile, and how long a connect may take."""
+    pool = "{connectTimeout: 3s, idleTimeout: 0.1s, tcpKeepalive: {probes: 3, time: 60s}}"
+    policies = (
+        "apiVersion: networking.istio.io/v1\nkind: DestinationRule\nmetadata: {name: svc}\n"
+        f"spec: {{host: svc, trafficPolicy: {{connectionPool: {{tcp: {pool}}}}}}}"
+    )
+    async with ScriptedUpstream(echo) as up, tcp_rig(up.address) as tcp:
+        tcp.rig.apply(policies)
+        asked: list[list[int]] = []
+        async with asyncio.timeout(15):
+            reader, writer = await tcp.connect()
+            writer.write(b"a")
+            assert await reader.readexactly(1) == b"a"
+            (client,) = tcp.listener._connections
+            assert client.tunnel is not None
+            transport = client.tunnel.upstream.transport  # type: ignore[attr-defined]
+            asked.append(options(transport.get_extra_info("socket")))
+            with pytest.raises(ConnectionResetError):
+                await reader.read(-1)
+        assert asked[0][:3] == [1, 3, 60]
+        await tcp.rig.settled()
 
 
 async def test_who_has_no_backend_yet_when_a_drain_ends_did_not_leave() -> None:

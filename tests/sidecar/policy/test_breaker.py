@@ -73,11 +73,11 @@ def test_three_silences_open_it_and_pybreaker_says_so() -> None:
     assert repr(bench.breaker) == "<Breaker open level=0 epoch=1>"
 
 
-def test_silence_needs_one_more() -> None:
-    """Four give-ups; but if the last is a refused connect, three are enough."""
+def test_three_silences_open() -> None:
+    """Three give-ups, or a mixture of them with refused connects."""
     bench = Bench()
     bench.see(Evidence.GOOD, 100)
-    bench.see(Evidence.SILENT, 3)
+    bench.see(Evidence.SILENT, 2)
     assert bench.state() is State.CLOSED
     bench.see(Evidence.SILENT)
     assert bench.state() is State.OPEN

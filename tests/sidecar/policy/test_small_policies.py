@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sidecar.policy.admission import Admission, AdmissionPolicy
 from sidecar.policy.concurrency import ENTERED, FULL, MUST_WAIT, Bulkhead, BulkheadPolicy
-from sidecar.policy.deadline import parse_remaining, per_try
+from sidecar.policy.deadline import parse_remaining
 from tests.fakes.clock import FakeClock
 
 
@@ -89,13 +89,6 @@ def test_admission_opens_by_a_slope_as_the_window_slides() -> None:
     assert not all(admission.admit() for _ in range(100))
     clock.advance(5.0)
     assert admission.probability() == 0.0
-
-
-def test_deadlines() -> None:
-    """A try gets half of what is left, or its own limit; the last one gets all."""
-    assert per_try(5.0, 2.0, last=False) == 2.0
-    assert per_try(1.0, 2.0, last=False) == 0.5
-    assert per_try(1.0, 0.1, last=True) == 1.0
 
 
 @given(st.binary(max_size=12))

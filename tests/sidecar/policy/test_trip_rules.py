@@ -36,11 +36,11 @@ def test_three_silences_are_enough() -> None:
     assert verdict.reason == "3 attempts in a row without any answer"
 
 
-def test_four_silences_are_a_matter_of_time() -> None:
-    """So the others are asked; three of them, or of anything else, are not yet any."""
+def test_three_silences_are_a_matter_of_time() -> None:
+    """So the others are asked; two of them, or of anything else, are not yet any."""
     policy = BreakerPolicy()
-    assert judge(policy, window(1000, 0, 3), 1000, 0.0, 3, True) is None
-    verdict = judge(policy, window(1000, 0, 4), 1000, 0.0, 4, True)
+    assert judge(policy, window(1000, 0, 2), 1000, 0.0, 2, True) is None
+    verdict = judge(policy, window(1000, 0, 3), 1000, 0.0, 3, True)
     assert verdict is not None
     assert (verdict.slow, verdict.score) == (True, 1.0)
 

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from sidecar.routing.documents import DOCUMENTS_MAX, PROBLEMS_MAX, json_schema, parse_document, parse_text
+from sidecar.routing.documents import PROBLEMS_MAX, json_schema, parse_document, parse_text
+from sidecar.routing.entries import DOCUMENTS_MAX
 from sidecar.routing.errors import LINE_MAX, DocumentError
 from sidecar.routing.fields import parse_duration, parse_size
+from sidecar.routing.lint import lint
 from tests.security.mutate import CORPUS
 
 RULE = """
@@ -45,8 +47,6 @@ def rule(spec: str = "subsets: []", annotations: str = "") -> str:
 @pytest.mark.parametrize(
     ("spec", "path", "word"),
     [
-        ("trafficPolicy: {tls: {mode: ISTIO_MUTUAL}}", "spec.trafficPolicy.tls.mode", "DISABLE"),
-        ("trafficPolicy: {portLevelSettings: []}", "spec.trafficPolicy.portLevelSettings", "not honoured"),
         (
             "trafficPolicy: {connectionPool: {http: {maxRetries: 3}}}",
             "spec.trafficPolicy.connectionPool.http.maxRetries",
@@ -84,7 +84,6 @@ def test_known_to_istio_and_not_honoured_is_refused_by_name(spec: str, path: str
             "'prefix'",
         ),
         ("{match: [{scheme: {exact: http}}], " + ROUTE + "}", "spec.http[0].match[0].scheme", "not honoured"),
-        ("{delegate: {name: x}, " + ROUTE + "}", "spec.http[0].delegate", "not honoured"),
     ],
 )
 def test_unknown_keys_are_found_at_any_depth(http: str, path: str, word: str) -> None:
@@ -99,6 +98,19 @@ def test_unknown_keys_are_found_at_any_depth(http: str, path: str, word: str) ->
     [
         ("{timeout: 5, " + ROUTE + "}", "spec.http[0].timeout", "no duration"),
         ("{route: [{destination: {host: a}, weight: -1}]}", "spec.http[0].route[0].weight", "got -1"),
+        (
+            "{directResponse: {status: 200, body: {bytes: 'a!'}}}",
+            "spec.http[0].directResponse.body.bytes",
+            "is no base64",
+        ),
+        (
+            "{directResponse: {status: 200, body: {bytes: YQ, string: a}}}",
+            "spec.http[0].directResponse.body",
+            "string or bytes, not both",
+        ),
+        ("{delegate: {name: x}, " + ROUTE + "}", "spec.http[0]", "here: route, delegate"),
+        ("{delegate: {name: ''}}", "spec.http[0].delegate.name", "at least 1"),
+        ("{match: [{port: 0}], " + ROUTE + "}", "spec.http[0].match[0].port", "got 0"),
         ("{match: []}", "spec.http[0]", "exactly one of route, redirect, directResponse"),
         ("{redirect: {uri: /}, " + ROUTE + "}", "spec.http[0]", "here: route, redirect"),
         (
@@ -131,6 +143,24 @@ def test_wrong_values_name_the_field(http: str, path: str, word: str) -> None:
     assert word in text
 
 
+@pytest.mark.parametrize(
+    ("hashing", "path", "word"),
+    [
+        ("maglev: {tableSize: 1000}", ".maglev.tableSize", "must be a prime, like 65537, got 1000"),
+        ("maglev: {tableSize: 5000011}", ".maglev.tableSize", "less than or equal to 262144"),
+        ("useSourceIp: true, maglev: {}, ringHash: {}", "", "give ringHash or maglev, not both"),
+        ("ringHash: {minimumRingSize: 65537}", ".ringHash.minimumRingSize", "less than or equal to 65536"),
+        ("httpCookie: {name: a, path: 'a;b'}", ".httpCookie.path", "nothing that may stand in a cookie"),
+        ("httpCookie: {name: a, ttl: 5}", ".httpCookie.ttl", "no duration"),
+    ],
+)
+def test_wrong_hashing(hashing: str, path: str, word: str) -> None:
+    """Ring, table and cookie."""
+    text = refused(rule(f"trafficPolicy: {{loadBalancer: {{consistentHash: {{{hashing}}}}}}}"))
+    assert f"spec.trafficPolicy.loadBalancer.consistentHash{path}: " in text
+    assert word in text
+
+
 def test_all_problems_are_told_at_once() -> None:
     """Of all documents in the text."""
     text = refused(rule("trafficPolicy: {tsl: {}, tunnel: {}}") + "---" + rule("hst: x, subsets: {}"))
@@ -140,18 +170,20 @@ def test_all_problems_are_told_at_once() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("a: [", "file.yaml: line 1: is no YAML"),
+        ("a: [", "file.yaml:1: is no YAML"),
         ("", "file.yaml: holds no document"),
-        ("- 1", "file.yaml: must be a mapping, not list"),
+        ("- 1", "file.yaml:1: must be a mapping, not list"),
         ("kind: VirtualServce", "did you mean 'VirtualService'?"),
         ("kind: Gateway", "kind: 'Gateway' is not honoured here"),
         ("kind: Fault\nmetadata: {name: x}", "Fault/x: apiVersion: is missing"),
         ("kind: DestinationRule\nmetadata: {name: X Y}", "metadata.name"),
-        ("kind: DestinationRule\nmetadata: {name: x, namespace: prod}", "metadata.namespace"),
+        ("kind: DestinationRule\nmetadata: {name: x, namespace: Prod}", "metadata.namespace"),
+        ("kind: Fault\nmetadata: {name: x, namespace: prod}", "Fault/prod/x: "),
         (
-            "kind: DestinationRule\nmetadata: {name: x, uid: '1'}",
-            "metadata.uid: is known to Istio and not honoured",
+            "kind: DestinationRule\nmetadata: {name: x, creationTimestamp: today}",
+            "metadata.creationTimestamp: 'today' is no time",
         ),
+        ("kind: Deployment\napiVersion: apps/v1\nmetadata: {name: web}", "Deployment/web: kind: "),
     ],
 )
 def test_what_is_no_document(text: str, words: str) -> None:
@@ -379,3 +411,28 @@ def test_what_is_no_size(text: object) -> None:
     """It is said how to write one."""
     with pytest.raises(ValueError, match="is no size"):
         parse_size(text)
+
+
+def test_what_changes_nothing_is_taken_and_warned_of() -> None:
+    """Wherever it stands; the rest of its mapping acts."""
+    text = SERVICE.format(
+        http="{match: [{uri: {prefix: /a}, statPrefix: x}], websocketUpgrade: true, " + ROUTE + "}"
+    )
+    (document,) = parse_text(text)
+    assert [path for path, _ in document.unheeded] == [
+        "spec.http[0].match[0].statPrefix",
+        "spec.http[0].websocketUpgrade",
+    ]
+    assert document.spec.http[0].match[0].uri is not None  # type: ignore[union-attr]
+    assert [str(each) for each in lint([document])] == [
+        "VirtualService/orders: spec.http[0].match[0].statPrefix: changes nothing here: metrics are named by "
+        "service and route",
+        "VirtualService/orders: spec.http[0].websocketUpgrade: changes nothing here: upgrades pass by "
+        "themselves",
+    ]
+
+
+def test_a_key_that_is_given_twice_is_refused() -> None:
+    """As by kubectl: one of them would be ignored without a word."""
+    text = "kind: Fault\nmetadata: {name: x}\nspec:\n  host: a\n  host: b\n"
+    assert refused(text) == "file.yaml:5: has the key 'host' twice; keep one"

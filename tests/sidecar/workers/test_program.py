@@ -231,6 +231,10 @@ async def test_every_request_is_counted_once(crew: Crew) -> None:
     assert {exchange["worker"] for exchange in kept} <= {1, 2}
     assert kept == sorted(kept, key=lambda exchange: exchange["at"], reverse=True)
     assert "::breaker::closed" in await crew.admin("/clusters")
+    assert f"http.outbound.downstream_rq_total: {sent + 30}\n" in await crew.admin("/stats")
+    assert f"outbound::{crew.ready['outbound']}\n" in await crew.admin("/listeners")
+    info = json.loads(await crew.admin("/server_info"))
+    assert info["command_line_options"]["concurrency"] == 2
     pids = await crew.pids()
     assert await crew.stop() == 0
     assert not any(alive(pid) for pid in pids)
