@@ -100,6 +100,9 @@ class Entry:
             exchange = self._exchange
             good = exchange.flag is None and exchange.status < 500 and exchange.upstream_s > 0.0
             limit.leave(exchange.upstream_s, sample=good)
+        if self._state is _State.HANGING:
+            self._state = _State.ADMITTED
+            self._inbound.faults.hanging -= 1
         fault, self._fault = self._fault, None
         if fault is not None:
             self._inbound.faults.done(fault)
@@ -138,6 +141,7 @@ class Entry:
         if action is Action.HANG:
             self._flags += ("FI",)
             self._state = _State.HANGING
+            self._inbound.faults.hanging += 1
             exchange.wake(self._inbound.clock() + HELD_MAX_S)
             return None
         client, head = exchange.client, exchange.head

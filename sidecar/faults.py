@@ -47,6 +47,7 @@ class Faults:
         self._dice = random.Random(rng.getrandbits(64))
         self.injector = FaultInjector(clock, self._dice)
         self.counts = dict.fromkeys((DELAY, *(action.value for action in Action if action in _COUNTED)), 0)
+        self.hanging = 0  # requests that a fault holds and will never let on
         self._timer = Timer(self._expire)
 
     @property

@@ -45,9 +45,13 @@ def handlers(
     if not isinstance(proxy, Inbound):
         return lambda connection, head: Exchange(proxy, connection, head)
 
+    def hangs() -> bool:
+        # an app that a fault makes hang is to look like one that does
+        return proxy.faults.hanging > 0 or stopped()
+
     def handler(connection: Downstream, head: RequestHead) -> RequestHandler:
         if head.target == PATH:
-            return LivenessAnswer(connection, head, stopped, spawn)
+            return LivenessAnswer(connection, head, hangs, spawn)
         return Exchange(proxy, connection, head)
 
     return handler

@@ -1,5 +1,7 @@
 """One replica dies, freezes, slows down, lies or flaps: what callers notice."""
 
+import math
+
 import pytest
 
 from tests.simulation.world import Caller, Server, World, constant, lognormal, quantile
@@ -174,3 +176,18 @@ def test_a_tenth_that_fails_everywhere_is_left_alone(rate: float) -> None:
         server.error_rate = 0.1
     world.run(600.0)
     assert sum(state == "open" for server in servers for _, state in caller.moves(server)) <= 1
+
+
+@pytest.mark.parametrize("replicas", [1, 2, 5])
+@pytest.mark.parametrize(("seconds", "rate"), [(3.0, 1), (3.0, 100), (30.0, 1)])
+def test_a_slow_answer_is_asked_for_once(replicas: int, seconds: float, rate: float) -> None:
+    """Without a document nothing is given up for its length: each request is one attempt, and none fails."""
+    world = World(5)
+    servers = world.servers(replicas, constant(seconds))
+    caller = world.caller(servers, rate)
+    caller.timeout_s = math.inf
+    world.run(120.0)
+    assert len(caller.ok) > 60 * rate
+    assert caller.ok.count(False) == 0
+    assert caller.attempts - len(caller.ok) <= seconds * rate * 1.5, "those that are still under way"
+    assert not any(caller.moves(server) for server in servers)

@@ -9,7 +9,7 @@ import pytest
 from sidecar.policy.machine import State
 from tests.fakes.upstream import OK, ScriptedUpstream
 from tests.sidecar.exchange.harness import Rig, clock
-from tests.sidecar.exchange.test_routes import replies, service
+from tests.sidecar.exchange.test_routes import replies, service, slow
 
 GET = b"GET / HTTP/1.1\r\nHost: svc\r\n\r\n"
 TESTER = b"GET / HTTP/1.1\r\nHost: svc\r\nX-Tester: 1\r\n\r\n"
@@ -59,6 +59,17 @@ async def test_a_delay_comes_before_the_time_of_the_route() -> None:
         sent = up.heads[0].lower().partition(b"x-envoy-expected-rq-timeout-ms: ")[2]
         assert 50 < int(sent.split()[0]) <= 100
         assert len(up.heads) == 1
+        await rig.settled()
+
+
+async def test_the_time_of_the_route_runs_behind_the_delay() -> None:
+    """All of it, and no more."""
+    policies = fault("delay: {fixedDelay: 200ms, percentage: {value: 100}}", ", timeout: 100ms")
+    async with ScriptedUpstream(slow(1.0)) as up, Rig({"svc": [up.address]}, policies=policies) as rig:
+        began = clock()
+        answer = await rig.ask(TESTER)
+        assert (answer.status, answer["x-mesh-reason"][:6]) == (504, "DI,UT:")
+        assert 0.3 <= clock() - began < 0.9
         await rig.settled()
 
 

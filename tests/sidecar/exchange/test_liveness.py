@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
 from sidecar.balance.endpoints import EndpointSpec
+from sidecar.io.timeouts import DEFAULT_TIMEOUTS
 from sidecar.liveness import ANSWER_S, PATH
+from sidecar.routing.compile import compile_documents
+from sidecar.routing.compiled import Identity
+from sidecar.routing.documents import parse_text
 from tests.fakes.upstream import OK, Peer, ScriptedUpstream
 from tests.sidecar.exchange.harness import Rig, until
+from tests.sidecar.exchange.test_routes import service
 
 GET = b"GET / HTTP/1.1\r\nHost: svc\r\n\r\n"
 SLOW = b"GET /slow HTTP/1.1\r\nHost: svc\r\n\r\n"
@@ -99,6 +105,26 @@ async def test_an_app_that_is_stopped_is_left() -> None:
         assert mesh.runs == 2
 
 
+HANG = """
+apiVersion: mesh/v1
+kind: Fault
+metadata: {name: stuck}
+spec: {host: test, action: hang, percentage: 100}
+"""
+
+
+async def test_an_app_that_a_fault_makes_hang_is_left_as_one_that_does() -> None:
+    """The request is rescued at the other replica; and what the fault holds is given back."""
+    async with pair() as mesh:
+        callee = mesh.callees[0].inbound
+        assert callee is not None
+        callee.apply(compile_documents(parse_text(HANG), Identity("test")).inbound)
+        answers = await asyncio.gather(*(mesh.caller.ask(GET) for _ in range(6)))
+        assert {answer.status for answer in answers} == {200}
+        assert callee.faults.injector.injected["stuck"] >= 1
+        await until(lambda: callee.faults.hanging == 0)
+
+
 async def test_a_sidecar_that_says_nothing_is_left() -> None:
     """The whole endpoint hangs, with the kernel still accepting: as SIGSTOP of sidecar and app."""
     app = App()
@@ -176,3 +202,28 @@ async def test_a_sidecar_speaks_for_its_app(stopped: bool, word: bytes) -> None:
         assert not callee.inbound.window.snapshot()["rps"]
         await client.send(b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n" % PATH)
         assert (await client.answer(b"POST"))["connection"] == "close"
+
+
+async def test_what_truly_hangs_ends_by_the_idle_time_of_a_stream() -> None:
+    """Not by a total or a try's time: nobody named one. 504, as Envoy's; and it is asked for once."""
+    app = App()
+    app.hangs = True
+    timeouts = replace(DEFAULT_TIMEOUTS, stream_idle=0.3)
+    async with (
+        ScriptedUpstream(app) as up,
+        Rig({"svc": [up.address]}, timeouts=timeouts, upstream_timeout=math.inf) as caller,
+    ):
+        answer = await caller.ask(GET)
+        assert (answer.status, answer["x-mesh-reason"]) == (504, "SI: no answer for 0.3 s")
+        assert len(up.heads) == 1
+        await caller.settled()
+
+
+async def test_no_deadline_of_our_own_is_told_to_the_callee() -> None:
+    """Or its sidecar would cut a stream there; a document's is told, and covers the whole answer."""
+    async with ScriptedUpstream(App()) as up, Rig({"svc": [up.address]}, upstream_timeout=15) as caller:
+        await caller.ask(GET)
+        assert b"x-envoy-expected-rq-timeout-ms" not in up.heads[0]
+        caller.apply(service("{route: [{destination: {host: svc}}], timeout: 9s}"))
+        await caller.ask(GET)
+        assert b"x-envoy-expected-rq-timeout-ms: 8" in up.heads[1] or b": 9000" in up.heads[1]

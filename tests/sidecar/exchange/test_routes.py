@@ -224,6 +224,8 @@ async def test_a_broken_canary_is_seen_by_its_share_of_the_clients() -> None:
         statuses = Counter([(await rig.ask(GET)).status for _ in range(200)])
         assert statuses[200] == len(v1.heads) == pytest.approx(100, abs=30)
         assert statuses[500] + statuses[503] == 200 - statuses[200]
+        assert any(b"x-envoy-attempt-count: 2" in head.lower() for head in v2.heads)
+        assert not any(b"x-envoy-attempt-count: 2" in head.lower() for head in v1.heads)
         await rig.settled()
 
 
