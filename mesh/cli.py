@@ -87,7 +87,7 @@ def is_text(argument: str) -> bool:
 @app.command(epilog="Example: mesh up shop --rate 100")
 def up(
     topology: Annotated[
-        str, typer.Argument(metavar="[TOPOLOGY]", help="A file, or shop, chain, fanout or star.")
+        str, typer.Argument(metavar="[TOPOLOGY]", help="A file, or shop, bookinfo, chain, fanout or star.")
     ] = "shop",
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when it is healthy.")] = False,
     registry: Annotated[
@@ -247,7 +247,7 @@ def validate(
 @export.command("compose", epilog="Example: mesh export compose shop --output compose.yaml")
 def export_compose(
     topology: Annotated[
-        str, typer.Argument(metavar="[TOPOLOGY]", help="A file, or shop, chain, fanout or star.")
+        str, typer.Argument(metavar="[TOPOLOGY]", help="A file, or shop, bookinfo, chain, fanout or star.")
     ] = "shop",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to; without it, printed.")

@@ -92,7 +92,7 @@ async def _serve(
     if options.otlp:
         tracing = Tracing(collector(options.otlp), service.name, instance.name, instance.version)
     peers = Peers(options.outbound, clock)
-    behaviour = Behaviour(service, random.Random(seed), in_order=seed is not None)
+    behaviour = Behaviour(service, random.Random(seed), in_order=seed is not None, version=instance.version)
     scripted = ScriptedService(instance, behaviour, peers, clock)
     health = Health(_probes(options, service, clock))
 

@@ -26,12 +26,16 @@ class Behaviour:
 
     `service` may be replaced while it runs: the next request is drawn from the new one. Draws follow from
     the request, or, with `in_order` (a run with a seed), only from `rng` and from how many came before.
+    `version` is the instance's: a call that names versions is made by these alone.
     """
 
-    def __init__(self, service: Service, rng: random.Random, *, in_order: bool = False) -> None:
+    def __init__(
+        self, service: Service, rng: random.Random, *, in_order: bool = False, version: str = ""
+    ) -> None:
         self.service = service
         self._rng = rng
         self._in_order = in_order
+        self._version = version
 
     def decide(self, request: str = "") -> Decision:
         """Draw for one request: first the error, as isotope does, then the latency, then each call.
@@ -48,11 +52,14 @@ class Behaviour:
             steps.append(Sleep(service.latency.sample(rng)))
         for step in service.script:
             if isinstance(step, Concurrent):
-                steps.append(Concurrent(tuple(part for part in step.steps if _happens(part, rng))))
-            elif _happens(step, rng):
+                steps.append(Concurrent(tuple(part for part in step.steps if self._happens(part, rng))))
+            elif self._happens(step, rng):
                 steps.append(step)
         return Decision(False, tuple(steps))
 
-
-def _happens(step: Sleep | Call, rng: random.Random) -> bool:
-    return isinstance(step, Sleep) or step.probability >= 1 or rng.random() < step.probability
+    def _happens(self, step: Sleep | Call, rng: random.Random) -> bool:
+        if isinstance(step, Sleep):
+            return True
+        if step.versions and self._version not in step.versions:
+            return False
+        return step.probability >= 1 or rng.random() < step.probability

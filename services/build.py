@@ -33,14 +33,6 @@ def _service(service: ServiceDocument, document: TopologyDocument, line: int) ->
     def setting(name: str) -> Any:
         return document.setting(service, name)
 
-    def one_or_many(one: str, many: str, otherwise: str) -> tuple[str, ...]:
-        for source in (service, document.shared):
-            if getattr(source, many):
-                return tuple(getattr(source, many))
-            if getattr(source, one):
-                return (getattr(source, one),)
-        return (otherwise,)
-
     scripted = service.command is None
     health = setting("health")
     path = health.path if health else None
@@ -49,8 +41,8 @@ def _service(service: ServiceDocument, document: TopologyDocument, line: int) ->
         line=line,
         is_entrypoint=service.is_entrypoint,
         replicas=setting("num_replicas"),
-        versions=one_or_many("version", "versions", "v1"),
-        zones=one_or_many("zone", "zones", ""),
+        versions=document.one_or_many(service, "version", "versions", "v1"),
+        zones=document.one_or_many(service, "zone", "zones", ""),
         labels=tuple(service.labels.items()),
         error_rate=setting("error_rate") if scripted else 0.0,
         request_size=setting("request_size"),
@@ -78,6 +70,7 @@ def _script(items: tuple[ScriptItem, ...], request_size: int) -> tuple[Step, ...
             path=call.path,
             timeout=call.timeout,
             required=call.required,
+            versions=call.versions,
         )
 
     return tuple(

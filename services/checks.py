@@ -28,6 +28,7 @@ def faults_of_the_whole(document: TopologyDocument, lines: Lines) -> Iterator[Fa
         for place, call in _calls(document, index):
             if call.service in names:
                 edges.append(Edge(service.name, call.service, call.probability or 1.0, place))
+                yield from _faults_of_versions(place, call, service, document)
             elif place not in reported and not is_outside(
                 call.service, outside
             ):  # a call in defaults is every service's
@@ -50,6 +51,17 @@ def _faults_of_replicas(place: Path, service: ServiceDocument, document: Topolog
         if count > replicas:
             problem = f"{count} {many} for {replicas} replicas: the last would never run"
             yield Fault((*place, many), problem, f'write "numReplicas: {count}", or fewer {many}')
+
+
+def _faults_of_versions(
+    place: Path, call: CallDocument, service: ServiceDocument, document: TopologyDocument
+) -> Iterator[Fault]:
+    """A call that names versions which no replica of the caller has would never be made by them."""
+    own = document.one_or_many(service, "version", "versions", "v1")
+    for version in call.versions:
+        if version not in own:
+            problem = f'"{service.name}" has no version "{version}"'
+            yield Fault((*place[:-1], "versions"), problem, f"its versions: {', '.join(own)}")
 
 
 def _faults_of_entrypoints(document: TopologyDocument, lines: Lines, edges: list[Edge]) -> Iterator[Fault]:

@@ -53,6 +53,7 @@ class CallDocument(Part):
     path: HttpPath = "/"
     timeout: Duration | None = None
     required: Flag = True
+    versions: tuple[Label, ...] = ()  # whose replicas make the call; none named = all
 
     @model_validator(mode="after")
     def _one_size(self) -> "CallDocument":
@@ -236,6 +237,15 @@ class TopologyDocument(Part):
     def setting(self, service: ServiceDocument, name: str) -> Any:
         """A service's own setting, else the shared one, else isotope's default."""
         return getattr(service if name in service.model_fields_set else self.shared, name)
+
+    def one_or_many(self, service: ServiceDocument, one: str, many: str, otherwise: str) -> tuple[str, ...]:
+        """A setting that has a plural: the service's in either spelling, else the shared one's."""
+        for source in (service, self.shared):
+            if getattr(source, many):
+                return tuple(getattr(source, many))
+            if getattr(source, one):
+                return (getattr(source, one),)
+        return (otherwise,)
 
 
 def _one_of(part: Part, one: str, other: str) -> None:

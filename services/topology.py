@@ -19,6 +19,7 @@ class Call:
     """A request to another service. `size` bytes of body, `probability` 0..1, `timeout` seconds.
 
     A failed call that is `required` fails the caller's answer; another one only shows in its tree.
+    With `versions` only replicas of these make it.
     """
 
     service: str
@@ -29,6 +30,7 @@ class Call:
     path: str = "/"
     timeout: float | None = None
     required: bool = True
+    versions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,15 @@ def test_the_probability_of_each_call_is_its_own() -> None:
     assert 19_740 <= oftens <= 19_860
 
 
+def test_a_call_of_some_versions_is_made_by_these_alone() -> None:
+    script = (Call("b", versions=("v2",)), Concurrent((Call("c", versions=("v1", "v2")), Call("d"))))
+    made = {
+        version: Behaviour(service(script=script), random.Random(1), version=version).decide().steps
+        for version in ("v1", "v2")
+    }
+    assert made == {"v1": script[1:], "v2": script}
+
+
 def test_a_service_can_be_replaced_while_it_runs() -> None:
     behaviour = Behaviour(service(), random.Random(1))
     assert not behaviour.decide().fails

@@ -182,7 +182,15 @@ def test_who_is_asked_for_and_is_not_there() -> None:
 
 
 def test_names_that_ship_need_no_file() -> None:
-    assert shipped_topologies() == ("chain", "fanout", "isotope-canonical", "isotope-tree", "shop", "star")
+    assert shipped_topologies() == (
+        "bookinfo",
+        "chain",
+        "fanout",
+        "isotope-canonical",
+        "isotope-tree",
+        "shop",
+        "star",
+    )
     assert load_topology("shop").file.endswith("services/topologies/shop.yaml")
     with pytest.raises(TopologyError) as caught:
         load_topology("shpo")
@@ -218,6 +226,33 @@ def test_the_star_is_one_service_of_three() -> None:
     star = load_topology("star")
     assert [(service.name, service.replicas) for service in star.services] == [("orders", 3)]
     assert star.entrypoint.calls() == ()
+
+
+def test_bookinfo_has_three_versions_of_reviews_and_two_call_ratings() -> None:
+    bookinfo = load_topology("bookinfo")
+    assert bookinfo.entrypoint.name == "productpage"
+    assert [call.service for call in bookinfo.entrypoint.calls()] == ["details", "reviews"]
+    reviews = bookinfo.service("reviews")
+    assert (reviews.versions, reviews.replicas) == (("v1", "v2", "v3"), 3)
+    assert reviews.calls() == (Call("ratings", required=False, versions=("v2", "v3")),)
+
+
+def test_a_call_names_versions_that_its_caller_has() -> None:
+    text = """\
+defaults: {numReplicas: 2}
+services:
+- name: a
+  isEntrypoint: true
+  versions: [v1, v2]
+  script: [call: {service: b, versions: [v3]}]
+- name: b
+"""
+    with pytest.raises(TopologyError) as caught:
+        parse_topology(text, "f")
+    assert str(caught.value) == (
+        'f:6: services[0].script[0].call.versions: "a" has no version "v3" (its versions: v1, v2)'
+    )
+    assert parse_topology(text.replace("v3", "v2"), "f").entrypoint.calls()[0].versions == ("v2",)
 
 
 @pytest.mark.parametrize("name", ["isotope-tree", "isotope-canonical"])
