@@ -27,6 +27,7 @@ from .wire.forward import (
 )
 from .wire.forwarded import told, vouched
 from .wire.serialize import join_head
+from .wire.target import shadow_host
 
 if TYPE_CHECKING:
     from .attempt import Target
@@ -210,7 +211,7 @@ class Outbound(Proxy):
         span = exchange.span.apart(self.rng)
         attempt = Attempt(1, pick, now, span.span_id, "mirror")
         lines = self.request_lines(exchange, route)
-        lines[1] = b"host: %b-shadow\r\n" % key.partition("|")[0].encode()  # as Envoy marks copies
+        lines[1] = b"host: %b\r\n" % shadow_host(lines[1].removeprefix(b"host: ").rstrip())
         if self._leaves:  # who hears of us is the copy's destination, not the request's
             own = self._self_fields[0]
             lines = [line for line in lines if line is not own]

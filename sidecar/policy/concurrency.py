@@ -1,10 +1,12 @@
 """Bulkhead: how many requests may be at one upstream at once, and how many may wait, for how long."""
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
 from .errors import check_range
 
+PENDING_MAX: Final = 2**31 - 1  # Istio's largest: no limit
 ENTERED: Final = 0
 MUST_WAIT: Final = 1
 FULL: Final = 2
@@ -15,6 +17,7 @@ class BulkheadPolicy:
     """Caps of one sidecar process for one upstream (C callers allow C times as much at the callee).
 
     `max_active` is Envoy's max_requests: an app with event streams or long polls has hundreds under way.
+    `max_wait_s` is our own bound of a queue that no document speaks of.
     """
 
     max_active: int = 1024
@@ -23,8 +26,8 @@ class BulkheadPolicy:
 
     def __post_init__(self) -> None:
         check_range("bulkhead.max_active", self.max_active, 1, 1_000_000)
-        check_range("bulkhead.max_pending", self.max_pending, 0, 1_000_000)
-        check_range("bulkhead.max_wait_s", self.max_wait_s, 0.0, 60.0)
+        check_range("bulkhead.max_pending", self.max_pending, 0, PENDING_MAX)
+        check_range("bulkhead.max_wait_s", self.max_wait_s, 0.0, math.inf)
 
 
 class Bulkhead:

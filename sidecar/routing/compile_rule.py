@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from ..policy.admission import AdmissionPolicy
+from ..policy.concurrency import PENDING_MAX
 from ..policy.fallback import FallbackPolicy, StaticAnswer
 from ..policy.hash_key import RING_MIN, TABLE_SIZE, HashKey, NewCookie
 from ..policy.hedge import HedgePolicy
@@ -204,10 +205,16 @@ def _pool(policy: UpstreamPolicy, block: ConnectionPool) -> UpstreamPolicy:
     tcp, http = block.tcp, block.http
     bulkhead, connection = policy.bulkhead, policy.connection
     most = _most_active(block)
+    pending = http.http1MaxPendingRequests or PENDING_MAX  # 0 is not given, as Istio reads it
     if most is not None:
-        bulkhead = replace(bulkhead, max_active=most)
-    if http.http1MaxPendingRequests is not None:
-        bulkhead = replace(bulkhead, max_pending=http.http1MaxPendingRequests)
+        # Envoy's queue is for connections: who finds them free, but too many requests under way, is refused
+        queued = tcp.maxConnections == most
+        bulkhead = replace(bulkhead, max_active=most, max_pending=pending if queued else 0)
+    elif pending < PENDING_MAX:
+        bulkhead = replace(bulkhead, max_pending=pending)
+    if most is not None or pending < PENDING_MAX:
+        # it has no clock of its own: who waits in it ends with the request's timeout, if there is one
+        bulkhead = replace(bulkhead, max_wait_s=math.inf)
     if tcp.connectTimeout is not None:
         connection = replace(connection, connect_timeout_s=tcp.connectTimeout)
     # of the two the one for HTTP decides; TCP's may be days, or none (0s), for the sake of TCP services

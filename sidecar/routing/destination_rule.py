@@ -174,7 +174,9 @@ class TCPSettings(Base):
 
 
 class HTTPSettings(Base):
-    """Bulkhead and reuse of connections."""
+    """Bulkhead and reuse of connections. Who is above maxConnections waits, up to http1MaxPendingRequests
+    (0 = any number), as long as the request may take; who is above http2MaxRequests is refused at once.
+    """
 
     not_honoured: ClassVar[dict[str, str]] = {
         "maxRetries": "retries have a budget: trafficPolicy.retryBudget",

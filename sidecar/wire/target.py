@@ -10,6 +10,12 @@ from .headers import is_host
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
 
 
+def shadow_host(host: bytes) -> bytes:
+    """The Host of a copy for a mirror, as Envoy marks it: `web:8080` becomes `web-shadow:8080`."""
+    name, colon, port = host.rpartition(b":")
+    return b"%b-shadow:%b" % (name, port) if colon and port.isdigit() else host + b"-shadow"
+
+
 def other_form(method: bytes, target: bytes, host: bytes) -> tuple[bytes, bytes]:
     """(path or '*', host) of a target that does not begin with a slash.
 

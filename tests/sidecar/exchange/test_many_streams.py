@@ -35,10 +35,11 @@ class Streams:
 
 
 def pool(**limits: int) -> str:
-    """A rule with these limits."""
+    """A rule with these limits. Who would wait for a connection does so for a moment only."""
     tcp = f"tcp: {{maxConnections: {limits['connections']}}}" if "connections" in limits else ""
     http = f"http: {{http2MaxRequests: {limits['requests']}}}" if "requests" in limits else ""
-    return rule(f"trafficPolicy: {{connectionPool: {{{', '.join(filter(None, (tcp, http)))}}}}}")
+    limited = ", ".join(filter(None, (tcp, http)))
+    return rule(f"trafficPolicy: {{connectionPool: {{{limited}}}}}", notes="mesh/max-wait: 100ms")
 
 
 @pytest.mark.parametrize(

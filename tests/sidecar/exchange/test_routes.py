@@ -346,7 +346,7 @@ async def test_a_mirror_gets_a_copy_and_changes_nothing(shadow: Script) -> None:
             assert (answer.status, answer.body) == (200, b"ok")
         await until(lambda: len(rig.outbound.mirrored) >= 1 and sum(rig.outbound.mirrored.values()) == 2)
         if shadow is not silent:
-            assert [b"host: copy-shadow" in head.lower() for head in copy.heads] == [True, True]
+            assert [b"host: svc-shadow" in head.lower() for head in copy.heads] == [True, True]
             assert b"content-length: 5" in copy.heads[1].lower()
         await rig.settled()
 

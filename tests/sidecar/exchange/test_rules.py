@@ -58,8 +58,8 @@ async def test_probes_of_silent_connections() -> None:
 
 
 async def test_a_port_has_limits_of_its_own() -> None:
-    """Nobody may wait at 9080, where one request is under way; at 80 both pass."""
-    limits = "connectionPool: {tcp: {maxConnections: 1}, http: {http1MaxPendingRequests: 0}}"
+    """At 9080 one request is under way, one waits as long as it takes, one is refused; at 80 all pass."""
+    limits = "connectionPool: {tcp: {maxConnections: 1}, http: {http1MaxPendingRequests: 1}}"
     ports = rule(f"trafficPolicy: {{portLevelSettings: [{{port: {{number: 9080}}, {limits}}}]}}")
     go_on = asyncio.Event()
 
@@ -70,19 +70,23 @@ async def test_a_port_has_limits_of_its_own() -> None:
             peer.send(OK)
 
     async with ScriptedUpstream(script) as up, Rig({"svc": [up.address]}, policies=ports) as rig:
-        for port, passing in ((b"9080", 1), (b"80", 2)):
+        for port, passing in ((b"9080", 1), (b"80", 3)):
             go_on.clear()
             before = len(up.heads)
-            clients = [await rig.connect() for _ in range(2)]
+            clients = [await rig.connect() for _ in range(3)]
             for number, client in enumerate(clients, 1):
                 await client.send(b"GET / HTTP/1.1\r\nHost: svc:%b\r\n\r\n" % port)
                 least = before + min(number, passing)
                 await until(lambda least=least: len(up.heads) == least)  # type: ignore[misc]  # one argument
             answers = asyncio.gather(*(client.answer() for client in clients))
             if passing == 1:
-                await until(lambda: rig.outbound.in_flight == 1)
+                await until(lambda: rig.outbound.in_flight == 2)
             go_on.set()
-            assert sorted(answer.status for answer in await answers) == [200, 503 if passing == 1 else 200]
+            assert sorted(answer.status for answer in await answers) == [
+                200,
+                200,
+                503 if passing == 1 else 200,
+            ]
         await rig.settled()
         assert rig.destinations.get("svc||9080") is not None
         rig.apply(rule())

@@ -2,6 +2,7 @@
 refused.
 """
 
+import math
 import random
 import re
 import subprocess
@@ -110,6 +111,7 @@ def test_a_destination_rule_becomes_settings() -> None:
     made = compiled(REVIEWS)
     policy = made.destination("reviews").policy
     assert (policy.bulkhead.max_active, policy.bulkhead.max_pending) == (1, 1)
+    assert policy.bulkhead.max_wait_s == math.inf  # Envoy's queue has no clock
     assert policy.connection.connect_timeout_s == 0.03
     assert policy.connection.max_requests == 1
     assert policy.outlier == OutlierPolicy(errors_5xx=1, interval_s=1.0, base_s=180.0, max_percent=100)
@@ -810,3 +812,35 @@ def test_a_sidecar_without_documents_imports_no_models() -> None:
 def test_what_a_listener_takes_is_what_the_warning_says() -> None:
     """The number is written down twice, for documents know nothing of sockets."""
     assert CLIENTS_MAX == MAX_CONNECTIONS
+
+
+@pytest.mark.parametrize(
+    ("pool", "expected"),
+    [
+        ("{http: {http1MaxPendingRequests: 7}}", (1024, 7, math.inf)),
+        ("{tcp: {maxConnections: 3}}", (3, 2**31 - 1, math.inf)),
+        ("{tcp: {maxConnections: 3}, http: {http1MaxPendingRequests: 0}}", (3, 2**31 - 1, math.inf)),
+        ("{http: {http2MaxRequests: 3}}", (3, 0, math.inf)),
+        (
+            "{tcp: {maxConnections: 4}, http: {http2MaxRequests: 3, http1MaxPendingRequests: 9}}",
+            (3, 0, math.inf),
+        ),
+        (
+            "{tcp: {maxConnections: 3}, http: {http2MaxRequests: 3, http1MaxPendingRequests: 9}}",
+            (3, 9, math.inf),
+        ),
+        ("{tcp: {connectTimeout: 1s}}", (1024, 64, 0.1)),
+    ],
+)
+def test_a_queue_that_a_rule_speaks_of_is_as_long_as_it_says(
+    pool: str, expected: tuple[int, int, float]
+) -> None:
+    """No limit but its own, in length or in time; 0 is not given. A limit of requests refuses at once."""
+    text = f"""\
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: svc}}
+spec: {{host: svc, trafficPolicy: {{connectionPool: {pool}}}}}
+"""
+    bulkhead = compile_documents(parse_text(text), Identity()).destination("svc").policy.bulkhead
+    assert (bulkhead.max_active, bulkhead.max_pending, bulkhead.max_wait_s) == expected
