@@ -1,0 +1,68 @@
+"""A program that says what it was asked, and answers as it is asked to: `python parrot_app.py PORT NAME`.
+
+    x-answer: 503             this status, of every replica
+    x-answer: 503@store-2     of this replica alone
+    x-answer: 503<3           as long as the sidecar counts fewer attempts than 3
+    x-pause: 0.5              so many seconds later
+
+Else 200. The body is a JSON of who answers and of what came; `GET /heard` tells all that came.
+"""
+
+import json
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
+
+ATTEMPT = "x-envoy-attempt-count"
+
+
+class Parrot(BaseHTTPRequestHandler):
+    """One request."""
+
+    protocol_version = "HTTP/1.1"
+    name: ClassVar[str]
+    heard: ClassVar[list[dict[str, str]]] = []
+    lock = threading.Lock()
+
+    def do_GET(self) -> None:
+        if self.path == "/heard":
+            with self.lock:
+                return self._say(200, list(self.heard))
+        if self.path == "/health":
+            return self._say(200, "well")
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        what = {"instance": self.name, "method": self.command, "path": self.path, **headers}
+        with self.lock:
+            self.heard.append(what)
+        time.sleep(float(headers.get("x-pause", 0)))
+        return self._say(self._status(headers), what)
+
+    do_POST = do_PUT = do_DELETE = do_OPTIONS = do_GET
+
+    def _status(self, headers: dict[str, str]) -> int:
+        asked = headers.get("x-answer", "200")
+        status, _, who = asked.partition("@")
+        status, _, attempt = status.partition("<")
+        spared = (who and who != self.name) or (attempt and int(headers.get(ATTEMPT, 1)) >= int(attempt))
+        return 200 if spared else int(status)
+
+    def _say(self, status: int, document: object) -> None:
+        body = json.dumps(document).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("x-app", "parrot")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """The sidecar writes an access log."""
+
+
+if __name__ == "__main__":
+    Parrot.name = sys.argv[2]
+    server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Parrot)
+    server.daemon_threads = True
+    server.serve_forever()
