@@ -52,7 +52,8 @@ unknown.
   `trafficPolicy` of the oldest that has one. A host may be a pattern (`*.local`), which holds for services
   that no rule names.
 - **VirtualServices of one host**: at the sidecars the oldest alone acts; at the ingress those that name a
-  gateway are put together in order, and rules that take every request come last.
+  gateway are put together in order, and rules that take every request come last. A host may be a
+  pattern here, too, of the full names (`*.default.svc.cluster.local`).
 - **ServiceEntries of one host** have the ports of all; at a port of several the endpoints add up where they
   are written (STATIC), else the oldest alone acts. `sidecar/boundary.py` has what is never reached through
   them: the registry, the mesh's own listeners, and this machine unless a document writes its address.

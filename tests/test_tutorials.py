@@ -33,7 +33,7 @@ def test_each_task_has_a_page() -> None:
 
 @pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
 def test_documents_and_links(page: Path) -> None:
-    """Every document compiles and is applied by its name; of the mesh it speaks of services that bookinfo has."""
+    """Every document compiles, is applied by its name, and speaks of services that bookinfo has."""
     bookinfo = {service.name for service in load_topology("bookinfo").services}
     text = page.read_text()
     for block in blocks(page):

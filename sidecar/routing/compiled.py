@@ -17,7 +17,7 @@ from ..policy.settings import EmptyRule, UpstreamPolicy
 from .connection_table import ConnectionTable
 from .match import Match
 from .outside import Entry, Outside, parts_of
-from .table import RouteTable
+from .table import RouteTable, full_name_of
 
 ROUTES_MAX: Final = 50_000
 """Of a set: an arm for each match of its rule, and a rule for each host of its document. Half a second."""
@@ -72,9 +72,7 @@ class Rules:
         """The pattern whose rules hold for a service."""
         if service in self._by_key:
             return None
-        full = service if "." in service else f"{service}.default"
-        # a name with more dots is one of the internet
-        names = (service, f"{full}.svc.cluster.local" if full.count(".") == 1 else service)
+        names = (service, full_name_of(service))
         return next((each for each in self._patterns if any(name.endswith(each[1:]) for name in names)), None)
 
     def get(self, key: str, /) -> HashKey | None:

@@ -58,6 +58,13 @@ def service_name(host: str) -> str:
     return host
 
 
+def full_name_of(service: str) -> str:
+    """The name that Kubernetes has for a service of the mesh, which patterns of documents are about."""
+    full = service if "." in service else f"{service}.default"
+    # a name with more dots is one of the internet
+    return f"{full}.svc.cluster.local" if full.count(".") == 1 else service
+
+
 class Rule:
     """One http rule: its matches (none = every request) and, for each of them, the route to take."""
 
@@ -79,12 +86,15 @@ class Hosts:
         wild = [(host[1:], tuple(found)) for host, found in rules.items() if host.startswith("*")]
         self.wildcards = sorted(wild, key=lambda entry: -len(entry[0]))
 
-    def find(self, host: str, service: str) -> tuple[Rule, ...]:
-        """The rules of a host, or of the service that it names."""
+    def find(self, host: str, service: str, full: str = "") -> tuple[Rule, ...]:
+        """The rules of a host, or of the service that it names; a pattern may be of its `full` name."""
         return (
             self.exact.get(host)
             or self.exact.get(service)
-            or next((found for suffix, found in self.wildcards if host.endswith(suffix)), ())
+            or next(
+                (rules for suffix, rules in self.wildcards if host.endswith(suffix) or full.endswith(suffix)),
+                (),
+            )
         )
 
     def all(self) -> list[tuple[Rule, ...]]:
@@ -193,11 +203,12 @@ class RouteTable:
             else:
                 service = self._service_of(host)
             known = parts_of(service).service if service else host
-            rules = self._rules.find(host, known if known != host else named)
+            full = full_name_of(service) if service and not outside.has(known) else ""
+            rules = self._rules.find(host, known if known != host else named, full)
         else:
             bound = self._bound
             rules = bound.find(host, service_name(host)) or bound.find(service, service)
-            rules = rules or self._rules.find(service, service)
+            rules = rules or self._rules.find(service, service, full_name_of(service))
         default = None
         if service is not None:
             ported, own = self._ports.get(service, {}), self.default_service is None
@@ -239,7 +250,9 @@ class RouteTable:
         """
         parts = parts_of(key)
         whole = not parts.subset or key in self._ports.get(parts.service, {}).values()
-        return whole and (parts.service not in self._rules.exact or bool(parts.host))
+        if not whole or parts.host:
+            return whole
+        return not self._rules.find(parts.service, parts.service, full_name_of(parts.service))
 
     def arms(self) -> dict[str, tuple[str, float]]:
         """Of each destination that a rule splits its requests among: (rule, percent of them)."""

@@ -3,7 +3,8 @@
     x-answer: 503             this status, of every replica
     x-answer: 503@store-2     of this replica alone
     x-answer: 503<3           as long as the sidecar counts fewer attempts than 3
-    x-pause: 0.5              so many seconds later
+    x-answer: cut             no answer, the end of the connection
+    x-pause: 0.5              so many seconds later; 0.5@store-2, 0.5<3
 
 Else 200. The body is a JSON of who answers and of what came; `GET /heard` tells all that came.
 """
@@ -33,21 +34,25 @@ class Parrot(BaseHTTPRequestHandler):
         if self.path == "/health":
             return self._say(200, "well")
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        headers = {name.lower(): value for name, value in self.headers.items()}
+        headers = {name.lower(): ", ".join(self.headers.get_all(name) or ()) for name in self.headers}
         what = {"instance": self.name, "method": self.command, "path": self.path, **headers}
         with self.lock:
             self.heard.append(what)
-        time.sleep(float(headers.get("x-pause", 0)))
-        return self._say(self._status(headers), what)
+        time.sleep(float(self._meant(headers, "x-pause") or 0))
+        answer = self._meant(headers, "x-answer") or "200"
+        if answer == "cut":
+            self.close_connection = True
+            return None
+        return self._say(int(answer), what)
 
     do_POST = do_PUT = do_DELETE = do_OPTIONS = do_GET
 
-    def _status(self, headers: dict[str, str]) -> int:
-        asked = headers.get("x-answer", "200")
-        status, _, who = asked.partition("@")
-        status, _, attempt = status.partition("<")
+    def _meant(self, headers: dict[str, str], name: str) -> str:
+        """What is asked for, if it is asked of this replica and for this attempt; else nothing."""
+        asked, _, who = headers.get(name, "").partition("@")
+        asked, _, attempt = asked.partition("<")
         spared = (who and who != self.name) or (attempt and int(headers.get(ATTEMPT, 1)) >= int(attempt))
-        return 200 if spared else int(status)
+        return "" if spared else asked
 
     def _say(self, status: int, document: object) -> None:
         body = json.dumps(document).encode()

@@ -127,6 +127,21 @@ def test_exact_hosts_before_long_wildcards_before_short_ones() -> None:
     assert upstream(table, "orders") == "any"
 
 
+def test_a_pattern_is_of_full_names_too() -> None:
+    """As in Istio: however a service of the mesh is called; not one that has rules of its own."""
+    rules = {
+        "*.default.svc.cluster.local": [to("all")],
+        "*.prod.svc.cluster.local": [to("far")],
+        "users": [to("u")],
+    }
+    table = RouteTable(rules, known=("orders", "users", "pay.prod").__contains__)
+    for host in ("orders", "orders:80", "orders.default", "orders.default.svc.cluster.local"):
+        assert upstream(table, host) == "all", host
+    assert (upstream(table, "users"), upstream(table, "pay.prod")) == ("u", "far")
+    assert upstream(table, "nobody") is None
+    assert (table.reaches("orders"), table.reaches("users")) == (False, False)
+
+
 def test_rules_of_a_host_come_before_those_of_the_service_that_it_names() -> None:
     """`orders.localhost` is the service `orders` only if nobody says otherwise."""
     table = RouteTable({"orders": [to("a")], "orders.localhost": [to("b")]}, known=KNOWN)
