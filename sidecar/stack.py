@@ -240,7 +240,7 @@ class Upstream(Members):
         `status`: of the answer, 0 = none. `retried_below`: the answer says that a hop below has already
         retried. `policy`: the route's, if it has one.
         """
-        if self.service.watching and not self._ready:
+        if not self._ready and (self.service.watching or self._outlier.detector is not None):
             return NOBODY_READY
         return decide_retry(
             policy or self.policy.retry,

@@ -8,6 +8,7 @@ import random
 import zlib
 from collections.abc import Callable, Sequence
 
+from ..policy.admission import AdmissionPolicy
 from ..policy.breaker import Breaker
 from ..policy.concurrency import Bulkhead
 from ..policy.events import Listener, PolicyEvent
@@ -167,7 +168,19 @@ class Members:
         self._bulkhead.policy = policy.bulkhead
         self._outlier.set_policy(policy.breaker)
         self._outlier.set_detection(policy.outlier)
+        if not self._judges:
+            now = self._clock()
+            for endpoint in self.endpoints.all:
+                if endpoint.health == "critical":
+                    self._health_changed(endpoint, now)  # the registry's word is nobody's rule
+            self.service.dismiss()
         self._rebuild()
+
+    @property
+    def _judges(self) -> bool:
+        """Whether the service has a breaker of its own: not where a rule's outlierDetection alone decides."""
+        policy = self.policy
+        return policy.breaker.enabled or policy.fallback is not None or policy.admission != AdmissionPolicy()
 
     def set_place(self, place: Place) -> None:
         """Where the caller is, for policies that prefer what is near."""
@@ -259,4 +272,5 @@ class Members:
         self._find_due()
         if self._chooser is not None:
             self._chooser.rebuild(self.endpoints.all, ready)
-        self.service.consider()
+        if self._judges:
+            self.service.consider()

@@ -268,6 +268,24 @@ class Breaker(Sightings):
         self._reset(now)
         self._machine.close()
 
+    def acquit(self, now: float) -> None:
+        """Other rules judge from now on: what ours have found is forgotten, at once."""
+        if self.forced is not None or self.ejected or (self.state is State.CLOSED and not self.held):
+            return
+        held, self.held = self.held, False
+        self.level = 0
+        self.ramp = 1.0
+        self.reason = "other rules"
+        self.score = 0.0
+        self.until = 0.0
+        self._numbers = {}
+        self._reset(now)
+        if self.state is not State.CLOSED:
+            self._machine.close()
+        elif held:
+            self._schedule()
+            self._pool.changed(self, "floor", "held", "closed", self._numbers)
+
     def half_open(self, now: float) -> None:
         """Open -> half-open: `policy.permits` probes at a time, `policy.need` good ones in a row."""
         self._numbers = {"permits": self.policy.permits, "need": self.policy.need}

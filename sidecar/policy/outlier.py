@@ -84,10 +84,13 @@ class Outlier:
         return breaker
 
     def set_policy(self, policy: BreakerPolicy) -> None:
-        """New rules for all; what was seen stays."""
+        """New rules for all; what was seen stays, and what was judged, as long as they judge at all."""
+        dismissed = self.policy.enabled and not policy.enabled
         self.policy = policy
         for breaker in self._breakers.values():
             breaker.set_policy(policy)
+            if dismissed:
+                breaker.acquit(self._clock())
         self.enforce_floor()
 
     def set_detection(self, policy: OutlierPolicy | None) -> None:

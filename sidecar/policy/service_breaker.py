@@ -57,6 +57,13 @@ class ServiceBreaker:
             self.reason = "every endpoint is bad"
             self._machine.open()
 
+    def dismiss(self) -> None:
+        """Other rules decide from now on: nobody is turned away, unless an operator wants it."""
+        if self.watching and self.forced is None:
+            self.watching = False
+            self.reason = "other rules"
+            self._machine.close()
+
     def admit(self) -> bool:
         """May this request pass; only asked while `watching`."""
         if self.forced is not None:

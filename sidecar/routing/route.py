@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
+from typing import Final
 
 from ..policy.hash_key import HashKey
 from ..policy.http_fault import HttpFault
@@ -48,6 +49,9 @@ class Rewrite:
         return bare + mark + query
 
 
+_DEFAULT_PORT: Final = {"http": ":80", "https": ":443"}
+
+
 @dataclass(frozen=True, slots=True)
 class Redirect:
     """A 3xx with a Location built from the request and what is given here."""
@@ -61,6 +65,8 @@ class Redirect:
     def location(self, scheme: str, authority: str, path: bytes) -> bytes:
         """`scheme`, `authority` and `path` of the request as it came."""
         host = self.authority or authority
+        if self.port is None and self.authority is None and self.scheme not in (None, scheme):
+            host = host.removesuffix(_DEFAULT_PORT.get(scheme, "!"))  # as Envoy: it is not the new scheme's
         if self.port is not None:
             bare, _, number = host.rpartition(":")
             bare = bare if bare and number.isdecimal() else host

@@ -334,6 +334,13 @@ def test_a_redirect_keeps_the_query(mesh: TaskMesh) -> None:
     assert mesh.ask("GET web/old?a=1&b=2").heads["location"] == "http://web/new?a=1&b=2"
 
 
+def test_a_redirect_to_https_leaves_the_port_of_http(mesh: TaskMesh) -> None:
+    """Envoy: a default port goes with its scheme, another one stays."""
+    put(mesh, virtual_service("[{redirect: {scheme: https}}]"))
+    asked = [mesh.ask(f"GET {host}/x").heads["location"] for host in ("web:80", "web:8080")]
+    assert asked == ["https://web/x", "https://web:8080/x"]
+
+
 def test_direct_response(mesh: TaskMesh) -> None:
     """Istio: the sidecar answers, with the body; nothing reaches the service."""
     put(mesh, virtual_service("[{directResponse: {status: 418, body: {string: teapot}}}]"))
@@ -770,6 +777,42 @@ def test_an_ejection_ends(mesh: TaskMesh) -> None:
     )
     assert set(after_failures(mesh, "500@store-1")) == {"v2"}
     until(lambda: mesh.ask("GET store/").got == "v1", 5)
+
+
+def test_a_detection_that_begins_finds_nobody_out(mesh: TaskMesh) -> None:
+    """Istio: from the moment that it is there it alone decides, whatever was found before."""
+    for _ in range(30):
+        mesh.ask("GET copy/", {"x-answer": "500"})
+    put(mesh, destination_rule("{outlierDetection: {consecutive5xxErrors: 5}}", "copy"))
+    assert {mesh.ask("GET copy/").status for _ in range(20)} == {200}
+
+
+def test_all_that_were_ejected_are_back_for_all_requests(mesh: TaskMesh) -> None:
+    """Istio: nobody is turned away once the ejection is over."""
+    words = "consecutive5xxErrors: 2, interval: 100ms, baseEjectionTime: 400ms, maxEjectionPercent: 100"
+    put(mesh, NO_RETRIES, ejecting(words))
+    for _ in range(10):
+        mesh.ask("GET store/", {"x-answer": "500"})
+    until(lambda: mesh.ask("GET store/").status == 200, 5)
+    until(lambda: {mesh.ask("GET store/").got for _ in range(6)} == {"v1", "v2"}, 5)
+
+
+def test_who_waits_for_a_connection_ends_with_the_timeout(mesh: TaskMesh) -> None:
+    """Istio: the route's timeout is of the time in the queue, too."""
+    put(
+        mesh,
+        destination_rule("{connectionPool: {tcp: {maxConnections: 1}}}", "copy"),
+        virtual_service("[{timeout: 500ms, route: [{destination: {host: copy}}]}]", "copy"),
+    )
+    replies = mesh.at_once(3, "GET copy/", {"x-pause": "0.35"})
+    assert Counter(reply.status for reply in replies) == {200: 1, 504: 2}
+
+
+def test_too_many_requests_are_refused_at_once(mesh: TaskMesh) -> None:
+    """Istio: http2MaxRequests has no queue."""
+    put(mesh, destination_rule("{connectionPool: {http: {http2MaxRequests: 1}}}", "copy"))
+    replies = mesh.at_once(4, "GET copy/", {"x-pause": "0.4"})
+    assert Counter((reply.status, reply.flag) for reply in replies) == {(200, ""): 1, (503, "UO"): 3}
 
 
 def test_a_pool_that_is_full_answers_503(mesh: TaskMesh) -> None:

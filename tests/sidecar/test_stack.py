@@ -331,6 +331,47 @@ def test_outlier_detection_stands_in_the_place_of_our_breaker() -> None:
     assert first.breaker.ramp == 1.0
 
 
+def test_where_a_document_s_detection_begins_our_own_breakers_end() -> None:
+    """Nobody is held back, or turned away, for what they found before; not even for a moment."""
+    bench = Bench(3)
+    for index in (1, 2, 3):
+        bench.fail_at(f"orders-{index}", times=10)
+    assert bench.up.service.watching
+    bench.up.set_policy(
+        UpstreamPolicy(outlier=OutlierPolicy(errors_5xx=0), breaker=BreakerPolicy(enabled=False))
+    )
+    assert ("breaker", "", "closed") in bench.kinds()
+    assert Counter(bench.answer().endpoint.id for _ in range(300)).keys() == {
+        "orders-1",
+        "orders-2",
+        "orders-3",
+    }
+    assert all(each.breaker.ramp == 1.0 and not each.breaker.held for each in bench.up.endpoints.all)
+
+
+def test_what_the_registry_calls_critical_stays_out_when_our_breakers_end() -> None:
+    bench = Bench(2)
+    bench.up.update([spec(1, health="critical"), spec(2)])
+    bench.up.set_policy(UpstreamPolicy(outlier=OutlierPolicy(), breaker=BreakerPolicy(enabled=False)))
+    assert {bench.answer().endpoint.id for _ in range(20)} == {"orders-2"}
+
+
+def test_after_all_were_ejected_all_requests_pass_again_at_once() -> None:
+    """As in Envoy: no share of them is turned away until enough went well."""
+    policy = UpstreamPolicy(
+        outlier=OutlierPolicy(errors_5xx=2, interval_s=1.0, base_s=3.0, max_percent=100),
+        breaker=BreakerPolicy(enabled=False),
+    )
+    bench = Bench(2, policy)
+    for index in (1, 2):
+        bench.fail_at(f"orders-{index}", Outcome.APP_FAILURE, 20, 500)
+    rejected = bench.up.pick(())
+    assert isinstance(rejected, Rejection)
+    assert rejected.flag == "UH"
+    bench.clock.advance(4.1)
+    assert {bench.answer().endpoint.id for _ in range(100)} == {"orders-1", "orders-2"}
+
+
 def test_with_so_few_left_all_are_used() -> None:
     """minHealthPercent: the ejected one gets its share again, and is still ejected."""
     policy = UpstreamPolicy(

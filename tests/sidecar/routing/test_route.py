@@ -43,6 +43,8 @@ def test_rewrites(rewrite: Rewrite, path: bytes, expected: bytes) -> None:
         (Redirect(uri="/new?c=2"), b"http://orders:80/new?c=2"),
         (Redirect(authority="other", scheme="https"), b"https://other/a?b=1"),
         (Redirect(port=8443), b"http://orders:8443/a?b=1"),
+        (Redirect(scheme="https"), b"https://orders/a?b=1"),
+        (Redirect(scheme="http"), b"http://orders:80/a?b=1"),
     ],
 )
 def test_redirects(redirect: Redirect, expected: bytes) -> None:
