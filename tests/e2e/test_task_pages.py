@@ -445,9 +445,9 @@ def test_a_timeout_ends_a_slow_request(mesh: TaskMesh) -> None:
     """Istio: 504 and UT, after that time and not later; a quick one does not notice."""
     put(mesh, virtual_service(f"[{{timeout: 300ms, {V1}}}]"), SUBSETS)
     began = time.monotonic()
-    reply = mesh.ask("GET web/", {"x-pause": "2"})
+    reply = mesh.ask("GET web/", {"x-pause": "5"})
     assert (reply.status, reply.flag) == (504, "UT")
-    assert 0.3 <= time.monotonic() - began < 1.5
+    assert 0.3 <= time.monotonic() - began < 4
     assert mesh.ask().got == "v1"
 
 
@@ -461,7 +461,7 @@ def test_no_timeout_unless_one_is_asked_for(mesh: TaskMesh, timeout: str) -> Non
 def test_a_request_may_shorten_its_timeout(mesh: TaskMesh) -> None:
     """Istio: the app's x-envoy-upstream-rq-timeout-ms stands above the rule."""
     put(mesh, virtual_service(f"[{{timeout: 5s, {V1}}}]"), SUBSETS)
-    reply = mesh.ask("GET web/", {"x-pause": "2", "x-envoy-upstream-rq-timeout-ms": "200"})
+    reply = mesh.ask("GET web/", {"x-pause": "5", "x-envoy-upstream-rq-timeout-ms": "200"})
     assert reply.status == 504
 
 
@@ -525,8 +525,8 @@ def test_a_try_that_is_slow_once_is_saved(mesh: TaskMesh) -> None:
         mesh, store_rule("timeout: 5s, retries: {attempts: 1, perTryTimeout: 200ms, retryOn: 5xx}"), UNEJECTED
     )
     began = time.monotonic()
-    assert mesh.ask("POST store/", {"x-pause": "3<2"}).status == 200
-    assert 0.2 <= time.monotonic() - began < 2
+    assert mesh.ask("POST store/", {"x-pause": "6<2"}).status == 200
+    assert 0.2 <= time.monotonic() - began < 4
 
 
 def test_a_retry_goes_to_another_replica(mesh: TaskMesh) -> None:
@@ -549,8 +549,8 @@ def test_all_tries_share_the_timeout(mesh: TaskMesh) -> None:
     words = "timeout: 400ms, retries: {attempts: 9, perTryTimeout: 150ms, retryOn: 5xx}"
     put(mesh, store_rule(words), UNEJECTED)
     began = time.monotonic()
-    assert mesh.ask("GET store/", {"x-pause": "2", "x-mark": "shared"}).status == 504
-    assert 0.4 <= time.monotonic() - began < 1.5
+    assert mesh.ask("GET store/", {"x-pause": "5", "x-mark": "shared"}).status == 504
+    assert 0.4 <= time.monotonic() - began < 4
     assert 2 <= len(mesh.heard("shared", "store")) <= 3
 
 
@@ -595,7 +595,7 @@ def test_a_delay_and_then_the_service(mesh: TaskMesh) -> None:
     put(mesh, virtual_service(f"[{{{fault}, timeout: 200ms, {V1}}}]"), SUBSETS)
     began = time.monotonic()
     assert mesh.ask().got == "v1"
-    assert 0.3 <= time.monotonic() - began < 1.5
+    assert 0.3 <= time.monotonic() - began < 4
 
 
 def test_a_delay_and_then_an_abort(mesh: TaskMesh) -> None:
@@ -656,7 +656,7 @@ def test_a_mirror_that_fails_or_is_slow_is_not_noticed(mesh: TaskMesh) -> None:
     assert mesh.ask("GET web/", {"x-answer": "500@copy-1", "x-mark": "ill"}).got == "v1"
     put(mesh, mirror("mirror: {host: nowhere}"), SUBSETS)
     assert mesh.ask().got == "v1"
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 4
     until(lambda: len(mesh.heard("ill", "copy")) == 1)
 
 
@@ -928,7 +928,7 @@ def test_rules_of_a_host_outside(mesh: TaskMesh) -> None:
       route: [{destination: {host: api.example.com}}]
     """
     put(mesh, entry(mesh, outside(mesh)), virtual_service(rules, "api.example.com", "api"))
-    assert mesh.ask("GET api.example.com/slow", {"x-pause": "2"}).status == 504
+    assert mesh.ask("GET api.example.com/slow", {"x-pause": "5"}).status == 504
     echo = mesh.ask("GET api.example.com/v1/x").echo
     assert (echo["path"], echo["x-key"]) == ("/base/x", "secret")
     assert mesh.ask("GET api.example.com/else").status == 404
