@@ -125,8 +125,10 @@ class Engine:
         """The end of what it wrote: a line may be 16 KiB long, and lines are many."""
         kept: Ring[bytes] = Ring(MAX_LOG_FRAMES, MAX_TAIL_BYTES)
         try:
-            # as a stream: else all of it is in memory before anything can be left out
-            for frame in self._client.containers.get(container.id).logs(stream=True, **wanted):
+            # as a stream: else all of it is in memory before anything can be left out; but what is written
+            # after the question is no part of the answer
+            found = self._client.containers.get(container.id)
+            for frame in found.logs(stream=True, follow=False, **wanted):
                 kept.append(frame, len(frame))
         except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
             raise EngineError(f"docker logs {container.name}: {_line(error)}") from error
