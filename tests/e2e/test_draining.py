@@ -57,6 +57,8 @@ def test_who_is_scaled_away_or_drained_finishes_what_it_has(mesh: RealMesh) -> N
         assert [each.result().status for each in asked] == [200] * REQUESTS
         assert 4.0 < time.monotonic() - began < 15.0
         mesh.ok("scale", "slow", "2")
+        # a new replica takes its share by a ramp of ten seconds
+        until(lambda: (mesh.endpoint("front-1", "slow-2") or {}).get("ramp") == 1.0, 20)
         asked = posts(pool, mesh)
         mesh.ok("drain", "slow-1")
         mesh.ok("heal", "slow-1")
