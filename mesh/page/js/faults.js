@@ -127,6 +127,6 @@ function showPolicies(list, set) {
     ...(documents.length ? [h("table.rows", null, h("tbody", null, documents.map((/** @type {any} */ one) => h("tr", { "data-key": `${one.kind}/${one.namespace}/${one.name}` }, h("td", null, (one.namespace ?? "default") === "default" ? one.name : `${one.namespace}/${one.name}`), h("td.quiet", null, one.kind)))))]
       : [h("p.note", null, "None. Write one with: mesh apply -f FILE")]),
     ...[...(set?.problems ?? []), ...model.warnings].map((/** @type {any} */ problem) => h("p.note.bad-text", null, String(problem))),
-    sidecars && set.version ? h("p.note", { "data-key": "version" }, `Version ${set.version}${sidecars.total ? `, in force at ${sidecars.current ?? sidecars.acting ?? "?"} of ${sidecars.total} sidecars` : ""}`) : "",
-  ].filter(Boolean));
+    ...(sidecars && set.version ? [h("p.note", { "data-key": "version" }, `Version ${set.version}${sidecars.total ? `, in force at ${sidecars.current ?? sidecars.acting ?? "?"} of ${sidecars.total} sidecars` : ""}`)] : []),
+  ]);
 }
