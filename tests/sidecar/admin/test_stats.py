@@ -115,7 +115,7 @@ def test_only_what_was_asked_for() -> None:
 def test_a_wrong_question_is_told(given: dict[str, str], words: str) -> None:
     """In one line that says what can be asked."""
     with pytest.raises(WrongQuery) as caught:
-        Query(**given)  # type: ignore[arg-type]
+        Query(**given)  # type: ignore[arg-type]  # what is wrong is the point
     assert str(caught.value) == words
 
 

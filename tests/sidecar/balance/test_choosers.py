@@ -46,7 +46,7 @@ NOWHERE = Place()
 
 def chooser(kind: str, ready: list[Endpoint], place: Place = NOWHERE, **change: object) -> Chooser:
     """Made and rebuilt."""
-    made = Chooser(BalancePolicy(kind=kind, **change), place, random.Random(7))  # type: ignore[arg-type]
+    made = Chooser(BalancePolicy(kind=kind, **change), place, random.Random(7))  # type: ignore[arg-type]  # any field
     made.rebuild(ready, ready)
     return made
 

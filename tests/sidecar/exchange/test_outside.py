@@ -297,7 +297,10 @@ async def test_a_copy_that_leaves_does_not_say_who_asks() -> None:
                 await rig.ask(get("api.example.com" if host == "svc" else "svc"))  # both are known then
                 before = len(inside.heads), len(beyond.heads)
                 assert (await rig.ask(get(host))).status == 200
-                await until(lambda: (len(inside.heads), len(beyond.heads)) == (before[0] + 1, before[1] + 1))  # noqa: B023
+                wanted = before[0] + 1, before[1] + 1
+                await until(
+                    lambda wanted=wanted: (len(inside.heads), len(beyond.heads)) == wanted  # type: ignore[misc]  # bound now
+                )
                 await rig.settled()
         for head in inside.heads:
             assert b"x-envoy-peer-metadata-id: test-1~test~v1" in head

@@ -357,7 +357,7 @@ async def test_a_document_says_how_long_a_connection_may_be_silent() -> None:
             assert await reader.readexactly(1) == b"a"
             (client,) = tcp.listener._connections
             assert client.tunnel is not None
-            transport = client.tunnel.upstream.transport  # type: ignore[attr-defined]
+            transport = client.tunnel.upstream.transport  # type: ignore[attr-defined]  # RawPeer hides it
             asked.append(options(transport.get_extra_info("socket")))
             with pytest.raises(ConnectionResetError):
                 await reader.read(-1)

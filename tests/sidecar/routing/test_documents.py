@@ -423,7 +423,7 @@ def test_what_changes_nothing_is_taken_and_warned_of() -> None:
         "spec.http[0].match[0].statPrefix",
         "spec.http[0].websocketUpgrade",
     ]
-    assert document.spec.http[0].match[0].uri is not None  # type: ignore[union-attr]
+    assert document.spec.http[0].match[0].uri is not None  # type: ignore[union-attr]  # a VirtualService
     assert [str(each) for each in lint([document])] == [
         "VirtualService/orders: spec.http[0].match[0].statPrefix: changes nothing here: metrics are named by "
         "service and route",
